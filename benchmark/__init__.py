@@ -1,0 +1,1 @@
+"""The harness every strategy shares: spec, trainer, evaluation, cost, store, command line."""

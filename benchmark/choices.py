@@ -1,0 +1,166 @@
+"""From what a user typed to strategies, datasets and protocols."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from stampbench.benchmark.errors import UserError, unknown
+from stampbench.benchmark.protocol import PROTOCOLS, SETTABLE, Protocol
+from stampbench.datasets.catalogue import CATALOGUE
+from stampbench.datasets.dataset import folder_definition
+from stampbench.datasets.definition import Definition
+from stampbench.strategies.base import Strategy
+from stampbench.strategies.registry import STRATEGIES
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+class Choice(NamedTuple):
+    """A strategy ready to run, and the hyperparameters it would have if the user had set none."""
+
+    name: str
+    strategy: Strategy
+    defaults: dict[str, Any]
+
+
+def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:
+    """A named protocol with `key=value` settings applied.
+
+    Raises:
+        UserError: an unknown name or key, or a value of the wrong type.
+    """
+    if name not in PROTOCOLS:
+        raise unknown("protocol", name, PROTOCOLS)
+    values = _pairs("--protocol-set", settings)
+    for key in values:
+        if key not in SETTABLE:
+            raise unknown("protocol setting", key, SETTABLE)
+    protocol = PROTOCOLS[name]
+    # summary and hyperparameters are excluded from dumps, so they are carried over by hand
+    return _build(
+        Protocol,
+        f"protocol '{name}'",
+        {**protocol.model_dump(), **values, "summary": protocol.summary, "hyperparameters": protocol.hyperparameters},
+    )
+
+
+def choose_strategies(names: str, protocol: Protocol, settings: Sequence[str]) -> list[Choice]:
+    """Strategies by comma-separated names, `key=value` settings applied to those that have the key.
+
+    Raises:
+        UserError: an unknown name, a key that none of them has, or a value of the wrong type.
+    """
+    chosen = [name.strip() for name in names.split(",") if name.strip()]
+    if not chosen:
+        raise unknown("strategy", names, STRATEGIES)
+    for name in chosen:
+        if name not in STRATEGIES:
+            raise unknown("strategy", name, STRATEGIES)
+    classes = {name: STRATEGIES[name].load() for name in chosen}
+    values = _pairs("--set", settings)
+    fields = {key for each in classes.values() for key in each.model_fields}
+    for key in values:
+        if key not in fields:
+            raise unknown(f"hyperparameter of {', '.join(classes)}", key, sorted(fields))
+    choices = []
+    for name, cls in classes.items():
+        base = {key: value for key, value in protocol.hyperparameters.items() if key in cls.model_fields}
+        base |= STRATEGIES[name].preset
+        own = {key: value for key, value in values.items() if key in cls.model_fields}
+        defaults = _build(cls, f"strategy '{name}'", base).model_dump(mode="json")
+        choices.append(Choice(name, _build(cls, f"strategy '{name}'", base | own), defaults))
+    return choices
+
+
+def choose_dataset(text: str, spatial_dims: int | None = None, subject_pattern: str | None = None) -> Definition:
+    """A dataset by name, by name and parameters (`phantom2d:size=48,cases=20`), or by folder.
+
+    Raises:
+        UserError: neither a known name nor an existing folder, or a parameter that does not fit.
+    """
+    name, colon, parameters = text.partition(":")
+    if text in CATALOGUE or (colon and name in CATALOGUE):
+        definition = CATALOGUE[name]
+        if parameters:
+            definition = _with_parameters(definition, parameters)
+    elif Path(text).expanduser().is_dir():
+        definition = folder_definition(Path(text))
+    elif os.sep in text or text.startswith("."):
+        raise UserError(f"dataset folder '{text}' does not exist")
+    else:
+        raise unknown("dataset", text, [*CATALOGUE, "a folder"])
+    changes: dict[str, Any] = {}
+    if spatial_dims is not None:
+        changes |= {"spatial_dims": spatial_dims, "size": definition.size and definition.size[:spatial_dims]}
+        if definition.phantom or (definition.size and len(definition.size) != spatial_dims):
+            raise UserError(f"dataset '{definition.name}' has {definition.spatial_dims} spatial dims, not {spatial_dims}")
+    if subject_pattern is not None:
+        changes["subject_pattern"] = subject_pattern
+    return definition.model_copy(update=changes)
+
+
+def choose_folds(text: str, protocol: Protocol) -> list[int]:
+    """`all`, or a comma-separated list of fold numbers.
+
+    Raises:
+        UserError: not numbers, or folds that the protocol does not have.
+    """
+    if text == "all":
+        return list(range(protocol.folds))
+    try:
+        folds = list(dict.fromkeys(int(part) for part in text.split(",")))
+    except ValueError:
+        raise UserError(f"--folds '{text}' is neither 'all' nor numbers such as 0,2") from None
+    for fold in folds:
+        if not 0 <= fold < protocol.folds:
+            raise UserError(f"--folds: no fold {fold}; protocol '{protocol.name}' has folds 0 to {protocol.folds - 1}")
+    return folds
+
+
+def choose_n_train(text: str) -> int | None:
+    """`all` (None), or a number of training images.
+
+    Raises:
+        UserError: neither.
+    """
+    if text == "all":
+        return None
+    if not text.isdecimal() or int(text) < 2:
+        raise UserError(f"--n-train '{text}' is neither 'all' nor a number of images from 2")
+    return int(text)
+
+
+def _with_parameters(definition: Definition, text: str) -> Definition:
+    if definition.phantom is None:
+        raise UserError(f"dataset '{definition.name}' takes no parameters; got '{text}'")
+    values = _pairs(f"dataset '{definition.name}'", text.split(","))
+    known = list(type(definition.phantom).model_fields)
+    for key in values:
+        if key not in known:
+            raise unknown(f"parameter of {definition.name}", key, known)
+    phantom = _build(type(definition.phantom), f"dataset '{definition.name}'", definition.phantom.model_dump() | values)
+    return definition.model_copy(update={"phantom": phantom})
+
+
+def _pairs(option: str, settings: Iterable[str]) -> dict[str, str]:
+    pairs = {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise UserError(f"{option} takes key=value, not '{setting}'")
+        pairs[key.strip()] = value.strip()
+    return pairs
+
+
+def _build(cls: type[_Model], what: str, values: Mapping[str, Any]) -> _Model:
+    try:
+        return cls.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise UserError(f"{what}: {key}={first['input']!r}: {first['msg'].lower()}") from None

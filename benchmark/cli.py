@@ -1,0 +1,272 @@
+"""The command line: it parses, calls, prints. Heavy imports wait until a command needs them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.datasets.errors import DatasetError
+from stampbench.models.errors import ModelError
+
+if TYPE_CHECKING:
+    from stampbench.benchmark.runner import Run
+    from stampbench.datasets.dataset import Dataset
+
+_ROOT = click.option(
+    "--data-root",
+    envvar="STAMPBENCH_DATA",
+    type=click.Path(path_type=Path),
+    help="Folder that holds the named datasets' folders  [env: STAMPBENCH_DATA]",
+)
+_RUNS = click.option(
+    "--runs", "runs_folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Record store"
+)
+_DATASET_OPTIONS = (
+    click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),
+    click.option("--subject-pattern", help="Regular expression; its first group in a case id is the subject"),
+)
+
+
+def main() -> NoReturn:
+    """Run the command line; what a user can cause ends in one line and exit code 2."""
+    debug = "--debug" in sys.argv
+    try:
+        sys.exit(cli.main(standalone_mode=False) or 0)
+    except click.ClickException as error:
+        _fail(" ".join(error.format_message().split()), 2)
+    except (UserError, DatasetError, ModelError) as error:
+        if debug:
+            raise
+        _fail(str(error), 2)
+    except (KeyboardInterrupt, click.Abort):
+        _fail("interrupted; the same command goes on where it stopped", 130)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    click.echo(f"error: {message}", err=True)
+    sys.exit(code)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="stampbench")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error")
+def cli(debug: bool) -> None:
+    """Compact medical segmentation networks: every strategy, one protocol, one leaderboard.
+
+    \b
+    stampbench run --strategy standard,stamp_plus --dataset phantom2d --n-train 20 --folds 0 --protocol quick
+    stampbench leaderboard
+    """
+
+
+def _dataset_options(command: Any) -> Any:
+    for option in reversed(_DATASET_OPTIONS):
+        command = option(command)
+    return command
+
+
+@cli.command()
+@click.option("--strategy", "strategies", required=True, help="Name, or several with commas between")
+@click.option("--dataset", required=True, help="Name, phantom2d:size=48,cases=20, or a folder")
+@click.option("--n-train", default="all", show_default=True, help="Training images, validation included")
+@click.option("--folds", default="all", show_default=True, help="Fold numbers such as 0,2")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0))
+@click.option("--protocol", default="paper", show_default=True, help="See 'stampbench list protocols'")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyperparameter, repeatable")
+@click.option("--protocol-set", "protocol_settings", multiple=True, metavar="KEY=VALUE", help="Repeatable")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
+@_ROOT
+@_RUNS
+@_dataset_options
+@click.option("--force", is_flag=True, help="Run again what is finished; the old record stays until then")
+@click.option("--dry-run", is_flag=True, help="Print the runs and their epochs, do nothing")
+@click.option("--quiet", is_flag=True, help="No progress")
+def run(
+    strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
+    protocol_settings: tuple[str, ...], device: str, data_root: Path | None, runs_folder: Path,
+    spatial_dims: str | None, subject_pattern: str | None, force: bool, dry_run: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Train strategies on a dataset and record them; finished runs are not run again.
+
+    --folds names folds of the protocol's five; a dataset with fewer training subjects than folds is
+    refused, and --protocol-set folds=2 makes fewer of them (another protocol, hence another table).
+
+    \b
+    Example:
+      stampbench run --strategy standard,stamp,stamp_plus --dataset hippocampus \\
+                     --n-train 25 --folds 0 --protocol quick
+    """
+    from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
+    from stampbench.benchmark.environment import choose_device
+    from stampbench.benchmark.runner import plan_run
+    from stampbench.benchmark.store import RunStore
+
+    chosen_protocol = choose_protocol(protocol, protocol_settings)
+    choices = choose_strategies(strategies, chosen_protocol, settings)
+    chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
+    chosen_device = choose_device(device)
+    opened = _open(dataset, data_root, spatial_dims, subject_pattern)
+    store = RunStore(runs_folder)
+    runs = [
+        plan_run(choice, opened, chosen_protocol, n_train=size, fold=fold, seed=seed)
+        for choice in choices
+        for fold in chosen_folds
+    ]
+    todo = [each for each in runs if force or store.status(each.spec) != "finished"]
+    for each in runs:
+        state = store.status(each.spec) or "new"
+        epochs = "" if each not in todo else f", at most {each.plan.epochs} epochs, {each.plan.ranking_passes} ranking passes"
+        click.echo(f"{each.spec.id}  {each.title}: {'cached' if each not in todo else state}{epochs}")
+    if dry_run or not todo:
+        total = sum(each.plan.epochs for each in todo)
+        click.echo(f"{len(todo)} of {len(runs)} runs to do, at most {total} epochs")
+        return 0
+    store.check_writable()
+    return _execute(todo, store, chosen_device, force=force, quiet=quiet)
+
+
+def _execute(todo: list[Run], store: Any, device: Any, *, force: bool, quiet: bool) -> int:
+    from stampbench.benchmark.progress import Progress
+    from stampbench.benchmark.runner import execute, prepare
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
+        prepared = prepare(todo, _cache(), progress)
+    failed = 0
+    for each in todo:
+        with Progress(each.title, each.plan.epochs, quiet=quiet) as progress:
+            try:
+                done = execute(each, prepared, store, device, progress, force=force)
+            except TrainingFailedError as error:
+                failed += 1
+                click.echo(f"{each.spec.id}  {each.title}: failed: {error}", err=True)
+                continue
+        click.echo(
+            f"{each.spec.id}  {each.title}: test Dice {done['test_dice']:.3f}, {done['parameters']:,} parameters, "
+            f"{done['epochs']} epochs, {done['training_seconds']:.0f} s"
+        )
+    click.echo(f"next: stampbench leaderboard --runs {store.root}")
+    return 1 if failed else 0
+
+
+@cli.command("list")
+@click.argument("what", type=click.Choice(["strategies", "datasets", "protocols"]))
+def list_names(what: str) -> None:
+    """Names that can be used, a line each.
+
+    \b
+    Example:
+      stampbench list strategies
+    """
+    if what == "strategies":
+        from stampbench.strategies.registry import STRATEGIES
+
+        lines = {name: entry.summary for name, entry in STRATEGIES.items()}
+    elif what == "datasets":
+        from stampbench.datasets.catalogue import CATALOGUE
+
+        lines = {
+            name: each.summary + (" (synthetic)" if each.synthetic else "") for name, each in CATALOGUE.items()
+        } | {"PATH": "a folder of the Medical Segmentation Decathlon or of nnU-Net v2"}
+    else:
+        from stampbench.benchmark.protocol import PROTOCOLS
+
+        lines = {name: protocol.summary for name, protocol in PROTOCOLS.items()}
+    width = max(map(len, lines))
+    for name, line in lines.items():
+        click.echo(f"{name:{width}}  {line}")
+
+
+@cli.group()
+def datasets() -> None:
+    """Look at datasets.
+
+    \b
+    Example:
+      stampbench datasets show hippocampus
+    """
+
+
+@datasets.command("show")
+@click.argument("name")
+@_ROOT
+@_dataset_options
+def show_dataset(
+    name: str, data_root: Path | None, spatial_dims: str | None, subject_pattern: str | None
+) -> None:  # fmt: skip
+    """What a dataset is: classes, channels, size, subjects, split, licence.
+
+    \b
+    Example:
+      stampbench datasets show ./Task04_Hippocampus
+    """
+    from stampbench.datasets.split import pool
+
+    dataset = _open(name, data_root, spatial_dims, subject_pattern)
+    definition, source = dataset.definition, dataset.source
+    test, training = pool(definition, dataset.images)
+    lines = {
+        "name": f"{dataset.name}, version {definition.version}",
+        "what": definition.summary + (" (synthetic)" if definition.synthetic else ""),
+        "licence": source.licence if dataset.folder else definition.licence,
+        "citation": definition.citation or source.citation or "none given",
+        "folder": str(dataset.folder or "generated"),
+        "images": f"{dataset.spatial_dims}D, prepared to {'×'.join(map(str, dataset.size))}, distances in {dataset.unit}",
+        "channels": ", ".join(dataset.channels),
+        "classes": ", ".join(f"{value} {label}" for value, label in enumerate(dataset.classes)),
+        "cases": f"{len(source.cases)} of {len({case.subject for case in source.cases})} subjects",
+        "split": f"{len(test)} test subjects; {len(training)} training images of the others",
+        "checksum": dataset.checksum[:12],
+    }
+    for key, value in lines.items():
+        click.echo(f"{key:9} {value}")
+
+
+@cli.command()
+@_RUNS
+@click.option("--dataset", help="Only this dataset")
+@click.option(
+    "--format", "style", type=click.Choice(["markdown", "csv", "json"]), default="markdown", show_default=True
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write to a file instead of the screen")
+def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path | None) -> None:
+    """Tables from the recorded runs, one per dataset, training size and protocol.
+
+    \b
+    Example:
+      stampbench leaderboard --dataset hippocampus --format csv --output hippocampus.csv
+    """
+    from stampbench.benchmark.store import RunStore
+    from stampbench.reports.leaderboard import leaderboards, to_csv, to_json, to_markdown
+
+    boards = leaderboards(*RunStore(runs_folder).frames(dataset))
+    if not boards:
+        which = f" of dataset '{dataset}'" if dataset else ""
+        raise UserError(f"no finished runs{which} at {runs_folder}")
+    text = {"markdown": to_markdown, "csv": to_csv, "json": to_json}[style](boards)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+
+
+def _open(text: str, data_root: Path | None, spatial_dims: str | None, subject_pattern: str | None) -> Dataset:
+    from stampbench.benchmark.choices import choose_dataset
+    from stampbench.datasets.dataset import open_dataset
+
+    return open_dataset(choose_dataset(text, spatial_dims and int(spatial_dims), subject_pattern), data_root)
+
+
+def _cache() -> Path:
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("STAMPBENCH_CACHE") or user_cache_path("stampbench"))

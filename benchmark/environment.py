@@ -1,0 +1,77 @@
+"""Where and with what a run was made; the host's name is left out on purpose."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stampbench.benchmark.errors import UserError
+
+_PACKAGES = ("stampbench", "torch", "monai", "numpy", "scipy", "pandas", "nibabel", "safetensors", "pydantic")
+
+
+def choose_device(name: str) -> torch.device:
+    """`auto`, `cpu`, `cuda` or `cuda:N`.
+
+    Raises:
+        UserError: another name, or a GPU that is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    kind, _, number = name.partition(":")
+    if kind not in ("cpu", "cuda") or (number and not number.isdecimal()) or name == "cpu:":
+        raise UserError(f"unknown device '{name}'; known: auto, cpu, cuda, cuda:N")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device '{name}' asked for, but no CUDA device is available; --device takes auto or cpu here")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise UserError(f"device '{name}' asked for, but there are {torch.cuda.device_count()} CUDA devices")
+    return torch.device(name)
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """Machine, device and threads."""
+    described = {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+    }
+    if device.type == "cuda":
+        described |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}
+    return described
+
+
+def provenance() -> dict[str, Any]:
+    """Package versions, and the git commit of this source where it is a checkout."""
+    here = Path(__file__).resolve()
+    commit = _git(here.parent, "rev-parse", "HEAD") if _git(here.parent, "ls-files", here.name) else None
+    return {
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "git_commit": commit,
+        "git_dirty": bool(_git(here.parent, "status", "--porcelain")) if commit else None,
+    }
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,57 @@
+"""Held-out test cases, scored one by one in their own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from stampbench.benchmark.metrics import score_masks
+from stampbench.datasets.prepare import PreparedCase, restore
+
+_BATCH = 8
+
+
+def predict(model: nn.Module, case: PreparedCase, device: torch.device) -> NDArray[np.uint8]:
+    """The label map of a case in the grid of its reference; slices are stacked back into the volume."""
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(case.images), _BATCH):
+            pixels = torch.from_numpy(np.array(case.images[start : start + _BATCH])).to(device)
+            parts.append(model(pixels).argmax(1).to(torch.uint8).cpu())
+    return restore(torch.cat(parts).numpy(), case)
+
+
+def evaluate(
+    model: nn.Module,
+    cases: Sequence[PreparedCase],
+    classes: Sequence[str],
+    device: torch.device,
+    report: Callable[[int, int], None] = lambda done, of: None,
+) -> list[dict[str, Any]]:
+    """A row per case and foreground class: Dice, distances, voxel counts, and which mask was empty."""
+    model.eval()
+    rows: list[dict[str, Any]] = []
+    for done, case in enumerate(cases, start=1):
+        rows += _score_case(predict(model, case, device), case, classes)
+        report(done, len(cases))
+    return rows
+
+
+def _score_case(prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+    reference = np.asarray(case.reference)
+    for value, name in enumerate(classes[1:], start=1):
+        predicted, labelled = prediction == value, reference == value
+        scores = score_masks(predicted, labelled, case.spacing)
+        yield {
+            "case": case.id,
+            "subject": case.subject,
+            "class": name,
+            **scores._asdict(),
+            "predicted_voxels": int(np.count_nonzero(predicted)),
+            "reference_voxels": int(np.count_nonzero(labelled)),
+        }

@@ -1,0 +1,57 @@
+"""Everything of training that is the same for all strategies."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
+
+
+class Protocol(BaseModel, frozen=True, extra="forbid"):
+    """Optimiser, batch, loss, patience and folds; results of different protocols never share a table.
+
+    `hyperparameters` are what the protocol sets for strategies that have them; they end up in a run's
+    strategy, not in its protocol.
+    """
+
+    name: str
+    summary: str = Field(exclude=True)
+    learning_rate: float = Field(gt=0)
+    batch_size: int = Field(ge=1)
+    initialisation: Literal["xavier", "default"]
+    loss: Literal["dice", "dice_ce"]
+    patience: int = Field(ge=1)
+    finetune_patience: int = Field(ge=1)
+    max_epochs: int = Field(ge=1)
+    folds: int = Field(ge=2)
+    hyperparameters: dict[str, Any] = Field(default_factory=dict, exclude=True)
+
+
+PAPER = Protocol(
+    name="paper",
+    summary="Dinsdale et al. 2022, §2.5.1: Adam 0.01, batch 16, soft Dice, patience 25, one filter at a time",
+    learning_rate=0.01,
+    batch_size=16,
+    initialisation="xavier",
+    loss="dice",
+    patience=25,
+    finetune_patience=10,
+    # The paper names no limit; this one ends a training that never converges.
+    max_epochs=1000,
+    folds=5,
+)
+
+QUICK = PAPER.model_copy(
+    update={
+        "name": "quick",
+        "summary": "the paper's method shortened to minutes: batch 4, at most 121 epochs, 8 filters a step, R = 3",
+        "learning_rate": 0.005,
+        "batch_size": 4,
+        "max_epochs": 121,
+        "hyperparameters": {"filters_per_step": 8, "recovery_epochs": 3},
+    }
+)
+
+PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, QUICK)}
+SETTABLE = tuple(name for name in Protocol.model_fields if name not in ("name", "summary", "hyperparameters"))
+"""What `--protocol-set` can change."""

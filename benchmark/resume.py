@@ -1,0 +1,43 @@
+"""The state of an unfinished run on disk, so that it can go on where it was."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from stampbench.benchmark.errors import UserError
+
+_VERSION = 1
+
+
+class ResumeFile:
+    """One file, replaced as a whole: it is always a complete state, never half of one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "state.pt"
+
+    def read(self) -> dict[str, Any] | None:
+        """The last state written, or None.
+
+        Raises:
+            UserError: the file is damaged or of another version.
+        """
+        if not self.path.is_file():
+            return None
+        try:
+            state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            raise UserError(f"{self.path}: cannot be resumed from ({type(error).__name__}); --force starts anew") from error
+        if state.get("version") != _VERSION:
+            raise UserError(f"{self.path}: written by another version; --force starts anew")
+        return state
+
+    def write(self, state: dict[str, Any]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".tmp")
+        torch.save({"version": _VERSION, **state}, unfinished)
+        os.replace(unfinished, self.path)

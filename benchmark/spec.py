@@ -1,0 +1,75 @@
+"""What a run is, exactly; its id is a hash of that."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+from stampbench.benchmark.protocol import PROTOCOLS, SETTABLE, Protocol
+
+
+class DatasetIdentity(BaseModel, frozen=True):
+    """A dataset's name, version and content, and the form in which networks see it."""
+
+    name: str
+    version: str
+    checksum: str
+    spatial_dims: int
+    size: tuple[int, ...]
+
+
+class RunSpec(BaseModel, frozen=True):
+    """strategy × dataset × training size × fold × seed × protocol. Neither device nor place belongs to it."""
+
+    strategy: str
+    hyperparameters: dict[str, Any]
+    dataset: DatasetIdentity
+    n_train: int
+    fold: int
+    seed: int
+    protocol: Protocol
+
+    @property
+    def id(self) -> str:
+        return _digest(self.model_dump(mode="json"))
+
+    @property
+    def group(self) -> str:
+        """Runs of one group are comparable: same data, training size and protocol."""
+        dump = self.model_dump(mode="json")
+        return _digest([dump["dataset"], dump["n_train"], dump["protocol"]])
+
+    @property
+    def protocol_label(self) -> str:
+        """The protocol's name, with what was set differently."""
+        named = PROTOCOLS.get(self.protocol.name)
+        return _label(
+            self.protocol.name,
+            {
+                key: getattr(self.protocol, key)
+                for key in SETTABLE
+                if named is None or getattr(self.protocol, key) != getattr(named, key)
+            },
+        )
+
+    def label(self, defaults: dict[str, Any]) -> str:
+        """The strategy's name, with the hyperparameters that differ from `defaults`."""
+        return _label(
+            self.strategy,
+            {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)},
+        )
+
+    def stream(self, purpose: str) -> int:
+        """A seed of its own for each purpose, the same whenever this run is run."""
+        return int(_digest([self.seed, self.fold, purpose]), 16)
+
+
+def _digest(content: object) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def _label(name: str, differences: dict[str, Any]) -> str:
+    return f"{name} ({', '.join(f'{key}={value}' for key, value in differences.items())})" if differences else name

@@ -1,0 +1,173 @@
+"""Records on disk: a folder per run, whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.spec import RunSpec
+
+SCHEMA = 1
+_RECORD = "run.json"
+
+
+class RunFolder:
+    """One run's folder: `run.json` says whether it is running, finished or failed."""
+
+    def __init__(self, path: Path, final: Path, record: dict[str, Any]) -> None:
+        self.path, self._final, self.record = path, final, record
+
+    @property
+    def model(self) -> Path:
+        return self.path / "model"
+
+    @property
+    def resume(self) -> Path:
+        return self.path / "resume"
+
+    def write_table(self, name: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
+        _write(self.path / name, pd.DataFrame(rows, columns=columns).to_csv(index=False))
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Record success, drop the resume state, and take the place of an older record of the same run."""
+        shutil.rmtree(self.resume, ignore_errors=True)
+        self._close("finished", summary=summary)
+        if self.path != self._final:
+            replaced = self._final.with_name(f".{self._final.name}.replaced")
+            shutil.rmtree(replaced, ignore_errors=True)
+            os.rename(self._final, replaced)
+            os.rename(self.path, self._final)
+            shutil.rmtree(replaced, ignore_errors=True)
+            self.path = self._final
+
+    def fail(self, reason: str) -> None:
+        """Record failure; a failed run counts as not done."""
+        shutil.rmtree(self.resume, ignore_errors=True)
+        self._close("failed", reason=reason)
+
+    def _close(self, status: str, **what: Any) -> None:
+        self.record |= {"status": status, "ended": _now(), **what}
+        _write(self.path / _RECORD, json.dumps(self.record, indent=1) + "\n")
+
+
+class RunStore:
+    """All records under one root, `<dataset>/<strategy>/<run id>/`; roots merge by copying them together."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, spec: RunSpec) -> Path:
+        return self.root / spec.dataset.name / spec.strategy / spec.id
+
+    def status(self, spec: RunSpec) -> str | None:
+        """`finished`, `failed`, `running` (begun, and not ended), or None."""
+        record = _read(self.folder(spec) / _RECORD)
+        return None if record is None else str(record.get("status"))
+
+    def begin(self, spec: RunSpec, described: dict[str, Any], *, force: bool = False) -> RunFolder:
+        """Open a run's folder. With `force` a finished record stays in place until the new one is finished.
+
+        Raises:
+            UserError: the store cannot be written.
+        """
+        final = self.folder(spec)
+        path = final.with_name(f".{final.name}.forced") if force and self.status(spec) == "finished" else final
+        if force or self.status(spec) == "failed":
+            shutil.rmtree(path, ignore_errors=True)
+        record = {
+            "schema": SCHEMA,
+            "id": spec.id,
+            "group": spec.group,
+            "status": "running",
+            "begun": _now(),
+            "spec": spec.model_dump(mode="json"),
+            **described,
+        }
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            _write(path / _RECORD, json.dumps(record, indent=1) + "\n")
+        except OSError as error:
+            raise UserError(f"cannot write runs to {self.root}: {error.strerror or error}") from error
+        return RunFolder(path, final, record)
+
+    def check_writable(self) -> None:
+        """Raises:
+        UserError: the store cannot be written, before hours of work find out.
+        """
+        probe = self.root / f".write-{os.getpid()}"
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write runs to {self.root}: {error.strerror or error}") from error
+
+    def records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Every readable finished record with its folder."""
+        for path in sorted(self.root.glob(f"*/*/[!.]*/{_RECORD}")):
+            record = _read(path)
+            if record is not None and record.get("status") == "finished" and record.get("schema") == SCHEMA:
+                yield path.parent, record
+
+    def frames(self, dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Finished runs, one row each, and their cases, one row per run, case and class.
+
+        Raises:
+            UserError: there is no store at the root.
+        """
+        if not self.root.is_dir():
+            raise UserError(f"no runs at {self.root}; --runs takes the folder that 'stampbench run' wrote")
+        runs, cases = [], []
+        for folder, record in self.records():
+            spec = record["spec"]
+            if dataset is not None and spec["dataset"]["name"] != dataset:
+                continue
+            runs.append(
+                {
+                    "run": record["id"],
+                    "group": record["group"],
+                    "dataset": spec["dataset"]["name"],
+                    "dataset_version": spec["dataset"]["version"],
+                    "data_checksum": spec["dataset"]["checksum"],
+                    "synthetic": record["dataset"]["synthetic"],
+                    "unit": record["dataset"]["unit"],
+                    "protocol": record["protocol_label"],
+                    "strategy": record["label"],
+                    "n_train": spec["n_train"],
+                    "fold": spec["fold"],
+                    "seed": spec["seed"],
+                    **record["summary"],
+                }
+            )
+            # A case or class may be called "NA"; only numbers may be missing.
+            table = pd.read_csv(
+                folder / "cases.csv", dtype={"case": str, "subject": str, "class": str}, keep_default_na=False
+            )
+            cases.append(table.assign(run=record["id"]))
+        return pd.DataFrame(runs), pd.concat(cases, ignore_index=True) if cases else pd.DataFrame()
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def _write(path: Path, text: str) -> None:
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text)
+    os.replace(unfinished, path)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

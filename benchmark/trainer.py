@@ -1,0 +1,338 @@
+"""One network in training: what strategies ask for, done, charged and recorded.
+
+Every finished call of a strategy is an entry in the journal. To resume, the strategy is run again; calls
+that the journal holds return what they returned then, and the first call beyond it meets weights,
+optimiser and random states as they were. So a strategy needs no code for resuming, and an interrupted
+run ends bit for bit like an uninterrupted one (CPU, same number of threads).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, TypeVar
+
+import numpy as np
+import torch
+from monai.losses import DiceCELoss, DiceLoss
+from torch import Tensor, nn
+
+from stampbench.benchmark.cost import count
+from stampbench.benchmark.data import FoldData
+from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.progress import Progress
+from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.spec import RunSpec
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.initialisation import INITIALISATIONS
+from stampbench.models.pruning import Cut, remove_filters
+from stampbench.models.unet import UNet
+from stampbench.strategies.base import Validation
+from stampbench.strategies.importance import IMPORTANCES, Scores
+
+_T = TypeVar("_T")
+_SECONDS_BETWEEN_WRITES = 10.0
+
+
+class Selected(NamedTuple):
+    """The checkpoint with the best validation Dice so far."""
+
+    step: int
+    architecture: str
+    weights: dict[str, Tensor]
+
+
+class RunTrainer:
+    """Implements `stampbench.strategies.base.Trainer` for one run."""
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        architecture: UNetArchitecture,
+        data: FoldData,
+        device: torch.device,
+        progress: Progress,
+        resume: ResumeFile,
+    ) -> None:
+        self.protocol, self.data, self.device = spec.protocol, data, device
+        self.rng = np.random.default_rng(spec.stream("strategy"))
+        self.patience, self.finetune_patience = spec.protocol.patience, spec.protocol.finetune_patience
+        self.max_epochs = spec.protocol.max_epochs
+        self.trajectory: list[dict[str, Any]] = []
+        self.pruned: list[dict[str, Any]] = []
+        self.selected: Selected | None = None
+        self.epochs = 0
+        self.ranking_passes = 0
+        self.seconds = 0.0
+        self._progress, self._resume = progress, resume
+        self._journal: list[tuple[str, Any]] = []
+        self._replayed = 0
+        self._written = time.monotonic()
+        self._training_loss = math.nan
+        self._validation: tuple[Validation, tuple[float, ...]] | None = None
+        self._kept: tuple[str, dict[str, Tensor]] | None = None
+        self._order = torch.Generator().manual_seed(spec.stream("order"))
+        self._loss = make_loss(spec.protocol.loss)
+        torch.manual_seed(spec.stream("initialisation"))
+        self.model = UNet(architecture)
+        INITIALISATIONS[spec.protocol.initialisation](self.model)
+        torch.manual_seed(spec.stream("dropout"))
+        self.model.to(device)
+        self._optimiser = self._new_optimiser()
+        self._architecture = architecture
+        self._snapshot = self._state()
+        if state := resume.read():
+            self._load(state)
+
+    # What a strategy sees
+
+    @property
+    def architecture(self) -> UNetArchitecture:
+        return self._architecture
+
+    def train(self, epochs: int) -> None:
+        for _ in range(epochs):
+            self._once("train", self._epoch)
+
+    def validate(self) -> Validation:
+        return Validation(*self._once("validate", lambda: list(self._validated()[0])))
+
+    def score(self, importance: str) -> Scores:
+        return self._once("score", lambda: self._score(importance))
+
+    def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
+        chosen = list(filters)
+        self._rebuilt("prune", lambda: self._prune(chosen, optimiser))
+
+    def set_dropout(self, probabilities: Mapping[str, float]) -> None:
+        self._once("set_dropout", lambda: self.model.set_dropout(probabilities))
+
+    def keep(self) -> None:
+        self._once("keep", self._keep)
+
+    def restore(self) -> None:
+        self._rebuilt("restore", self._restore)
+
+    def checkpoint(self) -> None:
+        self._once("checkpoint", self._checkpoint)
+
+    # What the runner sees
+
+    def save(self) -> None:
+        """Write the state after the last finished call."""
+        self._resume.write(self._snapshot)
+        self._written = time.monotonic()
+
+    def selected_model(self) -> UNet:
+        """The selected checkpoint, in evaluation mode.
+
+        Raises:
+            TrainingFailedError: the strategy made no checkpoint.
+        """
+        if self.selected is None:
+            raise TrainingFailedError("the strategy ended without a checkpoint")
+        model = UNet(UNetArchitecture.model_validate_json(self.selected.architecture))
+        model.load_state_dict(self.selected.weights)
+        return model.to(self.device).eval()
+
+    # The journal
+
+    def _once(self, call: str, action: Callable[[], _T]) -> _T:
+        if self._replayed < len(self._journal):
+            recorded, result = self._journal[self._replayed]
+            if recorded != call:
+                raise UserError(f"{self._resume.path}: belongs to another version of the strategy; --force starts anew")
+            self._replayed += 1
+            return result  # type: ignore[no-any-return]
+        started = time.monotonic()
+        result = action()
+        self.seconds += time.monotonic() - started
+        self._journal.append((call, result))
+        self._replayed += 1
+        self._snapshot = self._state()
+        if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+            self.save()
+        return result
+
+    def _rebuilt(self, call: str, action: Callable[[], None]) -> None:
+        """A call that changes the architecture, which its journal entry keeps for the replay."""
+
+        def described() -> str:
+            action()
+            return self.model.architecture.model_dump_json()
+
+        self._architecture = UNetArchitecture.model_validate_json(self._once(call, described))
+
+    def _state(self) -> dict[str, Any]:
+        """Everything that the next call depends on, detached from what it will change."""
+        return {
+            "journal": list(self._journal),
+            "model": _clone(self.model.state_dict()),
+            "architecture": self.model.architecture.model_dump_json(),
+            "dropout": [getattr(unit.dropout, "p", 0.0) for unit in self.model.units],
+            "optimiser": _clone(self._optimiser.state_dict()),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "order": self._order.get_state(),
+            "kept": self._kept,
+            "selected": None if self.selected is None else tuple(self.selected),
+            "trajectory": list(self.trajectory),
+            "pruned": list(self.pruned),
+            "epochs": self.epochs,
+            "ranking_passes": self.ranking_passes,
+            "seconds": self.seconds,
+            "training_loss": self._training_loss,
+        }
+
+    def _load(self, state: dict[str, Any]) -> None:
+        self._journal = [(call, result) for call, result in state["journal"]]
+        self.model = UNet(UNetArchitecture.model_validate_json(state["architecture"])).to(self.device)
+        self.model.load_state_dict(state["model"])
+        for unit, probability in zip(self.model.units, state["dropout"], strict=True):
+            unit.dropout.p = probability  # type: ignore[union-attr]
+        self._optimiser = self._new_optimiser()
+        self._optimiser.load_state_dict(state["optimiser"])
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self._order.set_state(state["order"])
+        self._kept = state["kept"]
+        self.selected = None if state["selected"] is None else Selected(*state["selected"])
+        self.trajectory, self.pruned = state["trajectory"], state["pruned"]
+        self.epochs, self.ranking_passes = state["epochs"], state["ranking_passes"]
+        self.seconds, self._training_loss = state["seconds"], state["training_loss"]
+        self._snapshot = state
+        self._progress.resumed(self.epochs)
+
+    # The work
+
+    def _epoch(self) -> None:
+        self.model.train()
+        self._validation = None
+        images = self.data.training
+        order = torch.randperm(len(images.pixels), generator=self._order).to(self.device)
+        total = torch.zeros((), device=self.device)
+        for indices in order.split(self.protocol.batch_size):
+            self._optimiser.zero_grad(set_to_none=True)
+            loss = self._loss(self.model(images.pixels[indices]), images.labels[indices].long().unsqueeze(1))
+            loss.backward()
+            self._optimiser.step()
+            total += loss.detach() * len(indices)
+        self.epochs += 1
+        self._training_loss = float(total) / len(order)
+        if not math.isfinite(self._training_loss):
+            raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
+        self._progress.epoch(self.epochs, "training", count(self.model.architecture, self.data.size).parameters)
+
+    def _validated(self) -> tuple[Validation, tuple[float, ...]]:
+        """Loss, mean Dice and Dice per foreground class; computed once per state of the network."""
+        if self._validation is not None:
+            return self._validation
+        self.model.eval()
+        images = self.data.validation
+        losses = torch.zeros((), device=self.device)
+        classes = len(self.data.classes)
+        overlaps = torch.zeros(3, int(images.cases.max()) + 1, classes, device=self.device, dtype=torch.float64)
+        with torch.inference_mode():
+            for batch in images.batches(self.protocol.batch_size):
+                logits = self.model(batch.pixels)
+                losses += self._loss(logits, batch.labels.long().unsqueeze(1)) * len(batch.pixels)
+                predicted = nn.functional.one_hot(logits.argmax(1), classes).flatten(1, -2)
+                labelled = nn.functional.one_hot(batch.labels.long(), classes).flatten(1, -2)
+                for part, voxels in enumerate((predicted * labelled, predicted, labelled)):
+                    overlaps[part].index_add_(0, batch.cases, voxels.sum(1).double())
+        both, predicted, labelled = overlaps[:, :, 1:]
+        union = predicted + labelled
+        dice = torch.where(union > 0, 2 * both / union.clamp(min=1), 1.0).mean(0)
+        validation = Validation(float(losses) / len(images.pixels), float(dice.mean()))
+        self._validation = (validation, tuple(dice.tolist()))
+        self._progress.validated(validation.dice)
+        return self._validation
+
+    def _score(self, importance: str) -> Scores:
+        batches = (batch.pixels for batch in self.data.training.batches(self.protocol.batch_size))
+        scores = IMPORTANCES[importance](self.model, batches)
+        self.ranking_passes += 1
+        return scores
+
+    def _prune(self, filters: list[Filter], optimiser: str) -> None:
+        cuts = remove_filters(self.model, filters)
+        self._validation = None
+        step = len(self.trajectory)
+        self.pruned += [{"step": step, **filter._asdict()} for filter in filters]
+        old, self._optimiser = self._optimiser, self._new_optimiser()
+        if optimiser == "carry":
+            _carry_moments(old, self._optimiser, self.model, cuts)
+
+    def _keep(self) -> None:
+        self._kept = (self.model.architecture.model_dump_json(), _clone(self.model.state_dict()))
+
+    def _restore(self) -> None:
+        if self._kept is None:
+            raise TrainingFailedError("the strategy restores weights that it never kept")
+        architecture, weights = self._kept
+        dropout = {name: self.model.layer(name).dropout.p for name in self.model.architecture.layers if "conv" in name}
+        self.model = UNet(UNetArchitecture.model_validate_json(architecture)).to(self.device)
+        self.model.load_state_dict(weights)
+        self.model.set_dropout(dropout)
+        self._validation = None
+        self._optimiser = self._new_optimiser()
+
+    def _checkpoint(self) -> None:
+        validation, per_class = self._validated()
+        cost = count(self.model.architecture, self.data.size)
+        names = self.data.classes[1:]
+        self.trajectory.append(
+            {
+                "step": len(self.trajectory),
+                "epoch": self.epochs,
+                "ranking_passes": self.ranking_passes,
+                "seconds": round(self.seconds, 3),
+                "parameters": cost.parameters,
+                "macs": cost.macs,
+                "training_loss": self._training_loss,
+                "validation_loss": validation.loss,
+                "validation_dice": validation.dice,
+                "vanished": " ".join(name for name, dice in zip(names, per_class, strict=True) if dice == 0),
+                "widths": " ".join(map(str, self.model.architecture.convs)),
+            }
+        )
+        best = -1.0 if self.selected is None else self.trajectory[self.selected.step]["validation_dice"]
+        if validation.dice > best:
+            architecture = self.model.architecture.model_dump_json()
+            self.selected = Selected(len(self.trajectory) - 1, architecture, _clone(self.model.state_dict()))
+
+    def _new_optimiser(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.model.parameters(), lr=self.protocol.learning_rate)
+
+
+def make_loss(name: str) -> nn.Module:
+    """Soft Dice over batch and space together, the background a class like any other, on logits.
+
+    1 − mean_c 2Σxt / (Σx + Σt + 1e-7), as in STAMP's code; `dice_ce` adds the cross-entropy.
+    """
+    settings = {"to_onehot_y": True, "batch": True, "smooth_nr": 0.0, "smooth_dr": 1e-7}
+    return DiceLoss(sigmoid=True, **settings) if name == "dice" else DiceCELoss(softmax=True, **settings)  # type: ignore[no-any-return]
+
+
+def _carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model: nn.Module, cuts: list[Cut]) -> None:
+    """Give `new` the state of `old`, with the entries of removed filters cut out."""
+    states = dict(old.state)
+    for cut in cuts:
+        if state := states.pop(cut.old, None):
+            states[cut.new] = {
+                name: value.index_select(cut.dim, cut.kept) if value.ndim else value for name, value in state.items()
+            }
+    for parameter in model.parameters():
+        if parameter in states:
+            new.state[parameter] = states[parameter]
+
+
+def _clone(value: Any) -> Any:
+    """A deep copy of nested dicts, lists and tensors."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: _clone(each) for key, each in value.items()}
+    return [_clone(each) for each in value] if isinstance(value, list) else value

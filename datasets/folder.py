@@ -1,0 +1,127 @@
+"""Dataset folders of the Medical Segmentation Decathlon and of nnU-Net v2."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stampbench.datasets.errors import DatasetError
+
+
+class Case(NamedTuple):
+    """One image with its label map: an id, its subject, a file per channel (or one for all), a label file."""
+
+    id: str
+    subject: str
+    images: tuple[Path, ...]
+    label: Path
+
+
+class Layout(NamedTuple):
+    """What a `dataset.json` declares: channel names, label value → class name, and the labelled cases."""
+
+    channels: tuple[str, ...]
+    classes: dict[int, str]
+    cases: tuple[Case, ...]
+    licence: str
+    citation: str
+
+
+def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
+    """Read the `dataset.json` of a Decathlon or nnU-Net v2 raw folder and find its labelled cases.
+
+    Raises:
+        DatasetError: no such folder or `dataset.json`, another layout, missing files, no cases.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder")
+    path = folder / "dataset.json"
+    if not path.is_file():
+        raise DatasetError(
+            f"{folder}: has no dataset.json; a Medical Segmentation Decathlon or nnU-Net v2 raw folder is expected"
+        )
+    try:
+        declared = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: is not valid JSON ({error})") from error
+    if not isinstance(declared, dict):
+        raise DatasetError(f"{path}: is not a JSON object")
+    try:
+        if "modality" in declared and "training" in declared:
+            channels, classes, files = _decathlon(folder, declared)
+        elif "channel_names" in declared and "file_ending" in declared:
+            channels, classes, files = _nnunet(folder, declared)
+        else:
+            raise DatasetError(
+                f"{path}: is neither a Decathlon's (modality, training) nor an nnU-Net v2's (channel_names, file_ending)"
+            )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}: is malformed ({type(error).__name__}: {error})") from error
+    if 0 not in classes:
+        raise DatasetError(f"{path}: labels have no background of value 0")
+    if not files:
+        raise DatasetError(f"{folder}: has no labelled cases")
+    cases = tuple(
+        Case(id, _subject(id, subject_pattern), images, label) for id, (images, label) in sorted(files.items())
+    )
+    return Layout(
+        channels,
+        dict(sorted(classes.items())),
+        cases,
+        str(declared.get("licence") or declared.get("license") or "as stated by its owner"),
+        str(declared.get("reference", "")),
+    )
+
+
+_Files = dict[str, tuple[tuple[Path, ...], Path]]
+
+
+def _decathlon(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
+    modality = declared["modality"]
+    channels = tuple(str(modality[key]) for key in sorted(modality, key=int))
+    classes = {_label_value(folder, value): str(name) for value, name in declared["labels"].items()}
+    files = {
+        _stem(Path(entry["image"]).name): ((folder / entry["image"],), folder / entry["label"])
+        for entry in declared["training"]
+    }
+    return channels, classes, files
+
+
+def _nnunet(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
+    names, ending = declared["channel_names"], str(declared["file_ending"])
+    channels = tuple(str(names[key]) for key in sorted(names, key=int))
+    classes = {_label_value(folder, value): str(name) for name, value in declared["labels"].items()}
+    files: _Files = {}
+    for label in sorted((folder / "labelsTr").glob(f"*{ending}")):
+        id = label.name.removesuffix(ending)
+        images = [folder / "imagesTr" / f"{id}_{channel:04d}{ending}" for channel in range(len(channels))]
+        # An RGB picture is one file that holds all its channels.
+        files[id] = (tuple(images if len(images) == 1 or images[1].is_file() else images[:1]), label)
+    return channels, classes, files
+
+
+def _label_value(folder: Path, value: object) -> int:
+    if isinstance(value, list | tuple):
+        raise DatasetError(f"{folder / 'dataset.json'}: region labels such as {value} are not supported")
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except ValueError as error:
+        raise DatasetError(f"{folder / 'dataset.json'}: label value {value!r} is not an integer") from error
+
+
+def _subject(case: str, pattern: str | None) -> str:
+    if pattern is None:
+        return case
+    try:
+        match = re.search(pattern, case)
+        if match is None:
+            raise DatasetError(f"case '{case}' does not match the subject pattern '{pattern}'")
+        return match.group(1)
+    except (re.error, IndexError) as error:
+        raise DatasetError(f"subject pattern '{pattern}' is not a regular expression with one group") from error
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").rsplit(".", 1)[0]

@@ -1,0 +1,119 @@
+"""The 2D and 3D U-Net, built from its architecture (Dinsdale et al. 2022, §2.4 and Fig. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.errors import ModelError
+
+CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+UPCONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
+NORM: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
+POOL: dict[int, type[nn.MaxPool2d] | type[nn.MaxPool3d]] = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
+DROPOUT: dict[int, type[nn.Dropout2d] | type[nn.Dropout3d]] = {2: nn.Dropout2d, 3: nn.Dropout3d}
+
+
+class ConvUnit(nn.Module):
+    """Conv(3, bias) → ReLU → BatchNorm → channelwise dropout, in the order of STAMP's code."""
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = CONV[spatial_dims](in_channels, out_channels, kernel_size=3, padding=1)
+        self.activation = nn.ReLU()
+        self.norm = NORM[spatial_dims](out_channels)
+        self.dropout = DROPOUT[spatial_dims](p=0.0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, in, *spatial)` to `(N, out, *spatial)`."""
+        output: Tensor = self.dropout(self.norm(self.activation(self.conv(x))))
+        return output
+
+
+class UNet(nn.Module):
+    """Maps images `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
+
+    The background is an output of its own; the sigmoid of §2.4 belongs to the loss and to prediction.
+    Every spatial size must be a multiple of 2^depth.
+    """
+
+    def __init__(self, architecture: UNetArchitecture) -> None:
+        super().__init__()
+        self.architecture = architecture
+        a, per_level = architecture, architecture.convs_per_level
+        units: list[ConvUnit] = []
+        for position, width in enumerate(a.convs):
+            level, first = divmod(position, per_level)
+            if position == 0:
+                inputs = a.in_channels
+            elif first == 0 and level > a.depth:
+                skip = a.convs[(2 * a.depth - level + 1) * per_level - 1]
+                inputs = a.upconvs[level - a.depth - 1] + skip
+            else:
+                inputs = a.convs[position - 1]
+            units.append(ConvUnit(a.spatial_dims, inputs, width))
+        self.units = nn.ModuleList(units)
+        self.upconvs = nn.ModuleList(
+            UPCONV[a.spatial_dims](a.convs[(a.depth + 1 + step) * per_level - 1], width, kernel_size=2, stride=2)
+            for step, width in enumerate(a.upconvs)
+        )
+        self.pool = POOL[a.spatial_dims](kernel_size=2)
+        self.head = CONV[a.spatial_dims](a.convs[-1], a.out_channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self._check_input(x)
+        per_level, depth = self.architecture.convs_per_level, self.architecture.depth
+        skips: list[Tensor] = []
+        for position, unit in enumerate(self.units):
+            level, first = divmod(position, per_level)
+            if first == 0 and 0 < level <= depth:
+                skips.append(x)
+                x = self.pool(x)
+            elif first == 0 and level > depth:
+                x = torch.cat([self.upconvs[level - depth - 1](x), skips.pop()], dim=1)
+            x = unit(x)
+        logits: Tensor = self.head(x)
+        return logits
+
+    def layer(self, name: str) -> ConvUnit:
+        """The unit of a `conv…` layer of the architecture."""
+        unit = self.units[int(name.removeprefix("conv")) - 1]
+        assert isinstance(unit, ConvUnit)
+        return unit
+
+    def activations(self) -> dict[str, nn.Module]:
+        """Per prunable layer the module whose output is ranked: the ReLU, before BatchNorm (eq. 1).
+
+        A transposed convolution has no ReLU; its own output stands in.
+        """
+        return {
+            name: self.layer(name).activation if name.startswith("conv") else self.upconvs[int(name[2:]) - 1]
+            for name in self.architecture.layers
+        }
+
+    def set_dropout(self, probabilities: Mapping[str, float]) -> None:
+        """Give layers `conv1`, `conv2`, … a channelwise dropout probability; the last unit never has one.
+
+        Transposed convolutions have no dropout and are passed over.
+        """
+        for name, probability in probabilities.items():
+            if name not in self.architecture.layers:
+                raise ModelError(f"no dropout in '{name}'; there is one in {', '.join(self.architecture.layers)}")
+            if name.startswith("conv"):
+                self.layer(name).dropout.p = float(probability)
+
+    def _check_input(self, x: Tensor) -> None:
+        a = self.architecture
+        if x.ndim != a.spatial_dims + 2 or x.shape[1] != a.in_channels:
+            raise ModelError(
+                f"input of shape {tuple(x.shape)}; this network takes (N, {a.in_channels}, "
+                f"{', '.join(['size'] * a.spatial_dims)})"
+            )
+        if any(size % a.divisor for size in x.shape[2:]):
+            raise ModelError(f"input of size {tuple(x.shape[2:])}; every size must be a multiple of {a.divisor}")

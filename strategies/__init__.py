@@ -1,0 +1,1 @@
+"""How a compact network comes about: start, schedule, which filter goes next, dropout."""

@@ -1,0 +1,26 @@
+"""Training until the validation loss stops improving."""
+
+from __future__ import annotations
+
+import math
+
+from stampbench.strategies.base import Trainer
+
+
+def train_to_convergence(trainer: Trainer, patience: int) -> None:
+    """Train until `patience` epochs bring no better validation loss, then restore the best weights.
+
+    Dinsdale et al. 2022, §2.5.1. The protocol's `max_epochs` ends it in any case.
+    """
+    best, waited = math.inf, 0
+    for _ in range(trainer.max_epochs):
+        trainer.train(epochs=1)
+        loss = trainer.validate().loss
+        if loss < best:
+            best, waited = loss, 0
+            trainer.keep()
+        else:
+            waited += 1
+        if waited >= patience:
+            break
+    trainer.restore()
