@@ -45,7 +45,12 @@ def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:
     return _build(
         Protocol,
         f"protocol '{name}'",
-        {**protocol.model_dump(), **values, "summary": protocol.summary, "hyperparameters": protocol.hyperparameters},
+        {
+            **protocol.model_dump(),
+            **values,
+            "summary": protocol.summary,
+            "hyperparameters": protocol.hyperparameters,
+        },
     )
 
 
@@ -98,7 +103,9 @@ def choose_dataset(text: str, spatial_dims: int | None = None, subject_pattern: 
     if spatial_dims is not None:
         changes |= {"spatial_dims": spatial_dims, "size": definition.size and definition.size[:spatial_dims]}
         if definition.phantom or (definition.size and len(definition.size) != spatial_dims):
-            raise UserError(f"dataset '{definition.name}' has {definition.spatial_dims} spatial dims, not {spatial_dims}")
+            raise UserError(
+                f"dataset '{definition.name}' has {definition.spatial_dims} spatial dims, not {spatial_dims}"
+            )
     if subject_pattern is not None:
         changes["subject_pattern"] = subject_pattern
     return definition.model_copy(update=changes)

@@ -25,7 +25,12 @@ _ROOT = click.option(
     help="Folder that holds the named datasets' folders  [env: STAMPBENCH_DATA]",
 )
 _RUNS = click.option(
-    "--runs", "runs_folder", type=click.Path(path_type=Path), default=Path("runs"), show_default=True, help="Record store"
+    "--runs",
+    "runs_folder",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Record store",
 )
 _DATASET_OPTIONS = (
     click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),
@@ -121,7 +126,11 @@ def run(
     todo = [each for each in runs if force or store.status(each.spec) != "finished"]
     for each in runs:
         state = store.status(each.spec) or "new"
-        epochs = "" if each not in todo else f", at most {each.plan.epochs} epochs, {each.plan.ranking_passes} ranking passes"
+        epochs = (
+            ""
+            if each not in todo
+            else f", at most {each.plan.epochs} epochs, {each.plan.ranking_passes} ranking passes"
+        )
         click.echo(f"{each.spec.id}  {each.title}: {'cached' if each not in todo else state}{epochs}")
     if dry_run or not todo:
         total = sum(each.plan.epochs for each in todo)
@@ -217,7 +226,8 @@ def show_dataset(
         "licence": source.licence if dataset.folder else definition.licence,
         "citation": definition.citation or source.citation or "none given",
         "folder": str(dataset.folder or "generated"),
-        "images": f"{dataset.spatial_dims}D, prepared to {'×'.join(map(str, dataset.size))}, distances in {dataset.unit}",
+        "images": f"{dataset.spatial_dims}D, {'×'.join(map(str, dataset.size))} when prepared",
+        "distances": f"in {dataset.unit}",
         "channels": ", ".join(dataset.channels),
         "classes": ", ".join(f"{value} {label}" for value, label in enumerate(dataset.classes)),
         "cases": f"{len(source.cases)} of {len({case.subject for case in source.cases})} subjects",
@@ -225,7 +235,7 @@ def show_dataset(
         "checksum": dataset.checksum[:12],
     }
     for key, value in lines.items():
-        click.echo(f"{key:9} {value}")
+        click.echo(f"{key:10} {value}")
 
 
 @cli.command()
@@ -263,7 +273,9 @@ def _open(text: str, data_root: Path | None, spatial_dims: str | None, subject_p
     from stampbench.benchmark.choices import choose_dataset
     from stampbench.datasets.dataset import open_dataset
 
-    return open_dataset(choose_dataset(text, spatial_dims and int(spatial_dims), subject_pattern), data_root)
+    return open_dataset(
+        choose_dataset(text, None if spatial_dims is None else int(spatial_dims), subject_pattern), data_root
+    )
 
 
 def _cache() -> Path:

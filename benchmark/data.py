@@ -50,7 +50,7 @@ def load_fold(
 
 def _stack(images: Sequence[Image], prepared: Mapping[str, PreparedCase], device: torch.device) -> Images:
     numbers = {case: number for number, case in enumerate(dict.fromkeys(image.case for image in images))}
-    pixels = np.stack([prepared[image.case].images[image.index] for image in images])
-    labels = np.stack([prepared[image.case].labels[image.index] for image in images])
+    pixels = np.stack([prepared[image.case].images[image.slice] for image in images])
+    labels = np.stack([prepared[image.case].labels[image.slice] for image in images])
     cases = torch.tensor([numbers[image.case] for image in images])
     return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device), cases.to(device))

@@ -73,7 +73,8 @@ def _empty(prediction: Mask, reference: Mask) -> Empty:
 def _surface(mask: Mask) -> NDArray[np.intp]:
     """Indices `(voxels, dims)` of the surface; the search is cropped to the mask."""
     box = tuple(
-        slice(along.min(), along.max() + 1) for along in (np.flatnonzero(mask.any(axis=_others(mask, a))) for a in range(mask.ndim))
+        slice(along.min(), along.max() + 1)
+        for along in (np.flatnonzero(mask.any(axis=_others(mask, a))) for a in range(mask.ndim))
     )
     cropped = mask[box]
     corner = np.array([side.start for side in box])

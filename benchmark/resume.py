@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,9 @@ class ResumeFile:
         try:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-            raise UserError(f"{self.path}: cannot be resumed from ({type(error).__name__}); --force starts anew") from error
+            raise UserError(
+                f"{self.path}: cannot be resumed from ({type(error).__name__}); --force starts anew"
+            ) from error
         if state.get("version") != _VERSION:
             raise UserError(f"{self.path}: written by another version; --force starts anew")
         return state
@@ -40,4 +41,4 @@ class ResumeFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".tmp")
         torch.save({"version": _VERSION, **state}, unfinished)
-        os.replace(unfinished, self.path)
+        unfinished.replace(self.path)

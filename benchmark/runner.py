@@ -30,7 +30,7 @@ from stampbench.datasets.split import Split, split
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.files import save_model
 
-_PRUNED_COLUMNS = ["step", "layer", "index", "score"]
+_PRUNED_COLUMNS = ["step", "layer", "filter", "score"]
 
 
 class Run(NamedTuple):
@@ -49,9 +49,7 @@ class Run(NamedTuple):
         return f"{self.dataset.name} n={self.spec.n_train} fold {self.spec.fold} seed {self.spec.seed} {label}"
 
 
-def plan_run(
-    choice: Choice, dataset: Dataset, protocol: Protocol, *, n_train: int | None, fold: int, seed: int
-) -> Run:
+def plan_run(choice: Choice, dataset: Dataset, protocol: Protocol, *, n_train: int | None, fold: int, seed: int) -> Run:
     """Work out a run without touching an image.
 
     Raises:
@@ -64,6 +62,13 @@ def plan_run(
         raise UserError(
             f"strategy '{choice.name}': depth {choice.strategy.depth} needs sizes that are multiples of "
             f"{architecture.divisor}, but {dataset.name} has {bad[0]}"
+        )
+    bottleneck = math.prod(edge // architecture.divisor for edge in dataset.size)
+    if bottleneck == 1 and len(images.training) % protocol.batch_size == 1:
+        raise UserError(
+            f"{dataset.name}: {len(images.training)} training images leave a last batch of one image, and depth "
+            f"{choice.strategy.depth} shrinks it to one voxel, too few for BatchNorm; "
+            "change --protocol-set batch_size or --set depth"
         )
     spec = RunSpec(
         strategy=choice.name,
@@ -123,7 +128,11 @@ def execute(
 
 
 def _execute(
-    run: Run, prepared: Mapping[str, PreparedCase], folder: RunFolder, device: torch.device, progress: Progress
+    run: Run,
+    prepared: Mapping[str, PreparedCase],
+    folder: RunFolder,
+    device: torch.device,
+    progress: Progress,
 ) -> dict[str, Any]:
     data = load_fold(run.split, prepared, run.dataset.classes, device)
     trainer = RunTrainer(run.spec, run.architecture, data, device, progress, ResumeFile(folder.resume))

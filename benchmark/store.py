@@ -43,8 +43,8 @@ class RunFolder:
         if self.path != self._final:
             replaced = self._final.with_name(f".{self._final.name}.replaced")
             shutil.rmtree(replaced, ignore_errors=True)
-            os.rename(self._final, replaced)
-            os.rename(self.path, self._final)
+            self._final.rename(replaced)
+            self.path.rename(self._final)
             shutil.rmtree(replaced, ignore_errors=True)
             self.path = self._final
 
@@ -166,7 +166,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 def _write(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     unfinished.write_text(text)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def _now() -> str:

@@ -170,7 +170,7 @@ class RunTrainer:
             "journal": list(self._journal),
             "model": _clone(self.model.state_dict()),
             "architecture": self.model.architecture.model_dump_json(),
-            "dropout": [getattr(unit.dropout, "p", 0.0) for unit in self.model.units],
+            "dropout": [self.model.unit(position).dropout.p for position in range(len(self.model.units))],
             "optimiser": _clone(self._optimiser.state_dict()),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
@@ -189,8 +189,8 @@ class RunTrainer:
         self._journal = [(call, result) for call, result in state["journal"]]
         self.model = UNet(UNetArchitecture.model_validate_json(state["architecture"])).to(self.device)
         self.model.load_state_dict(state["model"])
-        for unit, probability in zip(self.model.units, state["dropout"], strict=True):
-            unit.dropout.p = probability  # type: ignore[union-attr]
+        for position, probability in enumerate(state["dropout"]):
+            self.model.unit(position).dropout.p = probability
         self._optimiser = self._new_optimiser()
         self._optimiser.load_state_dict(state["optimiser"])
         torch.set_rng_state(state["rng"])
@@ -213,7 +213,7 @@ class RunTrainer:
         images = self.data.training
         order = torch.randperm(len(images.pixels), generator=self._order).to(self.device)
         total = torch.zeros((), device=self.device)
-        for indices in order.split(self.protocol.batch_size):
+        for indices in torch.split(order, self.protocol.batch_size):
             self._optimiser.zero_grad(set_to_none=True)
             loss = self._loss(self.model(images.pixels[indices]), images.labels[indices].long().unsqueeze(1))
             loss.backward()
@@ -260,7 +260,9 @@ class RunTrainer:
         cuts = remove_filters(self.model, filters)
         self._validation = None
         step = len(self.trajectory)
-        self.pruned += [{"step": step, **filter._asdict()} for filter in filters]
+        self.pruned += [
+            {"step": step, "layer": layer, "filter": channel, "score": score} for layer, channel, score in filters
+        ]
         old, self._optimiser = self._optimiser, self._new_optimiser()
         if optimiser == "carry":
             _carry_moments(old, self._optimiser, self.model, cuts)

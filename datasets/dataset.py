@@ -46,9 +46,9 @@ class Dataset:
         self.unit = "mm" if file_dims == 3 else "px"
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
-            Image(case.id, case.subject, index)
+            Image(case.id, case.subject, slice)
             for case in source.cases
-            for index in range(shapes[case.id][-1] if sliced else 1)
+            for slice in range(shapes[case.id][-1] if sliced else 1)
         )
         self.recipe = Recipe(spatial_dims=self.spatial_dims, size=self.size)
 
@@ -72,7 +72,11 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        content = [self.channels, self.classes, [(c.id, c.subject, self.checksums[c.id]) for c in self.source.cases]]
+        content = [
+            self.channels,
+            self.classes,
+            [(c.id, c.subject, self.checksums[c.id]) for c in self.source.cases],
+        ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     def prepare(

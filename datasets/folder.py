@@ -55,7 +55,7 @@ def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
             channels, classes, files = _nnunet(folder, declared)
         else:
             raise DatasetError(
-                f"{path}: is neither a Decathlon's (modality, training) nor an nnU-Net v2's (channel_names, file_ending)"
+                f"{path}: is neither a Decathlon's (modality, training) nor nnU-Net v2's (channel_names, file_ending)"
             )
     except (KeyError, TypeError, AttributeError) as error:
         raise DatasetError(f"{path}: is malformed ({type(error).__name__}: {error})") from error
@@ -82,7 +82,7 @@ def _decathlon(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...],
     modality = declared["modality"]
     channels = tuple(str(modality[key]) for key in sorted(modality, key=int))
     classes = {_label_value(folder, value): str(name) for value, name in declared["labels"].items()}
-    files = {
+    files: _Files = {
         _stem(Path(entry["image"]).name): ((folder / entry["image"],), folder / entry["label"])
         for entry in declared["training"]
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,15 @@ from stampbench.datasets.errors import DatasetError
 NIFTI = (".nii.gz", ".nii")
 PNG = (".png",)
 TIFF = (".tif", ".tiff")
-_UNREADABLE = (OSError, EOFError, ValueError, zlib.error, ImageFileError, UnidentifiedImageError, tifffile.TiffFileError)
+_UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    zlib.error,
+    ImageFileError,
+    UnidentifiedImageError,
+    tifffile.TiffFileError,
+)
 
 
 class Picture(NamedTuple):
@@ -62,7 +71,7 @@ def shape(path: Path) -> tuple[int, ...]:
     return read(path).pixels.shape[1:]
 
 
-def _reader(path: Path):  # type: ignore[no-untyped-def]
+def _reader(path: Path) -> Callable[[Path], Picture]:
     name = path.name.lower()
     for endings, reader in ((NIFTI, _read_nifti), (PNG, _read_png), (TIFF, _read_tiff)):
         if name.endswith(endings):

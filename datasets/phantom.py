@@ -40,7 +40,13 @@ def generate(spatial_dims: int, size: int, index: int) -> tuple[NDArray[np.float
 
     label = np.zeros(shape, np.uint8)
     image = np.full(shape, 0.02)
-    tissues = ((body, 0.35, 0), (lookalikes & body, 0.56, 0), (organ, 0.50, 1), (nucleus, 0.56, 2), (nodule, 0.74, 3))
+    tissues = (
+        (body, 0.35, 0),
+        (lookalikes & body, 0.56, 0),
+        (organ, 0.50, 1),
+        (nucleus, 0.56, 2),
+        (nodule, 0.74, 3),
+    )
     for mask, brightness, value in tissues:
         image[mask] = brightness + rng.normal(scale=0.04)
         label[mask] = value
@@ -74,12 +80,11 @@ def _smooth_field(rng: np.random.Generator, shape: tuple[int, ...], knots: int) 
     spectrum = np.zeros(shape)
     spectrum[(slice(knots),) * len(shape)] = rng.normal(size=(knots,) * len(shape))
     field: NDArray[np.float64] = fft.idctn(spectrum, norm="ortho")
-    return field * np.sqrt(field.size / knots ** len(shape))
+    scaled: NDArray[np.float64] = field * np.sqrt(field.size / knots ** len(shape))
+    return scaled
 
 
-def _ellipsoid(
-    grid: NDArray[np.float64], centre: NDArray[np.float64], radii: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _ellipsoid(grid: NDArray[np.float64], centre: NDArray[np.float64], radii: NDArray[np.float64]) -> NDArray[np.bool_]:
     ones = [1] * (grid.ndim - 1)
     offsets = (grid - centre.reshape(-1, *ones)) / radii.reshape(-1, *ones)
     inside: NDArray[np.bool_] = (offsets**2).sum(axis=0) < 1

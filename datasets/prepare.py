@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -75,9 +74,11 @@ def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uin
     """Put a prepared prediction `(n, *size)` back into the grid of `case.reference`; what was cropped is background."""
     if case.reference.ndim == prediction.ndim - 1:  # one image: n is the channel
         grid = case.reference.shape
-        return _unresize(prediction, (prediction.shape[0], *grid))[0]
+        whole: NDArray[np.uint8] = _unresize(prediction, (prediction.shape[0], *grid))[0]
+        return whole
     slices = _unresize(prediction, (prediction.shape[0], *case.reference.shape[:-1]))
-    return np.moveaxis(slices, 0, -1)
+    volume: NDArray[np.uint8] = np.moveaxis(slices, 0, -1)
+    return volume
 
 
 def _unresize(prediction: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -88,7 +89,9 @@ def _unresize(prediction: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[n
     return restored
 
 
-def _prepare(raw: RawCase, recipe: Recipe) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8], tuple[float, ...]]:
+def _prepare(
+    raw: RawCase, recipe: Recipe
+) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8], tuple[float, ...]]:
     image, label = raw.image, raw.label
     spacing: tuple[float, ...] = (1.0,) * label.ndim
     if raw.affine is not None:
@@ -108,7 +111,9 @@ def _prepare(raw: RawCase, recipe: Recipe) -> tuple[NDArray[np.float32], NDArray
 
 
 def _oriented(volume: NDArray[np.generic], affine: NDArray[np.float64]):  # type: ignore[no-untyped-def]
-    tensor = Orientation(axcodes="RAS", labels=None)(MetaTensor(torch.from_numpy(np.ascontiguousarray(volume)), affine=affine))
+    tensor = Orientation(axcodes="RAS", labels=None)(
+        MetaTensor(torch.from_numpy(np.ascontiguousarray(volume)), affine=affine)
+    )
     return np.asarray(tensor.numpy()), spacing_of(np.asarray(tensor.affine))
 
 
@@ -125,7 +130,7 @@ def _write(folder: Path, images, labels, reference, spacing) -> None:  # type: i
         np.save(unfinished / "reference.npy", reference, allow_pickle=False)
         (unfinished / "spacing.json").write_text(json.dumps(spacing))
         try:
-            os.rename(unfinished, folder)
+            unfinished.rename(folder)
         except OSError:
             if not folder.is_dir():  # otherwise another process was faster
                 raise

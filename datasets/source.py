@@ -58,7 +58,7 @@ class FolderSource:
         for path, picture in zip(case.images[1:], pictures[1:], strict=True):
             if picture.pixels.shape != pictures[0].pixels.shape:
                 raise DatasetError(
-                    f"{path}: shape {_size(picture.pixels)} differs from {case.images[0].name}, {_size(pictures[0].pixels)}"
+                    f"{path}: size {_size(picture.pixels)}, but {case.images[0].name} has {_size(pictures[0].pixels)}"
                 )
         image = np.concatenate([picture.pixels for picture in pictures]).astype(np.float32)
         if len(image) != len(self.channels):
@@ -68,9 +68,7 @@ class FolderSource:
             )
         label = images.read(case.label)
         if label.pixels.shape != (1, *image.shape[1:]):
-            raise DatasetError(
-                f"{case.label}: label of size {_size(label.pixels)} for an image of size {_size(image)}"
-            )
+            raise DatasetError(f"{case.label}: label of size {_size(label.pixels)} for an image of size {_size(image)}")
         values = np.unique(label.pixels)
         if undeclared := [value for value in values if value not in self._values]:
             raise DatasetError(
@@ -100,7 +98,8 @@ class PhantomSource:
         if definition.spatial_dims is None or parameters.size % 16:
             raise DatasetError(f"{definition.name}: size {parameters.size} is not a multiple of 16")
         self._dims, self._size = definition.spatial_dims, parameters.size
-        self.channels, self.classes = ("intensity",), phantom.CLASSES
+        self.channels: tuple[str, ...] = ("intensity",)
+        self.classes: tuple[str, ...] = phantom.CLASSES
         self.licence, self.citation = definition.licence, definition.citation
         ids = [f"{definition.name}_{index:04d}" for index in range(parameters.cases)]
         self.cases = tuple(Case(id, id, (), Path()) for id in ids)

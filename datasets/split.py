@@ -19,15 +19,15 @@ _TEST_SHARE = 0.25
 
 
 class Image(NamedTuple):
-    """One training image: a case, or one of its slices."""
+    """One image that a network sees: a case (slice 0), or one of its slices."""
 
     case: str
     subject: str
-    index: int
+    slice: int
 
     @property
     def id(self) -> str:
-        return f"{self.case}/{self.index}"
+        return f"{self.case}/{self.slice}"
 
 
 class Split(NamedTuple):

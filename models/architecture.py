@@ -13,12 +13,12 @@ from stampbench.models.errors import ModelError
 class Filter(NamedTuple):
     """One output channel of a prunable convolution.
 
-    `layer` is a name such as `conv3` (the paper's l = 3) or `up1`; `index` counts the channels
+    `layer` is a name such as `conv3` (the paper's l = 3) or `up1`; `channel` counts the channels
     that the layer has now; `score` is what the selection gave it, NaN where nothing was ranked.
     """
 
     layer: str
-    index: int
+    channel: int
     score: float = float("nan")
 
 

@@ -33,7 +33,7 @@ def remove_filters(model: UNet, filters: Iterable[Filter]) -> list[Cut]:
     filters = list(filters)
     target = model.architecture.without(filters)
     cuts: list[Cut] = []
-    for layer, index, *_ in sorted(filters, key=lambda each: (each.layer, -each.index)):
+    for layer, index, *_ in sorted(filters, key=lambda each: (each.layer, -each.channel)):
         if layer.startswith("conv"):
             cuts += _remove_conv(model, int(layer.removeprefix("conv")) - 1, index)
         else:
@@ -43,7 +43,7 @@ def remove_filters(model: UNet, filters: Iterable[Filter]) -> list[Cut]:
 
 
 def _remove_conv(model: UNet, position: int, index: int) -> list[Cut]:
-    unit = model.units[position]
+    unit = model.unit(position)
     cuts = [_cut(unit.conv, "weight", 0, index), _cut(unit.conv, "bias", 0, index)]
     cuts += [_cut(unit.norm, name, 0, index) for name in ("weight", "bias")]
     for name in ("running_mean", "running_var"):
@@ -55,27 +55,27 @@ def _remove_conv(model: UNet, position: int, index: int) -> list[Cut]:
     if last and level < depth:
         # The skip stands behind the upsampled channels, whose number no encoder filter changes.
         step = depth - 1 - level
-        decoder = model.units[(depth + 1 + step) * per_level]
-        cuts.append(_cut_input(decoder.conv, model.upconvs[step].out_channels + index))
+        decoder = model.unit((depth + 1 + step) * per_level)
+        cuts.append(_cut_input(decoder.conv, model.upconv(step).out_channels + index))
     if last and level >= depth:
-        cuts.append(_cut_input(model.upconvs[level - depth], index))
+        cuts.append(_cut_input(model.upconv(level - depth), index))
     else:
-        cuts.append(_cut_input(model.units[position + 1].conv, index))
+        cuts.append(_cut_input(model.unit(position + 1).conv, index))
     return cuts
 
 
 def _remove_upconv(model: UNet, step: int, index: int) -> list[Cut]:
-    upconv = model.upconvs[step]
+    upconv = model.upconv(step)
     cuts = [_cut(upconv, "weight", 1, index), _cut(upconv, "bias", 0, index)]
     upconv.out_channels = upconv.weight.shape[1]
-    decoder = model.units[(model.architecture.depth + 1 + step) * model.architecture.convs_per_level]
+    decoder = model.unit((model.architecture.depth + 1 + step) * model.architecture.convs_per_level)
     return [*cuts, _cut_input(decoder.conv, index)]
 
 
-def _cut_input(module: nn.Module, index: int) -> Cut:
+def _cut_input(module: nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d, index: int) -> Cut:
     dim = 0 if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d) else 1
     cut = _cut(module, "weight", dim, index)
-    module.in_channels = cut.new.shape[dim]  # type: ignore[assignment]
+    module.in_channels = cut.new.shape[dim]
     return cut
 
 

@@ -23,6 +23,10 @@ DROPOUT: dict[int, type[nn.Dropout2d] | type[nn.Dropout3d]] = {2: nn.Dropout2d, 
 class ConvUnit(nn.Module):
     """Conv(3, bias) → ReLU → BatchNorm → channelwise dropout, in the order of STAMP's code."""
 
+    conv: nn.Conv2d | nn.Conv3d
+    norm: nn.BatchNorm2d | nn.BatchNorm3d
+    dropout: nn.Dropout2d | nn.Dropout3d
+
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = CONV[spatial_dims](in_channels, out_channels, kernel_size=3, padding=1)
@@ -81,11 +85,21 @@ class UNet(nn.Module):
         logits: Tensor = self.head(x)
         return logits
 
-    def layer(self, name: str) -> ConvUnit:
-        """The unit of a `conv…` layer of the architecture."""
-        unit = self.units[int(name.removeprefix("conv")) - 1]
+    def unit(self, position: int) -> ConvUnit:
+        """The convolution unit at a position, counted from 0."""
+        unit = self.units[position]
         assert isinstance(unit, ConvUnit)
         return unit
+
+    def upconv(self, step: int) -> nn.ConvTranspose2d | nn.ConvTranspose3d:
+        """The transposed convolution of a decoder step, the deepest is 0."""
+        upconv = self.upconvs[step]
+        assert isinstance(upconv, nn.ConvTranspose2d | nn.ConvTranspose3d)
+        return upconv
+
+    def layer(self, name: str) -> ConvUnit:
+        """The unit of a layer such as `conv1`."""
+        return self.unit(int(name.removeprefix("conv")) - 1)
 
     def activations(self) -> dict[str, nn.Module]:
         """Per prunable layer the module whose output is ranked: the ReLU, before BatchNorm (eq. 1).
@@ -93,7 +107,9 @@ class UNet(nn.Module):
         A transposed convolution has no ReLU; its own output stands in.
         """
         return {
-            name: self.layer(name).activation if name.startswith("conv") else self.upconvs[int(name[2:]) - 1]
+            name: self.layer(name).activation
+            if name.startswith("conv")
+            else self.upconv(int(name.removeprefix("up")) - 1)
             for name in self.architecture.layers
         }
 

@@ -90,7 +90,11 @@ def to_csv(boards: list[Board]) -> str:
     # The unit of HD95 is part of its column's name, so columns of different boards may differ.
     tables = [board.rows.assign(leaderboard=board.title) for board in boards]
     together = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    return str(together[["leaderboard", *(c for c in together if c != "leaderboard")]].to_csv(index=False)) if tables else ""
+    return (
+        str(together[["leaderboard", *(c for c in together if c != "leaderboard")]].to_csv(index=False))
+        if tables
+        else ""
+    )
 
 
 def to_json(boards: list[Board]) -> str:
@@ -102,7 +106,9 @@ def to_json(boards: list[Board]) -> str:
 
 
 def _table(board: Board) -> str:
-    shown = board.rows.assign(Dice=[f"{d:.3f} ± {s:.3f}" for d, s in zip(board.rows["Dice"], board.rows["sd"], strict=True)])
+    shown = board.rows.assign(
+        Dice=[f"{d:.3f} ± {s:.3f}" for d, s in zip(board.rows["Dice"], board.rows["sd"], strict=True)]
+    )
     for column in (name for name in shown if str(name).startswith("HD95")):
         shown[column] = [f"{value:.2f}" for value in board.rows[column]]
     for column in ("parameters", "FLOPs"):

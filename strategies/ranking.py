@@ -37,7 +37,10 @@ class Ranking(NamedTuple):
         return [Filter(layer, index, value) for value, _, index, layer in sorted(filters)]
 
     def lowest(self, count: int, min_filters: int = 1) -> list[Filter]:
-        """The `count` least important filters whose removal leaves `min_filters` in every layer; fewer if there are no more."""
+        """The `count` least important filters whose removal leaves `min_filters` in every layer.
+
+        Fewer, if there are no more.
+        """
         left = {layer: len(values) for layer, values in self.magnitudes.items()}
         chosen: list[Filter] = []
         for filter in self.ascending():

@@ -30,6 +30,8 @@ STRATEGIES: dict[str, Entry] = {
     "standard": Entry(_STANDARD, {}, "doubling U-Net trained to convergence (Dinsdale et al. 2022, §2.5.1)"),
     "stamp": Entry(_STAMP, {}, "prune one filter every R epochs while training (Dinsdale et al. 2022, §2.1)"),
     "stamp_plus": Entry(
-        _STAMP, {"dropout": "targeted"}, "stamp with targeted channelwise dropout (Dinsdale et al. 2022, §2.2)"
+        _STAMP,
+        {"dropout": "targeted"},
+        "stamp with targeted channelwise dropout (Dinsdale et al. 2022, §2.2)",
     ),
 }

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
 from stampbench.strategies.base import Strategy, Trainer
+from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
 from stampbench.strategies.ranking import Ranking
 
 
@@ -30,7 +30,12 @@ class Stamp(Strategy):
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> UNetArchitecture:
         return UNetArchitecture.doubling(
-            spatial_dims, in_channels, out_channels, f=self.f, depth=self.depth, prune_upconvs=self.prune_upconvs
+            spatial_dims,
+            in_channels,
+            out_channels,
+            f=self.f,
+            depth=self.depth,
+            prune_upconvs=self.prune_upconvs,
         )
 
     def fit(self, trainer: Trainer) -> None:

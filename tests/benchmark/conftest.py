@@ -1,0 +1,44 @@
+"""Tiny runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.progress import Progress
+from stampbench.benchmark.runner import Run, execute, plan_run, prepare
+from stampbench.benchmark.store import RunStore
+from stampbench.datasets.dataset import open_dataset
+
+CPU = torch.device("cpu")
+
+
+def tiny(name: str = "stamp_plus", dataset: str = "phantom2d:size=16,cases=10", **settings: Any) -> Run:
+    """A run of seconds: 16 pixels, 2 folds, a few epochs."""
+    protocol = choose_protocol("quick", ["folds=2", "batch_size=2", "max_epochs=3"])
+    given = {"f": 2, "depth": 1, **settings}
+    known = [f"{key}={value}" for key, value in given.items()]
+    (choice,) = choose_strategies(name, protocol, known)
+    return plan_run(choice, open_dataset(choose_dataset(dataset)), protocol, n_train=None, fold=0, seed=0)
+
+
+@pytest.fixture
+def perform(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Executes a run into a store under `tmp_path` and returns its summary."""
+
+    def _perform(run: Run, store: RunStore | None = None, **options: Any) -> dict[str, Any]:
+        progress = Progress("test", 1, quiet=True)
+        prepared = prepare([run], tmp_path / "cache", progress)
+        return execute(run, prepared, store or RunStore(tmp_path / "runs"), CPU, progress, **options)
+
+    return _perform
+
+
+@pytest.fixture
+def make_run() -> Callable[..., Run]:
+    return tiny

@@ -1,0 +1,175 @@
+"""Training: the loss, the books, and resuming bit for bit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from stampbench.benchmark.data import load_fold
+from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.progress import Progress
+from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.runner import Run, prepare
+from stampbench.benchmark.trainer import RunTrainer, make_loss
+from stampbench.models.architecture import Filter
+
+CPU = torch.device("cpu")
+
+
+def trainer_of(run: Run, folder: Path) -> RunTrainer:
+    progress = Progress("test", 1, quiet=True)
+    prepared = prepare([run], folder / "cache", progress)
+    data = load_fold(run.split, prepared, run.dataset.classes, CPU)
+    return RunTrainer(run.spec, run.architecture, data, CPU, progress, ResumeFile(folder / "resume"))
+
+
+def test_dice_loss_is_the_formula_of_stamps_code() -> None:
+    """1 − mean_c 2Σxt / (Σx + Σt + 1e-7), sums over batch and space, background included."""
+    torch.manual_seed(0)
+    logits, labels = torch.randn(3, 4, 5, 6), torch.randint(0, 3, (3, 5, 6))  # class 3 never occurs
+    x = torch.sigmoid(logits.double())
+    expected = 0.0
+    for c in range(4):
+        t = (labels == c).double()
+        expected += 1 - 2 * (x[:, c] * t).sum() / (x[:, c].sum() + t.sum() + 1e-7)
+    assert float(make_loss("dice")(logits, labels[:, None])) == pytest.approx(float(expected / 4), rel=1e-5)
+
+
+def test_validation_dice_is_per_case_and_class_with_empty_as_perfect(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    trainer = trainer_of(make_run("standard"), tmp_path)
+    trainer.train(2)
+    images = trainer.data.validation
+    predicted = trainer.model.eval()(images.pixels).argmax(1)
+    scores = []
+    for prediction, label in zip(predicted, images.labels, strict=True):
+        for c in (1, 2, 3):
+            p, t = prediction == c, label == c
+            scores.append(1.0 if not (p.any() or t.any()) else float(2 * (p & t).sum() / (p.sum() + t.sum())))
+    assert trainer.validate().dice == pytest.approx(sum(scores) / len(scores))
+
+
+def test_every_epoch_and_ranking_pass_is_charged(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run("stamp", recovery_epochs=2, filters_per_step=6)
+    trainer = trainer_of(run, tmp_path)
+    run.choice.strategy.fit(trainer)
+    steps = len(trainer.trajectory) - 1
+    assert trainer.epochs == 1 + 2 * steps == run.plan.epochs
+    assert trainer.ranking_passes == steps == run.plan.ranking_passes
+    assert [row["epoch"] for row in trainer.trajectory] == [1 + 2 * step for step in range(steps + 1)]
+
+
+def test_selected_is_the_best_by_validation_dice(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run("stamp", recovery_epochs=1, filters_per_step=2)
+    trainer = trainer_of(run, tmp_path)
+    run.choice.strategy.fit(trainer)
+    table = pd.DataFrame(trainer.trajectory)
+    assert trainer.selected is not None
+    assert trainer.selected.step == table["validation_dice"].idxmax()
+    model = trainer.selected_model()
+    assert sum(p.numel() for p in model.parameters()) == table["parameters"][trainer.selected.step]
+
+
+def test_pruning_renews_the_optimiser_or_carries_its_moments(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    trainer = trainer_of(make_run("stamp"), tmp_path)
+    trainer.train(1)
+    conv = trainer.model.layer("conv1").conv
+    moments = trainer._optimiser.state[conv.weight]["exp_avg"].clone()
+    trainer.prune([Filter("conv1", 0)], "carry")
+    carried = trainer._optimiser.state[trainer.model.layer("conv1").conv.weight]
+    assert torch.equal(carried["exp_avg"], moments[1:])
+    assert float(carried["step"]) == 2
+    trainer.train(1)
+    trainer.prune([Filter("conv2", 1)])
+    assert not trainer._optimiser.state
+
+
+class Killed(BaseException):
+    """Stands for a process that ends in the middle."""
+
+
+def interrupted(run: Run, folder: Path, after: int) -> RunTrainer:
+    """Run until `after` calls are done, stop as Ctrl-C would, and go on in a new trainer until the next stop."""
+    while True:
+        trainer = trainer_of(run, folder)
+        live = 0
+        once = trainer._once
+
+        def counting(call: str, action: Any, once: Any = once, trainer: RunTrainer = trainer) -> Any:
+            nonlocal live
+            if trainer._replayed == len(trainer._journal):
+                if live == after:
+                    raise Killed
+                live += 1
+            return once(call, action)
+
+        trainer._once = counting  # type: ignore[method-assign]
+        try:
+            run.choice.strategy.fit(trainer)
+        except Killed:
+            trainer.save()
+            continue
+        return trainer
+
+
+SCHEDULES: list[tuple[str, dict[str, Any]]] = [
+    ("standard", {}),
+    ("stamp", {"recovery_epochs": 2, "filters_per_step": 7, "optimiser": "carry"}),
+    ("stamp_plus", {"recovery_epochs": 1, "filters_per_step": 7, "recompute": True}),
+]
+
+
+@pytest.mark.parametrize(("name", "settings"), SCHEDULES)
+@pytest.mark.parametrize("after", [1, 3])
+def test_a_run_stopped_again_and_again_ends_bit_for_bit_the_same(
+    make_run: Callable[..., Run], tmp_path: Path, name: str, settings: dict[str, Any], after: int
+) -> None:
+    run = make_run(name, **settings)
+    whole = trainer_of(run, tmp_path / "whole")
+    run.choice.strategy.fit(whole)
+    parts = interrupted(run, tmp_path / "parts", after)
+
+    def without_times(trainer: RunTrainer) -> Iterator[dict[str, Any]]:
+        return ({key: value for key, value in row.items() if key != "seconds"} for row in trainer.trajectory)
+
+    assert list(without_times(parts)) == list(without_times(whole))
+    assert parts.pruned == whole.pruned
+    assert parts.architecture == whole.architecture
+    assert parts.selected is not None
+    assert whole.selected is not None
+    for mine, other in (
+        (parts.model.state_dict(), whole.model.state_dict()),
+        (parts.selected[2], whole.selected[2]),
+    ):
+        assert all(torch.equal(mine[key], other[key]) for key in other)
+
+
+def test_a_damaged_resume_file_is_named(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run("standard")
+    trainer = trainer_of(run, tmp_path)
+    trainer.train(1)
+    trainer.save()
+    state = tmp_path / "resume" / "state.pt"
+    whole = state.read_bytes()
+    for content in (whole[:100], b"", b"\x80\x04cposix\nsystem\n."):
+        state.write_bytes(content)
+        with pytest.raises(UserError, match=r"state\.pt: cannot be resumed from.*--force"):
+            trainer_of(run, tmp_path)
+    state.write_bytes(whole)
+    with pytest.raises(UserError, match="another version of the strategy"):
+        trainer_of(run, tmp_path).checkpoint()
+
+
+def test_a_loss_that_is_no_number_fails_the_run(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    trainer = trainer_of(make_run("standard"), tmp_path)
+    nn.init.constant_(trainer.model.head.weight, float("nan"))
+    with pytest.raises(TrainingFailedError, match="loss is nan in epoch 1"):
+        trainer.train(1)
+    assert trainer.selected is None

@@ -1,0 +1,71 @@
+"""What several test folders share."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAMPBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real labelled sets; tests that need it skip where it is absent."""
+    folder = os.environ.get("STAMPBENCH_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("STAMPBENCH_DATA names no folder of real data")
+    return Path(folder)
+
+
+@pytest.fixture
+def decathlon(tmp_path: Path) -> Callable[..., Path]:
+    """Writes a small folder in the Decathlon's format and returns its path."""
+
+    def write(
+        name: str = "Task05_Prostate",
+        cases: int = 16,
+        shape: tuple[int, ...] = (20, 18, 3),
+        channels: tuple[str, ...] = ("T2", "ADC"),
+        classes: tuple[str, ...] = ("background", "PZ", "TZ"),
+        affine: np.ndarray | None = None,
+    ) -> Path:
+        folder = tmp_path / name
+        rng = np.random.default_rng(0)
+        for part in ("imagesTr", "labelsTr"):
+            (folder / part).mkdir(parents=True)
+        affine = np.diag([0.6, 0.6, 4.0, 1.0]) if affine is None else affine
+        training = []
+        for number in range(cases):
+            label = np.zeros(shape, np.uint8)
+            for value in range(1, len(classes)):
+                start = [int(rng.integers(1, 4)) + 5 * (value - 1) for _ in shape[:2]]
+                label[start[0] : start[0] + 6, start[1] : start[1] + 6] = value
+            image = np.stack([label * 50.0 + rng.normal(100, 5, shape) for _ in channels], axis=-1)
+            image = image[..., 0] if len(channels) == 1 else image
+            file = f"case_{number:02d}.nii.gz"
+            nib.save(nib.Nifti1Image(image.astype(np.float32), affine), folder / "imagesTr" / file)
+            nib.save(nib.Nifti1Image(label, affine), folder / "labelsTr" / file)
+            training.append({"image": f"./imagesTr/{file}", "label": f"./labelsTr/{file}"})
+        declared = {
+            "name": name,
+            "modality": {str(index): channel for index, channel in enumerate(channels)},
+            "labels": {str(index): label for index, label in enumerate(classes)},
+            "numTraining": cases,
+            "training": training,
+        }
+        (folder / "dataset.json").write_text(json.dumps(declared))
+        return folder
+
+    return write

@@ -1,0 +1,148 @@
+"""Folders opened and cases prepared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from stampbench.datasets.catalogue import CATALOGUE
+from stampbench.datasets.dataset import Dataset, folder_definition, open_dataset
+from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.prepare import restore
+
+
+def everything(dataset: Dataset, cache: Path):  # type: ignore[no-untyped-def]
+    return dataset.prepare([case.id for case in dataset.source.cases], cache)
+
+
+def test_volumes_are_sliced_normalised_and_padded(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    folder = decathlon(cases=2)
+    definition = folder_definition(folder).model_copy(update={"spatial_dims": 2, "size": (32, 16)})
+    case = everything(open_dataset(definition), tmp_path / "cache")["case_00"]
+    assert case.images.shape == (3, 2, 32, 16)
+    assert case.labels.shape == (3, 32, 16)
+    assert case.reference.shape == (20, 18, 3)
+    assert case.spacing == (0.6, 0.6, 4.0)
+    raw = nib.load(folder / "imagesTr" / "case_00.nii.gz").get_fdata()
+    expected = (raw - raw.mean((0, 1, 2))) / raw.std((0, 1, 2))
+    # 32 − 20 = 12: six rows before; 18 − 16 = 2: one column cropped on each side
+    np.testing.assert_allclose(case.images[1, :, 6:26, :], expected[:, 1:17, 1].transpose(2, 0, 1), atol=1e-4)
+    assert not case.images[1, :, :6].any()
+
+
+def test_reorientation_turns_image_label_and_spacing_alike(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    affine = np.array([[0, 0, -3.0, 7], [1, 0, 0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
+    folder = decathlon(cases=1, shape=(8, 12, 16), channels=("CT",), affine=affine)
+    dataset = open_dataset(folder_definition(folder))
+    case = everything(dataset, tmp_path / "cache")["case_00"]
+    label = np.asarray(nib.load(folder / "labelsTr" / "case_00.nii.gz").dataobj)
+    # voxel axes are (A, I, L): R is the third one reversed, A the first, S the second reversed
+    expected = label.transpose(2, 0, 1)[::-1, :, ::-1]
+    assert np.array_equal(case.reference, expected)
+    assert case.spacing == (3.0, 1.0, 2.0)
+    assert dataset.size == (16, 16, 16)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("size", [(16, 32, 16), (16, 16, 16), (32, 32, 32)])
+def test_restore_undoes_padding_and_cropping(
+    decathlon: Callable[..., Path], tmp_path: Path, dims: int, size: tuple[int, ...]
+) -> None:
+    folder = decathlon(cases=1, shape=(17, 22, 13))
+    definition = folder_definition(folder).model_copy(update={"spatial_dims": dims, "size": size[:dims]})
+    case = everything(open_dataset(definition), tmp_path / "cache")["case_00"]
+    restored = restore(np.asarray(case.labels), case)
+    assert restored.shape == case.reference.shape
+    kept = restore(np.ones_like(case.labels), case) == 1
+    sliced = zip(case.reference.shape[:dims], size, strict=False)
+    left = [min(edge, target) for edge, target in sliced] + list(case.reference.shape[dims:])
+    assert kept.sum() == np.prod(left)
+    assert np.array_equal(restored, np.where(kept, case.reference, 0))
+
+
+def test_pictures_have_pixels_for_a_unit(tmp_path: Path) -> None:
+    folder = tmp_path / "Dataset900_Dots"
+    (folder / "imagesTr").mkdir(parents=True)
+    (folder / "labelsTr").mkdir()
+    for number, (height, width) in enumerate([(20, 30), (33, 17)]):
+        label = np.zeros((height, width), np.uint8)
+        label[3:9, 4:8] = 5
+        Image.fromarray(label).save(folder / "labelsTr" / f"dot_{number}.png")
+        Image.fromarray(np.stack([label * 9] * 3, axis=-1)).save(folder / "imagesTr" / f"dot_{number}_0000.png")
+    declared = {"channel_names": {"0": "R", "1": "G", "2": "B"}, "labels": {"background": 0, "dot": 5}}
+    (folder / "dataset.json").write_text(json.dumps({**declared, "file_ending": ".png"}))
+    dataset = open_dataset(folder_definition(folder))
+    assert (dataset.unit, dataset.spatial_dims, dataset.size) == ("px", 2, (48, 32))
+    case = everything(dataset, tmp_path / "cache")["dot_0"]
+    assert case.images.shape == (1, 3, 48, 32)
+    assert np.unique(case.labels).tolist() == [0, 1]
+
+
+def test_preparation_is_cached_and_a_changed_file_is_prepared_anew(
+    decathlon: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder, cache = decathlon(cases=2), tmp_path / "cache"
+    before = open_dataset(folder_definition(folder))
+    everything(before, cache)
+    made = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}
+    everything(open_dataset(folder_definition(folder)), cache)
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")} == made
+    changed = folder / "labelsTr" / "case_01.nii.gz"
+    nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.uint8), np.diag([0.6, 0.6, 4.0, 1.0])), changed)
+    after = open_dataset(folder_definition(folder))
+    assert after.checksum != before.checksum
+    assert not everything(after, cache)["case_01"].labels.any()
+    assert {path: path.stat().st_mtime_ns for path in made} == made
+
+
+def test_faults_of_a_case_name_it(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    folder = decathlon(cases=1)
+    label, image = folder / "labelsTr" / "case_00.nii.gz", folder / "imagesTr" / "case_00.nii.gz"
+    affine = np.diag([0.6, 0.6, 4.0, 1.0])
+    good = label.read_bytes()
+
+    def message() -> str:
+        with pytest.raises(DatasetError) as raised:
+            everything(open_dataset(folder_definition(folder)), tmp_path / "cache")
+        assert "case_00" in str(raised.value)
+        return str(raised.value)
+
+    nib.save(nib.Nifti1Image(np.zeros((20, 18, 4), np.uint8), affine), label)
+    assert "label of size 20×18×4 for an image of size 20×18×3" in message()
+    nib.save(nib.Nifti1Image(np.full((20, 18, 3), 7, np.uint8), affine), label)
+    assert "label value 7 is not in dataset.json, which declares 0, 1, 2" in message()
+    nib.save(nib.Nifti1Image(np.full((20, 18, 3), 0.5, np.float32), affine), label)
+    assert "label value 0.5" in message()
+    label.write_bytes(good)
+    nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.float32), affine), image)
+    assert "1 channels where dataset.json declares 2 (T2, ADC)" in message()
+
+
+def test_named_datasets_say_where_they_looked_and_how_to_get_them(tmp_path: Path) -> None:
+    for name in ("hippocampus", "prostate", "cardiac", "spleen"):
+        with pytest.raises(DatasetError, match="STAMPBENCH_DATA"):
+            open_dataset(CATALOGUE[name])
+        with pytest.raises(DatasetError, match=f"looked for {tmp_path / str(CATALOGUE[name].folder)}.*curl"):
+            open_dataset(CATALOGUE[name], tmp_path)
+
+
+def test_cache_that_cannot_be_written_is_named(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DatasetError, match="cannot write prepared cases"):
+        everything(open_dataset(folder_definition(decathlon(cases=1))), tmp_path / "file")
+
+
+def test_real_hippocampus(real_data: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(CATALOGUE["hippocampus"], real_data)
+    assert dataset.classes == ("background", "Anterior", "Posterior")
+    chosen = [case.id for case in dataset.source.cases[:3]]
+    for case in dataset.prepare(chosen, tmp_path).values():
+        assert case.images.shape == (1, 1, 48, 64, 48)
+        assert abs(float(case.images[case.images != 0].mean())) < 1e-3
+        assert np.array_equal(restore(np.asarray(case.labels), case), case.reference)

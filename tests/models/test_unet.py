@@ -1,0 +1,125 @@
+"""Networks against the sizes that the papers and their code give."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.errors import ModelError
+from stampbench.models.initialisation import xavier
+from stampbench.models.unet import UNet
+
+
+def parameters(architecture: UNetArchitecture) -> int:
+    return sum(parameter.numel() for parameter in UNet(architecture).parameters())
+
+
+@pytest.mark.parametrize(("f", "expected"), [(2, 88_810), (4, 353_954), (8, 1_413_250)])
+def test_doubling_network_has_the_published_parameters(f: int, expected: int) -> None:
+    assert parameters(UNetArchitecture.doubling(3, 1, 2, f=f)) == expected
+
+
+@pytest.mark.parametrize(
+    ("flat", "f", "depth", "convs_per_level", "expected"),
+    [
+        (False, 4, 4, 2, 353_949),
+        (True, 4, 4, 2, 9_929),
+        (True, 8, 4, 2, 39_025),
+        (False, 24, 3, 3, 4_802_521),
+        (True, 24, 3, 3, 373_777),
+        (True, 12, 3, 3, 94_009),
+    ],
+)
+def test_lean_unet_families_have_the_parameters_of_their_code(
+    flat: bool, f: int, depth: int, convs_per_level: int, expected: int
+) -> None:
+    make = UNetArchitecture.flat if flat else UNetArchitecture.doubling
+    assert parameters(make(3, 1, 1, f=f, depth=depth, convs_per_level=convs_per_level)) == expected
+
+
+def test_two_dimensional_parameters_follow_from_the_three_dimensional_ones() -> None:
+    """Only kernels change: 3³ to 3², 2³ to 2². The rest (biases, BatchNorm, head) is counted by hand."""
+    f, c, d = 4, 1, 2
+    levels = [f, 2 * f, 4 * f, 8 * f, 16 * f]
+    inputs_outputs = [(c, f), *[(a, b) for a, b in itertools.pairwise(levels)]]
+    inputs_outputs += [(width, width) for width in levels]
+    inputs_outputs += [pair for width in levels[:-1] for pair in ((2 * width, width), (width, width))]
+    convolutions = sum(i * o * 3**d + o + 2 * o for i, o in inputs_outputs)
+    upconvolutions = sum(2 * width * width * 2**d + width for width in levels[:-1])
+    assert parameters(UNetArchitecture.doubling(d, c, 3, f=f)) == convolutions + upconvolutions + 3 * f + 3
+
+
+def test_paper_has_17_prunable_layers_of_364_filters() -> None:
+    layers = UNetArchitecture.doubling(3, 1, 2).layers
+    assert list(layers) == [f"conv{position}" for position in range(1, 18)]
+    assert sum(layers.values()) == 364
+
+
+def test_prunable_upconvs_are_an_option() -> None:
+    layers = UNetArchitecture.doubling(2, 1, 2, prune_upconvs=True).layers
+    assert [layers[f"up{step}"] for step in (1, 2, 3, 4)] == [32, 16, 8, 4]
+
+
+@pytest.mark.parametrize(("dims", "size"), [(2, (32, 16)), (3, (16, 32, 16))])
+def test_output_has_a_channel_per_class_and_the_input_size(dims: int, size: tuple[int, ...]) -> None:
+    model = UNet(UNetArchitecture.doubling(dims, 2, 3))
+    assert model(torch.zeros(2, 2, *size)).shape == (2, 3, *size)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 16, 16), (1, 2, 16, 17), (1, 2, 16, 16, 16)])
+def test_input_that_does_not_fit_is_named(shape: tuple[int, ...]) -> None:
+    model = UNet(UNetArchitecture.doubling(2, 2, 3))
+    with pytest.raises(ModelError, match="input of"):
+        model(torch.zeros(shape))
+
+
+def test_architecture_survives_json() -> None:
+    architecture = UNetArchitecture.doubling(3, 1, 2).without([Filter("conv9", 5)])
+    assert UNetArchitecture.model_validate_json(architecture.model_dump_json()) == architecture
+    assert architecture.convs[8] == 63
+
+
+@pytest.mark.parametrize(
+    ("filters", "message"),
+    [
+        ([Filter("conv18", 0)], "no prunable layer 'conv18'"),
+        ([Filter("up1", 0)], "no prunable layer 'up1'"),
+        ([Filter("conv1", 4)], "filters 0 to 3, not 4"),
+        ([Filter("conv1", 1), Filter("conv1", 1)], "named twice"),
+        ([Filter("conv1", index) for index in range(4)], "no filter left"),
+    ],
+)
+def test_impossible_removals_are_refused(filters: list[Filter], message: str) -> None:
+    with pytest.raises(ModelError, match=message):
+        UNetArchitecture.doubling(3, 1, 2).without(filters)
+
+
+def test_dropout_is_set_per_layer_and_never_in_the_last_unit() -> None:
+    model = UNet(UNetArchitecture.doubling(2, 1, 2))
+    model.set_dropout(dict.fromkeys(model.architecture.layers, 0.3))
+    assert [model.layer(f"conv{position}").dropout.p for position in range(1, 19)] == [0.3] * 17 + [0.0]
+    with pytest.raises(ModelError, match="conv18"):
+        model.set_dropout({"conv18": 0.1})
+
+
+def test_dropout_drops_whole_channels() -> None:
+    torch.manual_seed(0)
+    unit = UNet(UNetArchitecture.doubling(2, 1, 2)).layer("conv10")
+    unit.dropout.p = 0.5
+    output = unit.train()(torch.rand(4, 64, 8, 8))
+    dropped = (output == 0).flatten(2).all(2)
+    assert ((output == 0).flatten(2).float().mean(2)[~dropped] < 1).all()
+    assert 0.3 < dropped.float().mean() < 0.7
+
+
+def test_xavier_bounds() -> None:
+    """Glorot and Bengio's uniform: ± sqrt(6 / (fan_in + fan_out)), biases zero."""
+    model = UNet(UNetArchitecture.doubling(3, 1, 2))
+    xavier(model)
+    conv = model.layer("conv2").conv
+    bound = (6 / (4 * 27 + 4 * 27)) ** 0.5
+    assert 0.9 * bound < conv.weight.abs().max() <= bound
+    assert not conv.bias.any()

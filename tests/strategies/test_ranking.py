@@ -1,0 +1,131 @@
+"""Ranking and targeted dropout against computations written here from the paper's equations."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import nn
+
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.unet import UNet
+from stampbench.strategies.importance import IMPORTANCES
+from stampbench.strategies.ranking import Ranking
+
+
+def trained_looking(dims: int) -> UNet:
+    torch.manual_seed(3)
+    model = UNet(UNetArchitecture.doubling(dims, 1, 2, f=2, depth=2))
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.running_mean)
+    for unit in model.units:
+        nn.init.uniform_(unit.conv.bias, 0, 0.5)  # no layer is all dead
+    return model
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_first_filter_to_go_is_that_of_equations_1_to_3(dims: int) -> None:
+    """Image by image, layer by layer, with nothing of ours but the weights."""
+    model = trained_looking(dims).eval()
+    images = torch.randn(5, 1, *(8,) * dims)
+    conv = nn.functional.conv2d if dims == 2 else nn.functional.conv3d
+    pool = nn.functional.max_pool2d if dims == 2 else nn.functional.max_pool3d
+    upsample = nn.functional.conv_transpose2d if dims == 2 else nn.functional.conv_transpose3d
+    theta: dict[int, list[float]] = {}
+    with torch.no_grad():
+        for image in images:
+            x, skips = image[None], []
+            for position in range(1, 11):
+                if position in (3, 5):
+                    skips.append(x)
+                    x = pool(x, 2)
+                if position in (7, 9):
+                    up = model.upconvs[(position - 7) // 2]
+                    x = torch.cat([upsample(x, up.weight, up.bias, stride=2), skips.pop()], 1)
+                unit = model.units[position - 1]
+                z = torch.relu(conv(x, unit.conv.weight, unit.conv.bias, padding=1))  # eq. 1
+                norms = [math.sqrt(float((z[0, k].double() ** 2).sum())) for k in range(z.shape[1])]
+                before = theta.setdefault(position, [0.0] * len(norms))
+                theta[position] = [a + b / len(images) for a, b in zip(before, norms, strict=True)]  # eq. 2
+                n = unit.norm
+                view = (1, -1, *(1,) * dims)
+                x = (z - n.running_mean.view(view)) / (n.running_var.view(view) + n.eps).sqrt()
+                x = x * n.weight.view(view) + n.bias.view(view)
+    normalised = {
+        (position, k): value / math.sqrt(sum(other**2 for other in values))  # eq. 3
+        for position, values in theta.items()
+        if position <= 9
+        for k, value in enumerate(values)
+    }
+    ranking = Ranking.of(IMPORTANCES["l2"](model, images.split(2)))
+    expected = [(f"conv{position}", k) for position, k in sorted(normalised, key=lambda key: normalised[key])]
+    assert [(layer, index) for layer, index, _ in ranking.ascending()] == expected
+    first = ranking.lowest(1)[0]
+    assert first[:2] == expected[0]
+    assert first.score == pytest.approx(min(normalised.values()), rel=1e-4)
+
+
+def test_scores_do_not_depend_on_batches_mode_or_dropout() -> None:
+    model = trained_looking(2)
+    images = torch.randn(5, 1, 16, 16)
+    whole = IMPORTANCES["l1"](model.eval(), [images])
+    model.train().set_dropout(dict.fromkeys(model.architecture.layers, 0.5))
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    parts = IMPORTANCES["l1"](model, images.split(2))
+    assert model.training
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    for layer, values in whole.items():
+        assert parts[layer] == pytest.approx(values, rel=1e-5)
+
+
+def test_algorithm_1_by_hand() -> None:
+    """Sorted: b0 .9, a0 .8, a1 .6, c0 .5, b1 .4, b2 .1; positions a 2, 3; b 1, 5, 6; c 4; means 2.5, 4, 4."""
+    ranking = Ranking({"a": (0.8, 0.6), "b": (0.9, 0.4, 0.1), "c": (0.5,)})
+    assert ranking.dropout(0.1) == pytest.approx({"a": 0.0625, "b": 0.1, "c": 0.1})
+
+
+def test_algorithm_1_with_dead_filters_keeps_the_order_of_layers() -> None:
+    """Equals sort by layer, then filter: a0 1, b0 2, a1 3, b1 4, b2 5; means 2 and 11/3."""
+    ranking = Ranking({"a": (0.7, 0.0), "b": (0.7, 0.0, 0.0)})
+    assert ranking.dropout(0.11) == pytest.approx({"a": 0.06, "b": 0.11})
+
+
+def test_a_layer_whose_filters_are_all_dead_ranks_lowest_and_is_no_nan() -> None:
+    ranking = Ranking.of({"a": [0.0, 0.0], "b": [3.0, 4.0]})
+    assert ranking.magnitudes["a"] == (0.0, 0.0)
+    assert ranking.magnitudes["b"] == pytest.approx((0.6, 0.8))
+    assert ranking.lowest(1) == [Filter("a", 0, 0.0)]
+
+
+@given(
+    values=st.dictionaries(
+        st.sampled_from(["a", "b", "c", "d"]), st.lists(st.floats(0, 1), min_size=1, max_size=6), min_size=1
+    ),
+    count=st.integers(1, 30),
+    floor=st.integers(1, 3),
+)
+def test_lowest_never_breaks_the_floor_and_takes_the_smallest(
+    values: dict[str, list[float]], count: int, floor: int
+) -> None:
+    ranking = Ranking.of(values)
+    chosen = ranking.lowest(count, floor)
+    room = {layer: max(0, len(each) - floor) for layer, each in values.items()}
+    assert len(chosen) == min(count, sum(room.values()))
+    for layer, each in values.items():
+        taken = [filter for filter in chosen if filter.layer == layer]
+        assert len(taken) <= room[layer]
+        rest = [m for index, m in enumerate(ranking.magnitudes[layer]) if index not in {f.channel for f in taken}]
+        assert max((filter.score for filter in taken), default=0) <= min(rest, default=1)
+        assert len(each) == len(rest) + len(taken)
+
+
+@given(st.dictionaries(st.sampled_from("abcde"), st.lists(st.floats(0, 1), min_size=1, max_size=5), min_size=1))
+def test_dropout_is_between_zero_and_base(values: dict[str, list[float]]) -> None:
+    probabilities = Ranking.of(values).dropout(0.1)
+    assert max(probabilities.values()) == pytest.approx(0.1)
+    assert min(probabilities.values()) > 0

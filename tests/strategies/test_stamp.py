@@ -1,0 +1,72 @@
+"""What STAMP asks of its trainer, in which order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stampbench.benchmark.plan import Planner
+from stampbench.benchmark.protocol import PAPER
+from stampbench.strategies.registry import STRATEGIES
+
+
+class Recorder(Planner):
+    """A planner that remembers every call."""
+
+    def __init__(self, strategy: Any) -> None:
+        super().__init__(strategy.start(2, 1, 2), PAPER)
+        self.calls: list[tuple[str, Any]] = []
+
+    def train(self, epochs: int) -> None:
+        super().train(epochs)
+        self.calls.append(("train", epochs))
+
+    def score(self, importance: str) -> Any:
+        self.calls.append(("score", importance))
+        return super().score(importance)
+
+    def prune(self, filters: Any, optimiser: Any = "new") -> None:
+        self.calls.append(("prune", len(list(filters))))
+        super().prune(filters, optimiser)
+
+    def set_dropout(self, probabilities: Any) -> None:
+        self.calls.append(("dropout", dict(probabilities)))
+
+    def checkpoint(self) -> None:
+        self.calls.append(("checkpoint", None))
+
+
+def follow(name: str, **settings: Any) -> Recorder:
+    entry = STRATEGIES[name]
+    strategy = entry.load()(**{**entry.preset, **settings})
+    recorder = Recorder(strategy)
+    strategy.fit(recorder)
+    return recorder
+
+
+def test_stamp_removes_one_filter_each_five_epochs_until_one_is_left_everywhere() -> None:
+    recorder = follow("stamp")
+    one_step = [("score", "l2"), ("prune", 1), ("train", 5), ("checkpoint", None)]
+    assert recorder.calls == [("train", 1), ("checkpoint", None), *one_step * 347]
+    assert set(recorder.architecture.layers.values()) == {1}
+    assert (recorder.epochs, recorder.ranking_passes) == (1_736, 347)
+
+
+def test_stamp_plus_begins_at_half_a_percent_and_then_targets() -> None:
+    calls = follow("stamp_plus", f=2, depth=1).calls
+    assert calls[0] == ("dropout", pytest.approx(dict.fromkeys([f"conv{n}" for n in range(1, 6)], 0.005)))
+    assert [call for call, _ in calls[1:8]] == [
+        "train", "checkpoint", "score", "prune", "dropout", "train", "checkpoint",
+    ]  # fmt: skip
+    assert max(calls[5][1].values()) == pytest.approx(0.1)
+    assert len(set(calls[5][1].values())) > 1
+
+
+def test_hyperparameters_change_the_schedule() -> None:
+    recorder = follow("stamp_plus", f=4, depth=1, filters_per_step=3, recovery_epochs=2, min_filters=2, recompute=True)
+    assert set(recorder.architecture.layers.values()) == {2}
+    pruned = [count for call, count in recorder.calls if call == "prune"]
+    assert sum(pruned) == 2 + 2 + 6 + 6 + 2
+    assert set(pruned[:-1]) == {3}
+    assert [call for call, _ in recorder.calls[3:8]] == ["score", "prune", "score", "dropout", "train"]
