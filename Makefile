@@ -1,0 +1,47 @@
+# Every target sets up what it needs in .venv; nothing but Python 3.11+, make and git has to be there.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := models datasets strategies benchmark reports
+READY := $(VENV)/.ready
+
+.PHONY: help demo test check slow clean
+
+help:
+	@echo "make demo    train three strategies on the built-in synthetic images, show their leaderboard"
+	@echo "make test    run the tests"
+	@echo "make check   lint, format, import contracts, types"
+	@echo "make slow    run the tests that take minutes"
+
+# The folders are prerequisites because a strict editable install links files one by one:
+# a new file changes its folder's time and has to be linked.
+$(READY): pyproject.toml constraints.txt $(PACKAGES)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]" --config-settings editable_mode=strict
+	@touch $(READY)
+
+demo: $(READY)
+	$(BIN)/stampbench run --strategy standard,stamp,stamp_plus --dataset phantom2d --n-train 25 --folds 0 --protocol quick --runs demo-runs
+	$(BIN)/stampbench leaderboard --runs demo-runs
+	@echo
+	@echo "Each row is a record in demo-runs/. What to do next:"
+	@echo "  $(BIN)/stampbench list strategies"
+	@echo "  $(BIN)/stampbench run --strategy stamp_plus --dataset FOLDER --folds 0 --protocol quick   # your own images"
+	@echo "  $(BIN)/stampbench run --help"
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+
+slow: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow $(ARGS)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build *.egg-info demo-runs
