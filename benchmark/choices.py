@@ -15,17 +15,18 @@ from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import folder_definition
 from stampbench.datasets.definition import Definition
 from stampbench.strategies.base import Strategy
-from stampbench.strategies.registry import STRATEGIES
+from stampbench.strategies.registry import STRATEGIES, Entry
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class Choice(NamedTuple):
-    """A strategy ready to run, and the hyperparameters it would have if the user had set none."""
+    """A strategy ready to run, the hyperparameters it would have if the user had set none, and a plug-in's version."""
 
     name: str
     strategy: Strategy
     defaults: dict[str, Any]
+    code: str | None = None
 
 
 def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:
@@ -61,25 +62,38 @@ def choose_strategies(names: str, protocol: Protocol, settings: Sequence[str]) -
         UserError: an unknown name, a key that none of them has, or a value of the wrong type.
     """
     chosen = [name.strip() for name in names.split(",") if name.strip()]
+    if chosen == ["all"]:
+        chosen = list(STRATEGIES)
     if not chosen:
         raise unknown("strategy", names, STRATEGIES)
-    for name in chosen:
-        if name not in STRATEGIES:
-            raise unknown("strategy", name, STRATEGIES)
-    classes = {name: STRATEGIES[name].load() for name in chosen}
+    classes = {name: _entry(name).load() for name in chosen}
     values = _pairs("--set", settings)
     fields = {key for each in classes.values() for key in each.model_fields}
     for key in values:
         if key not in fields:
             raise unknown(f"hyperparameter of {', '.join(classes)}", key, sorted(fields))
-    choices = []
-    for name, cls in classes.items():
-        base = {key: value for key, value in protocol.hyperparameters.items() if key in cls.model_fields}
-        base |= STRATEGIES[name].preset
-        own = {key: value for key, value in values.items() if key in cls.model_fields}
-        defaults = _build(cls, f"strategy '{name}'", base).model_dump(mode="json")
-        choices.append(Choice(name, _build(cls, f"strategy '{name}'", base | own), defaults))
-    return choices
+    return [
+        choose_strategy(name, protocol, {key: value for key, value in values.items() if key in cls.model_fields})
+        for name, cls in classes.items()
+    ]
+
+
+def choose_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Choice:
+    """A strategy with hyperparameters: its own defaults, then the protocol's, its name's, and these.
+
+    Raises:
+        UserError: an unknown name, an unknown hyperparameter, or a value of the wrong type.
+        StrategyError: a plug-in that cannot be loaded.
+    """
+    entry = _entry(name)
+    cls = entry.load()
+    for key in values:
+        if key not in cls.model_fields:
+            raise unknown(f"hyperparameter of {name}", key, cls.model_fields)
+    base = {key: value for key, value in protocol.hyperparameters.items() if key in cls.model_fields}
+    base |= entry.preset
+    strategy = _build(cls, f"strategy '{name}'", base | dict(values))
+    return Choice(name, strategy, _build(cls, f"strategy '{name}'", base).model_dump(mode="json"), entry.code)
 
 
 def choose_dataset(text: str, spatial_dims: int | None = None, subject_pattern: str | None = None) -> Definition:
@@ -142,6 +156,12 @@ def choose_n_train(text: str) -> int | None:
     return int(text)
 
 
+def _entry(name: str) -> Entry:
+    if name not in STRATEGIES:
+        raise unknown("strategy", name, [*STRATEGIES, "all"])
+    return STRATEGIES[name]
+
+
 def _with_parameters(definition: Definition, text: str) -> Definition:
     if definition.phantom is None:
         raise UserError(f"dataset '{definition.name}' takes no parameters; got '{text}'")
@@ -170,4 +190,6 @@ def _build(cls: type[_Model], what: str, values: Mapping[str, Any]) -> _Model:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise UserError(f"{what}: {key}={first['input']!r}: {first['msg'].lower()}") from None
+        which = f"{key}={first['input']!r}: " if key else ""
+        problem = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{what}: {which}{problem[0].lower()}{problem[1:]}") from None

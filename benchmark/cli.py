@@ -13,6 +13,7 @@ import click
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
+from stampbench.strategies.errors import StrategyError
 
 if TYPE_CHECKING:
     from stampbench.benchmark.runner import Run
@@ -32,6 +33,13 @@ _RUNS = click.option(
     show_default=True,
     help="Record store",
 )
+_PLUGIN = click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Python file with strategies in the making, repeatable",
+)
 _DATASET_OPTIONS = (
     click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),
     click.option("--subject-pattern", help="Regular expression; its first group in a case id is the subject"),
@@ -45,7 +53,7 @@ def main() -> NoReturn:
         sys.exit(cli.main(standalone_mode=False) or 0)
     except click.ClickException as error:
         _fail(" ".join(error.format_message().split()), 2)
-    except (UserError, DatasetError, ModelError) as error:
+    except (UserError, DatasetError, ModelError, StrategyError) as error:
         if debug:
             raise
         _fail(str(error), 2)
@@ -89,13 +97,15 @@ def _dataset_options(command: Any) -> Any:
 @_ROOT
 @_RUNS
 @_dataset_options
+@_PLUGIN
 @click.option("--force", is_flag=True, help="Run again what is finished; the old record stays until then")
 @click.option("--dry-run", is_flag=True, help="Print the runs and their epochs, do nothing")
 @click.option("--quiet", is_flag=True, help="No progress")
 def run(
     strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
     protocol_settings: tuple[str, ...], device: str, data_root: Path | None, runs_folder: Path,
-    spatial_dims: str | None, subject_pattern: str | None, force: bool, dry_run: bool, quiet: bool,
+    spatial_dims: str | None, subject_pattern: str | None, plugins: tuple[Path, ...],
+    force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train strategies on a dataset and record them; finished runs are not run again.
 
@@ -109,29 +119,32 @@ def run(
     """
     from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
     from stampbench.benchmark.environment import choose_device
-    from stampbench.benchmark.runner import plan_run
+    from stampbench.benchmark.runner import plan_run, with_sources
     from stampbench.benchmark.store import RunStore
 
+    _load_plugins(plugins)
     chosen_protocol = choose_protocol(protocol, protocol_settings)
     choices = choose_strategies(strategies, chosen_protocol, settings)
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
     chosen_device = choose_device(device)
     opened = _open(dataset, data_root, spatial_dims, subject_pattern)
     store = RunStore(runs_folder)
-    runs = [
+    asked = [
         plan_run(choice, opened, chosen_protocol, n_train=size, fold=fold, seed=seed)
         for choice in choices
         for fold in chosen_folds
     ]
-    todo = [each for each in runs if force or store.status(each.spec) != "finished"]
+    runs, ids = with_sources(asked), {each.spec.id for each in asked}
+    todo = [each for each in runs if (force and each.spec.id in ids) or store.status(each.spec) != "finished"]
     for each in runs:
-        state = store.status(each.spec) or "new"
-        epochs = (
-            ""
-            if each not in todo
-            else f", at most {each.plan.epochs} epochs, {each.plan.ranking_passes} ranking passes"
+        if each not in todo:
+            click.echo(f"{each.spec.id}  {each.title}: cached")
+            continue
+        state = (store.status(each.spec) or "new") + ("" if each.spec.id in ids else ", a source")
+        click.echo(
+            f"{each.spec.id}  {each.title}: {state}, at most {each.plan.epochs} epochs, "
+            f"{each.plan.ranking_passes} ranking passes"
         )
-        click.echo(f"{each.spec.id}  {each.title}: {'cached' if each not in todo else state}{epochs}")
     if dry_run or not todo:
         total = sum(each.plan.epochs for each in todo)
         click.echo(f"{len(todo)} of {len(runs)} runs to do, at most {total} epochs")
@@ -166,7 +179,8 @@ def _execute(todo: list[Run], store: Any, device: Any, *, force: bool, quiet: bo
 
 @cli.command("list")
 @click.argument("what", type=click.Choice(["strategies", "datasets", "protocols"]))
-def list_names(what: str) -> None:
+@_PLUGIN
+def list_names(what: str, plugins: tuple[Path, ...]) -> None:
     """Names that can be used, a line each.
 
     \b
@@ -176,7 +190,13 @@ def list_names(what: str) -> None:
     if what == "strategies":
         from stampbench.strategies.registry import STRATEGIES
 
-        lines = {name: entry.summary for name, entry in STRATEGIES.items()}
+        _load_plugins(plugins)
+        lines = {}
+        for name, entry in STRATEGIES.items():
+            try:
+                lines[name] = entry.describe() + (f" [{entry.origin}]" if entry.origin else "")
+            except StrategyError as error:
+                click.echo(f"warning: strategy '{name}': {error}", err=True)
     elif what == "datasets":
         from stampbench.datasets.catalogue import CATALOGUE
 
@@ -276,6 +296,16 @@ def _open(text: str, data_root: Path | None, spatial_dims: str | None, subject_p
     return open_dataset(
         choose_dataset(text, None if spatial_dims is None else int(spatial_dims), subject_pattern), data_root
     )
+
+
+def _load_plugins(plugins: tuple[Path, ...]) -> None:
+    """Installed ones that cannot be loaded are told and left out; a file that was asked for has to work."""
+    from stampbench.strategies.registry import discover, load_plugin
+
+    for problem in discover():
+        click.echo(f"warning: {problem}", err=True)
+    for path in plugins:
+        load_plugin(path)
 
 
 def _cache() -> Path:

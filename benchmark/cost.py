@@ -8,8 +8,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.unet import UNet
+from stampbench.models.network import Architecture, build, parameter_count
 
 
 class Cost(NamedTuple):
@@ -25,13 +24,12 @@ class Cost(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def count(architecture: UNetArchitecture, size: tuple[int, ...]) -> Cost:
+def count(architecture: Architecture, size: tuple[int, ...]) -> Cost:
     """Count a network at an input of spatial `size`."""
     with torch.device("meta"):
-        model = UNet(architecture).eval()
+        model = build(architecture).eval()
         image = torch.empty(1, architecture.in_channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
     flops = counter.get_total_flops()
-    parameters = sum(each.numel() for each in model.parameters() if each.requires_grad)
-    return Cost(parameters, flops // 2, flops)
+    return Cost(parameter_count(architecture), flops // 2, flops)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from monai.transforms import KeepLargestConnectedComponent
 from numpy.typing import NDArray
 from torch import nn
 
@@ -26,18 +27,36 @@ def predict(model: nn.Module, case: PreparedCase, device: torch.device) -> NDArr
     return restore(torch.cat(parts).numpy(), case)
 
 
+def largest_components(prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Of each class only its largest face-connected part (PocketNet's post-processing)."""
+    classes = [int(value) for value in np.unique(prediction) if value > 0]
+    if not classes:
+        return prediction
+    keep = KeepLargestConnectedComponent(applied_labels=classes, connectivity=1)
+    kept: NDArray[np.uint8] = np.asarray(keep(torch.from_numpy(prediction.copy())[None])[0], dtype=np.uint8)
+    return kept
+
+
 def evaluate(
     model: nn.Module,
     cases: Sequence[PreparedCase],
     classes: Sequence[str],
     device: torch.device,
     report: Callable[[int, int], None] = lambda done, of: None,
+    *,
+    postprocessing: str = "none",
 ) -> list[dict[str, Any]]:
-    """A row per case and foreground class: Dice, distances, voxel counts, and which mask was empty."""
+    """A row per case and foreground class: Dice, distances, voxel counts, and which mask was empty.
+
+    `postprocessing` is `none` or `largest_component`.
+    """
     model.eval()
     rows: list[dict[str, Any]] = []
     for done, case in enumerate(cases, start=1):
-        rows += _score_case(predict(model, case, device), case, classes)
+        prediction = predict(model, case, device)
+        if postprocessing == "largest_component":
+            prediction = largest_components(prediction)
+        rows += _score_case(prediction, case, classes)
         report(done, len(cases))
     return rows
 

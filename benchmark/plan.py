@@ -10,24 +10,30 @@ import numpy as np
 
 from stampbench.benchmark.protocol import Protocol
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.strategies.base import Strategy, Validation
-from stampbench.strategies.importance import Scores
+from stampbench.models.network import Architecture
+from stampbench.strategies.base import SourceCheckpoint, SourceRun, Strategy, Validation
+from stampbench.strategies.importance import IMPORTANCES, Scores
 
 
 class Planner:
     """A `Trainer` that only counts.
 
     Its validation loss keeps falling, so training to convergence takes the protocol's most epochs: a plan
-    is an upper bound. Its scores are equal, so which filters go is not what will happen; how many is.
+    is an upper bound. `epochs` are the strategy's own, `source_epochs` those that it is charged for others.
+    Its scores are equal, so which filters go is not what will happen; how many is.
     """
 
-    def __init__(self, architecture: UNetArchitecture, protocol: Protocol) -> None:
-        self.architecture = architecture
+    def __init__(
+        self, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner] | None = None
+    ) -> None:
+        self.architecture: Architecture = architecture
+        self.checkpoints: list[SourceCheckpoint] = []
         self.rng = np.random.default_rng(0)
         self.patience, self.finetune_patience = protocol.patience, protocol.finetune_patience
         self.max_epochs = protocol.max_epochs
-        self.epochs = self.ranking_passes = self.steps = 0
+        self.epochs = self.ranking_passes = self.source_epochs = 0
         self._loss = 1.0
+        self._sources, self._charged = sources or {}, set[str]()
         self._kept = architecture
 
     def train(self, epochs: int) -> None:
@@ -38,12 +44,12 @@ class Planner:
         return Validation(self._loss, 0.5)
 
     def score(self, importance: str) -> Scores:
-        self.ranking_passes += 1
+        self.ranking_passes += IMPORTANCES[importance].passes
         return {layer: [1.0] * width for layer, width in self.architecture.layers.items()}
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
+        assert isinstance(self.architecture, UNetArchitecture)
         self.architecture = self.architecture.without(filters)
-        self.steps += 1
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None: ...
 
@@ -53,11 +59,31 @@ class Planner:
     def restore(self) -> None:
         self.architecture = self._kept
 
-    def checkpoint(self) -> None: ...
+    def checkpoint(self) -> None:
+        charged = self.source_epochs + self.epochs
+        self.checkpoints.append(SourceCheckpoint(len(self.checkpoints), charged, self.architecture))
+
+    def reset(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def source(self, name: str) -> SourceRun:
+        source = self._sources[name]
+        if name not in self._charged:
+            self._charged.add(name)
+            self.source_epochs += source.source_epochs + source.epochs
+        return SourceRun(tuple(source.checkpoints), len(source.checkpoints) - 1)
+
+    def adopt(self, name: str) -> None:
+        self.architecture = self.source(name).checkpoints[-1].architecture
+
+    def distil(self, name: str, weight: float, temperature: float) -> None:
+        self.source(name)
 
 
-def plan(strategy: Strategy, architecture: UNetArchitecture, protocol: Protocol) -> Planner:
-    """Follow a strategy from `architecture` to its end, counting."""
-    planner = Planner(architecture, protocol)
+def plan(
+    strategy: Strategy, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner] | None = None
+) -> Planner:
+    """Follow a strategy from `architecture` to its end, counting; `sources` are the plans of its sources."""
+    planner = Planner(architecture, protocol, sources)
     strategy.fit(planner)
     return planner

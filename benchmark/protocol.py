@@ -19,7 +19,13 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(ge=1)
     initialisation: Literal["xavier", "default"]
-    loss: Literal["dice", "dice_ce"]
+    loss: Literal["dice", "dice_ce", "dice_l2"]
+    plateau_factor: float | None = Field(
+        None, gt=0, lt=1, description="learning rate × this on a plateau; None: constant"
+    )
+    plateau_patience: int = Field(5, ge=1, description="validations without a better loss that make a plateau")
+    plateau_minimum: float = Field(1e-6, ge=0)
+    postprocessing: Literal["none", "largest_component"] = "none"
     patience: int = Field(ge=1)
     finetune_patience: int = Field(ge=1)
     max_epochs: int = Field(ge=1)
@@ -51,10 +57,25 @@ QUICK = PAPER.model_copy(
         "loss": "dice_ce",
         # What train and prune takes from f=4, depth 4: 1 + 44 · 3 epochs.
         "max_epochs": 133,
-        "hyperparameters": {"filters_per_step": 8, "recovery_epochs": 3},
+        "hyperparameters": {"filters_per_step": 8, "recovery_epochs": 3, "every_steps": 5},
     }
 )
 
-PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, QUICK)}
+POCKETNET = PAPER.model_copy(
+    update={
+        "name": "pocketnet",
+        "summary": "Celaya et al. 2022, §2: Adam 0.001 halved on plateaus, L2 Dice, batch 4, largest component",
+        "learning_rate": 0.001,
+        "batch_size": 4,
+        "loss": "dice_l2",
+        "plateau_factor": 0.5,
+        # The authors train 50 epochs and keep the best by validation loss; an epoch of theirs is a quarter of ours.
+        "patience": 50,
+        "max_epochs": 50,
+        "postprocessing": "largest_component",
+    }
+)
+
+PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, QUICK, POCKETNET)}
 SETTABLE = tuple(name for name in Protocol.model_fields if name not in ("name", "summary", "hyperparameters"))
 """What `--protocol-set` can change."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from stampbench.benchmark.allocator import keep_heap
-from stampbench.benchmark.choices import Choice
+from stampbench.benchmark.choices import Choice, choose_strategy
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import load_fold
 from stampbench.benchmark.environment import environment, provenance
@@ -23,24 +23,27 @@ from stampbench.benchmark.protocol import Protocol
 from stampbench.benchmark.resume import ResumeFile
 from stampbench.benchmark.spec import DatasetIdentity, RunSpec
 from stampbench.benchmark.store import RunFolder, RunStore
-from stampbench.benchmark.trainer import RunTrainer
+from stampbench.benchmark.trainer import FinishedSource, RunTrainer
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.prepare import PreparedCase
 from stampbench.datasets.split import Split, split
-from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.files import save_model
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.files import load_model, save_model
+from stampbench.models.network import Architecture, parse_architecture
+from stampbench.strategies.base import SourceCheckpoint, SourceRun
 
 _PRUNED_COLUMNS = ["step", "layer", "filter", "score"]
 
 
 class Run(NamedTuple):
-    """A run that can be started: what it is, its strategy, its data, and what it will take at most."""
+    """A run that can be started: what it is, its strategy, its data, its sources, and what it will take at most."""
 
     spec: RunSpec
     choice: Choice
     dataset: Dataset
     split: Split
-    architecture: UNetArchitecture
+    architecture: Architecture
+    sources: Mapping[str, Run]
     plan: Planner
 
     @property
@@ -49,27 +52,39 @@ class Run(NamedTuple):
         return f"{self.dataset.name} n={self.spec.n_train} fold {self.spec.fold} seed {self.spec.seed} {label}"
 
 
-def plan_run(choice: Choice, dataset: Dataset, protocol: Protocol, *, n_train: int | None, fold: int, seed: int) -> Run:
-    """Work out a run without touching an image.
+def plan_run(
+    choice: Choice,
+    dataset: Dataset,
+    protocol: Protocol,
+    *,
+    n_train: int | None,
+    fold: int,
+    seed: int,
+    needed_by: tuple[str, ...] = (),
+) -> Run:
+    """Work out a run, and the runs it builds on, without touching an image.
 
     Raises:
         DatasetError: a split that the dataset does not allow.
-        UserError: a network that does not fit the image size.
+        UserError: a network that does not fit the image size, or sources that need each other.
     """
     images = split(dataset.definition, dataset.images, n_train, fold, protocol.folds)
     architecture = choice.strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
-    if bad := [edge for edge in dataset.size if edge % architecture.divisor]:
-        raise UserError(
-            f"strategy '{choice.name}': depth {choice.strategy.depth} needs sizes that are multiples of "
-            f"{architecture.divisor}, but {dataset.name} has {bad[0]}"
+    _check_fit(choice, dataset, architecture, len(images.training), protocol)
+    if choice.name in needed_by:
+        raise UserError(f"strategy '{choice.name}' builds on itself: {' → '.join((*needed_by, choice.name))}")
+    sources = {
+        name: plan_run(
+            choose_strategy(source.strategy, protocol, source.hyperparameters),
+            dataset,
+            protocol,
+            n_train=n_train,
+            fold=fold,
+            seed=seed,
+            needed_by=(*needed_by, choice.name),
         )
-    bottleneck = math.prod(edge // architecture.divisor for edge in dataset.size)
-    if bottleneck == 1 and len(images.training) % protocol.batch_size == 1:
-        raise UserError(
-            f"{dataset.name}: {len(images.training)} training images leave a last batch of one image, and depth "
-            f"{choice.strategy.depth} shrinks it to one voxel, too few for BatchNorm; "
-            "change --protocol-set batch_size or --set depth"
-        )
+        for name, source in choice.strategy.sources().items()
+    }
     spec = RunSpec(
         strategy=choice.name,
         hyperparameters=choice.strategy.model_dump(mode="json"),
@@ -84,11 +99,28 @@ def plan_run(choice: Choice, dataset: Dataset, protocol: Protocol, *, n_train: i
         fold=fold,
         seed=seed,
         protocol=protocol,
+        code=choice.code,
     )
-    return Run(spec, choice, dataset, images, architecture, plan(choice.strategy, architecture, protocol))
+    planned = plan(choice.strategy, architecture, protocol, {name: each.plan for name, each in sources.items()})
+    return Run(spec, choice, dataset, images, architecture, sources, planned)
 
 
-def prepare(runs: list[Run], cache: Path, progress: Progress) -> Mapping[str, PreparedCase]:
+def with_sources(runs: Sequence[Run]) -> list[Run]:
+    """These runs and all that they build on, each once, sources first."""
+    ordered: dict[str, Run] = {}
+
+    def visit(run: Run) -> Iterator[Run]:
+        for source in run.sources.values():
+            yield from visit(source)
+        yield run
+
+    for run in runs:
+        for each in visit(run):
+            ordered.setdefault(each.spec.id, each)
+    return list(ordered.values())
+
+
+def prepare(runs: Sequence[Run], cache: Path, progress: Progress) -> Mapping[str, PreparedCase]:
     """Prepare the cases that these runs of one dataset need."""
     needed = {case for run in runs for case in run.split.test}
     needed |= {image.case for run in runs for image in (*run.split.training, *run.split.validation)}
@@ -106,6 +138,8 @@ def execute(
 ) -> dict[str, Any]:
     """Train, select, evaluate and record; an unfinished run goes on where it was. Returns the summary.
 
+    The runs it builds on have to be finished.
+
     Raises:
         TrainingFailedError: the run cannot go on; it is recorded as failed, with the reason.
         UserError: the store cannot be written, or a resume state is damaged.
@@ -114,13 +148,15 @@ def execute(
     described = {
         "label": run.spec.label(run.choice.defaults),
         "protocol_label": run.spec.protocol_label,
+        "sources": {name: source.spec.id for name, source in run.sources.items()},
         "dataset": _describe(run.dataset),
         "environment": environment(device),
         "provenance": provenance(),
     }
     folder = store.begin(run.spec, described, force=force)
     try:
-        return _execute(run, prepared, folder, device, progress)
+        sources = {name: _finished(source, store, device) for name, source in run.sources.items()}
+        return _execute(run, prepared, folder, device, progress, sources)
     except (TrainingFailedError, torch.OutOfMemoryError, MemoryError) as error:
         reason = " ".join(str(error).split()) or "out of memory"
         folder.fail(reason)
@@ -133,17 +169,24 @@ def _execute(
     folder: RunFolder,
     device: torch.device,
     progress: Progress,
+    sources: Mapping[str, FinishedSource],
 ) -> dict[str, Any]:
     data = load_fold(run.split, prepared, run.dataset.classes, device)
-    trainer = RunTrainer(run.spec, run.architecture, data, device, progress, ResumeFile(folder.resume))
+    trainer = RunTrainer(run.spec, run.architecture, data, device, progress, ResumeFile(folder.resume), sources)
     try:
         run.choice.strategy.fit(trainer)
+        model = trainer.selected_model()
+        rows = evaluate(
+            model,
+            [prepared[case] for case in run.split.test],
+            run.dataset.classes,
+            device,
+            lambda done, of: progress.case(done, of, "testing"),
+            postprocessing=run.spec.protocol.postprocessing,
+        )
     except KeyboardInterrupt:
         trainer.save()
         raise
-    model = trainer.selected_model()
-    test = [prepared[case] for case in run.split.test]
-    rows = evaluate(model, test, run.dataset.classes, device, lambda done, of: progress.case(done, of, "testing"))
     folder.write_table("trajectory.csv", trainer.trajectory)
     folder.write_table("pruned.csv", trainer.pruned, _PRUNED_COLUMNS)
     folder.write_table("cases.csv", rows)
@@ -153,10 +196,52 @@ def _execute(
     return summary
 
 
+def _finished(run: Run, store: RunStore, device: torch.device) -> FinishedSource:
+    """Read what a run needs of one it builds on."""
+    if store.status(run.spec) != "finished":
+        raise TrainingFailedError(f"its source {run.choice.name} ({run.spec.id}) is not finished")
+    folder = store.folder(run.spec)
+    trajectory = pd.read_csv(folder / "trajectory.csv")
+    pruned = pd.read_csv(folder / "pruned.csv")
+    summary = store.record(run.spec)["summary"]
+    architecture, checkpoints = run.architecture, []
+    for step, epoch in zip(trajectory["step"], trajectory["epoch"], strict=True):
+        now = pruned[pruned["step"] == step]
+        if len(now):
+            assert isinstance(architecture, UNetArchitecture)
+            architecture = architecture.without(map(Filter, now["layer"], now["filter"]))
+        checkpoints.append(SourceCheckpoint(int(step), int(epoch), architecture))
+    return FinishedSource(
+        SourceRun(tuple(checkpoints), int(summary["selected_step"])),
+        load_model(folder / "model").to(device),
+        int(summary["epochs"]),
+        int(summary["ranking_passes"]),
+        float(summary["training_seconds"]),
+    )
+
+
+def _check_fit(
+    choice: Choice, dataset: Dataset, architecture: Architecture, training_images: int, protocol: Protocol
+) -> None:
+    for edge, divisor in zip(dataset.size, architecture.divisors, strict=True):
+        if edge % divisor:
+            raise UserError(
+                f"strategy '{choice.name}': depth {architecture.depth} needs sizes that are multiples of {divisor}, "
+                f"but {dataset.name} has {edge}"
+            )
+    bottleneck = math.prod(edge // each for edge, each in zip(dataset.size, architecture.divisors, strict=True))
+    if bottleneck == 1 and isinstance(architecture, UNetArchitecture) and training_images % protocol.batch_size == 1:
+        raise UserError(
+            f"{dataset.name}: {training_images} training images leave a last batch of one image, and depth "
+            f"{architecture.depth} shrinks it to one voxel, too few for BatchNorm; "
+            "change --protocol-set batch_size or --set depth"
+        )
+
+
 def _summary(trainer: RunTrainer, rows: list[dict[str, Any]], size: tuple[int, ...]) -> dict[str, Any]:
     assert trainer.selected is not None
     chosen = trainer.trajectory[trainer.selected.step]
-    cost = count(UNetArchitecture.model_validate_json(trainer.selected.architecture), size)
+    cost = count(parse_architecture(trainer.selected.architecture), size)
     cases = pd.DataFrame(rows)
     return {
         "test_dice": _mean(cases["dice"]),
@@ -165,14 +250,27 @@ def _summary(trainer: RunTrainer, rows: list[dict[str, Any]], size: tuple[int, .
         "validation_dice": chosen["validation_dice"],
         "selected_step": trainer.selected.step,
         "selected_epoch": chosen["epoch"],
-        "vanished": chosen["vanished"],
+        "vanished": _vanished(trainer.trajectory),
         "parameters": cost.parameters,
         "macs": cost.macs,
         "flops": cost.flops,
         "epochs": trainer.epochs,
+        "source_epochs": trainer.source_epochs,
         "ranking_passes": trainer.ranking_passes,
         "training_seconds": round(trainer.seconds, 3),
     }
+
+
+def _vanished(trajectory: list[dict[str, Any]]) -> dict[str, int]:
+    """Per class whose validation Dice fell to zero, the step at which it did so first; never seen is not fallen."""
+    first: dict[str, int] = {}
+    before: set[str] | None = None
+    for row in trajectory:
+        now = set(row["vanished"].split("; ")) - {""}
+        for name in now - (before if before is not None else now):
+            first.setdefault(name, row["step"])
+        before = now
+    return first
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:

@@ -31,6 +31,8 @@ class RunSpec(BaseModel, frozen=True):
     fold: int
     seed: int
     protocol: Protocol
+    code: str | None = None
+    """Which version of a strategy from outside; ours are versioned by the package."""
 
     @property
     def id(self) -> str:
@@ -56,11 +58,9 @@ class RunSpec(BaseModel, frozen=True):
         )
 
     def label(self, defaults: dict[str, Any]) -> str:
-        """The strategy's name, with the hyperparameters that differ from `defaults`."""
-        return _label(
-            self.strategy,
-            {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)},
-        )
+        """The strategy's name, with the hyperparameters that differ from `defaults`, and a plug-in's version."""
+        changed = {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)}
+        return _label(self.strategy, changed | ({"code": self.code} if self.code else {}))
 
     def stream(self, purpose: str) -> int:
         """A seed of its own for each purpose, the same whenever this run is run."""

@@ -72,6 +72,12 @@ class RunStore:
         record = _read(self.folder(spec) / _RECORD)
         return None if record is None else str(record.get("status"))
 
+    def record(self, spec: RunSpec) -> dict[str, Any]:
+        """The record of a run that is there."""
+        record = _read(self.folder(spec) / _RECORD)
+        assert record is not None
+        return record
+
     def begin(self, spec: RunSpec, described: dict[str, Any], *, force: bool = False) -> RunFolder:
         """Open a run's folder. With `force` a finished record stays in place until the new one is finished.
 

@@ -15,21 +15,24 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss, DiceLoss
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.loss import make_loss
+from stampbench.benchmark.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile
 from stampbench.benchmark.spec import RunSpec
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
-from stampbench.models.pruning import Cut, remove_filters
+from stampbench.models.network import Architecture, Network, build, parse_architecture
+from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
-from stampbench.strategies.base import Validation
-from stampbench.strategies.importance import IMPORTANCES, Scores
+from stampbench.strategies.base import SourceRun, Validation
+from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores
 
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_WRITES = 10.0
@@ -43,29 +46,53 @@ class Selected(NamedTuple):
     weights: dict[str, Tensor]
 
 
+class FinishedSource(NamedTuple):
+    """A source's record: what a strategy may see of it, its selected network, and all that it was charged."""
+
+    run: SourceRun
+    model: Network
+    epochs: int
+    ranking_passes: int
+    seconds: float
+
+
+class Teacher(NamedTuple):
+    """A network to learn from, and how much."""
+
+    source: str
+    weight: float
+    temperature: float
+
+
 class RunTrainer:
     """Implements `stampbench.strategies.base.Trainer` for one run."""
 
     def __init__(
         self,
         spec: RunSpec,
-        architecture: UNetArchitecture,
+        architecture: Architecture,
         data: FoldData,
         device: torch.device,
         progress: Progress,
         resume: ResumeFile,
+        sources: Mapping[str, FinishedSource] | None = None,
     ) -> None:
         self.protocol, self.data, self.device = spec.protocol, data, device
         self.rng = np.random.default_rng(spec.stream("strategy"))
+        self._score_seed = spec.stream("score")
         self.patience, self.finetune_patience = spec.protocol.patience, spec.protocol.finetune_patience
         self.max_epochs = spec.protocol.max_epochs
         self.trajectory: list[dict[str, Any]] = []
         self.pruned: list[dict[str, Any]] = []
         self.selected: Selected | None = None
         self.epochs = 0
+        self.source_epochs = 0
         self.ranking_passes = 0
         self.seconds = 0.0
         self._progress, self._resume = progress, resume
+        self._sources: Mapping[str, FinishedSource] = sources or {}
+        self._charged: list[str] = []
+        self._teacher: Teacher | None = None
         self._journal: list[tuple[str, Any]] = []
         self._replayed = 0
         self._written = time.monotonic()
@@ -75,11 +102,9 @@ class RunTrainer:
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         self._loss = make_loss(spec.protocol.loss)
         torch.manual_seed(spec.stream("initialisation"))
-        self.model = UNet(architecture)
-        INITIALISATIONS[spec.protocol.initialisation](self.model)
+        self.model = self._initialised(architecture)
         torch.manual_seed(spec.stream("dropout"))
-        self.model.to(device)
-        self._optimiser = self._new_optimiser()
+        self._optimiser, self._plateau = self._new_optimiser()
         self._architecture = architecture
         self._snapshot = self._state()
         if state := resume.read():
@@ -88,7 +113,7 @@ class RunTrainer:
     # What a strategy sees
 
     @property
-    def architecture(self) -> UNetArchitecture:
+    def architecture(self) -> Architecture:
         return self._architecture
 
     def train(self, epochs: int) -> None:
@@ -96,7 +121,7 @@ class RunTrainer:
             self._once("train", self._epoch)
 
     def validate(self) -> Validation:
-        return Validation(*self._once("validate", lambda: list(self._validated()[0])))
+        return Validation(*self._once("validate", self._validate))
 
     def score(self, importance: str) -> Scores:
         return self._once("score", lambda: self._score(importance))
@@ -117,6 +142,19 @@ class RunTrainer:
     def checkpoint(self) -> None:
         self._once("checkpoint", self._checkpoint)
 
+    def reset(self, architecture: Architecture) -> None:
+        self._rebuilt("reset", lambda: self._reset(architecture))
+
+    def source(self, name: str) -> SourceRun:
+        self._once("source", lambda: self._charge(name))
+        return self._sources[name].run
+
+    def adopt(self, name: str) -> None:
+        self._rebuilt("adopt", lambda: self._adopt(name))
+
+    def distil(self, name: str, weight: float, temperature: float) -> None:
+        self._once("distil", lambda: self._distil(name, weight, temperature))
+
     # What the runner sees
 
     def save(self) -> None:
@@ -124,7 +162,7 @@ class RunTrainer:
         self._resume.write(self._snapshot)
         self._written = time.monotonic()
 
-    def selected_model(self) -> UNet:
+    def selected_model(self) -> Network:
         """The selected checkpoint, in evaluation mode.
 
         Raises:
@@ -132,7 +170,7 @@ class RunTrainer:
         """
         if self.selected is None:
             raise TrainingFailedError("the strategy ended without a checkpoint")
-        model = UNet(UNetArchitecture.model_validate_json(self.selected.architecture))
+        model = build(parse_architecture(self.selected.architecture))
         model.load_state_dict(self.selected.weights)
         return model.to(self.device).eval()
 
@@ -162,7 +200,7 @@ class RunTrainer:
             action()
             return self.model.architecture.model_dump_json()
 
-        self._architecture = UNetArchitecture.model_validate_json(self._once(call, described))
+        self._architecture = parse_architecture(self._once(call, described))
 
     def _state(self) -> dict[str, Any]:
         """Everything that the next call depends on, detached from what it will change."""
@@ -170,8 +208,11 @@ class RunTrainer:
             "journal": list(self._journal),
             "model": _clone(self.model.state_dict()),
             "architecture": self.model.architecture.model_dump_json(),
-            "dropout": [self.model.unit(position).dropout.p for position in range(len(self.model.units))],
+            "dropout": self.model.dropout_probabilities(),
             "optimiser": _clone(self._optimiser.state_dict()),
+            "plateau": None if self._plateau is None else _clone(self._plateau.state_dict()),
+            "charged": list(self._charged),
+            "teacher": None if self._teacher is None else tuple(self._teacher),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "order": self._order.get_state(),
@@ -180,6 +221,7 @@ class RunTrainer:
             "trajectory": list(self.trajectory),
             "pruned": list(self.pruned),
             "epochs": self.epochs,
+            "source_epochs": self.source_epochs,
             "ranking_passes": self.ranking_passes,
             "seconds": self.seconds,
             "training_loss": self._training_loss,
@@ -187,12 +229,12 @@ class RunTrainer:
 
     def _load(self, state: dict[str, Any]) -> None:
         self._journal = [(call, result) for call, result in state["journal"]]
-        self.model = UNet(UNetArchitecture.model_validate_json(state["architecture"])).to(self.device)
-        self.model.load_state_dict(state["model"])
-        for position, probability in enumerate(state["dropout"]):
-            self.model.unit(position).dropout.p = probability
-        self._optimiser = self._new_optimiser()
+        self._rebuild(state["architecture"], state["model"], state["dropout"])
         self._optimiser.load_state_dict(state["optimiser"])
+        if self._plateau is not None:
+            self._plateau.load_state_dict(state["plateau"])
+        self._charged = state["charged"]
+        self._teacher = None if state["teacher"] is None else Teacher(*state["teacher"])
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
@@ -201,9 +243,10 @@ class RunTrainer:
         self.selected = None if state["selected"] is None else Selected(*state["selected"])
         self.trajectory, self.pruned = state["trajectory"], state["pruned"]
         self.epochs, self.ranking_passes = state["epochs"], state["ranking_passes"]
+        self.source_epochs = state["source_epochs"]
         self.seconds, self._training_loss = state["seconds"], state["training_loss"]
         self._snapshot = state
-        self._progress.resumed(self.epochs)
+        self._progress.resumed(self.epochs - self.source_epochs)
 
     # The work
 
@@ -215,15 +258,17 @@ class RunTrainer:
         total = torch.zeros((), device=self.device)
         for indices in torch.split(order, self.protocol.batch_size):
             self._optimiser.zero_grad(set_to_none=True)
-            loss = self._loss(self.model(images.pixels[indices]), images.labels[indices].long().unsqueeze(1))
-            loss.backward()
+            loss = self._batch_loss(images.pixels[indices], images.labels[indices])
+            loss.backward()  # type: ignore[no-untyped-call]
             self._optimiser.step()
             total += loss.detach() * len(indices)
         self.epochs += 1
         self._training_loss = float(total) / len(order)
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
-        self._progress.epoch(self.epochs, "training", count(self.model.architecture, self.data.size).parameters)
+        self._progress.epoch(
+            self.epochs - self.source_epochs, "training", count(self.model.architecture, self.data.size).parameters
+        )
 
     def _validated(self) -> tuple[Validation, tuple[float, ...]]:
         """Loss, mean Dice and Dice per foreground class; computed once per state of the network."""
@@ -237,7 +282,7 @@ class RunTrainer:
         with torch.inference_mode():
             for batch in images.batches(self.protocol.batch_size):
                 logits = self.model(batch.pixels)
-                losses += self._loss(logits, batch.labels.long().unsqueeze(1)) * len(batch.pixels)
+                losses += self._label_loss(logits, batch.labels) * len(batch.pixels)
                 predicted = nn.functional.one_hot(logits.argmax(1), classes).flatten(1, -2)
                 labelled = nn.functional.one_hot(batch.labels.long(), classes).flatten(1, -2)
                 for part, voxels in enumerate((predicted * labelled, predicted, labelled)):
@@ -250,22 +295,34 @@ class RunTrainer:
         self._progress.validated(validation.dice)
         return self._validation
 
+    def _validate(self) -> list[float]:
+        validation, _ = self._validated()
+        if self._plateau is not None:
+            self._plateau.step(validation.loss)
+        return list(validation)
+
     def _score(self, importance: str) -> Scores:
-        batches = (batch.pixels for batch in self.data.training.batches(self.protocol.batch_size))
-        scores = IMPORTANCES[importance](self.model, batches)
-        self.ranking_passes += 1
+        chosen = IMPORTANCES[importance]
+        batches = ((batch.pixels, batch.labels) for batch in self.data.training.batches(self.protocol.batch_size))
+        assert isinstance(self.model, UNet)
+        # Its own generator: the strategy's is drawn from again in a replay, which does not score again.
+        rng = np.random.default_rng([self._score_seed, len(self._journal)])
+        scores = chosen.score(Evidence(self.model, batches, self._label_loss, rng))
+        self.ranking_passes += chosen.passes
         return scores
 
     def _prune(self, filters: list[Filter], optimiser: str) -> None:
+        assert isinstance(self.model, UNet)
         cuts = remove_filters(self.model, filters)
         self._validation = None
         step = len(self.trajectory)
         self.pruned += [
             {"step": step, "layer": layer, "filter": channel, "score": score} for layer, channel, score in filters
         ]
-        old, self._optimiser = self._optimiser, self._new_optimiser()
+        old = self._optimiser
+        self._optimiser, self._plateau = self._new_optimiser()
         if optimiser == "carry":
-            _carry_moments(old, self._optimiser, self.model, cuts)
+            carry_moments(old, self._optimiser, self.model, cuts)
 
     def _keep(self) -> None:
         self._kept = (self.model.architecture.model_dump_json(), _clone(self.model.state_dict()))
@@ -273,13 +330,64 @@ class RunTrainer:
     def _restore(self) -> None:
         if self._kept is None:
             raise TrainingFailedError("the strategy restores weights that it never kept")
-        architecture, weights = self._kept
-        dropout = {name: self.model.layer(name).dropout.p for name in self.model.architecture.layers if "conv" in name}
-        self.model = UNet(UNetArchitecture.model_validate_json(architecture)).to(self.device)
+        self._rebuild(*self._kept, self.model.dropout_probabilities())
+
+    def _reset(self, architecture: Architecture) -> None:
+        self.model = self._initialised(architecture)
+        self._validation = None
+        self._optimiser, self._plateau = self._new_optimiser()
+
+    def _adopt(self, name: str) -> None:
+        self._charge(name)
+        model, mine = self._sources[name].model, self.model.architecture
+        architecture = model.architecture
+        if isinstance(architecture, UNetArchitecture) and isinstance(mine, UNetArchitecture):
+            architecture = architecture.model_copy(update={"prune_upconvs": mine.prune_upconvs})
+        self._rebuild(architecture.model_dump_json(), model.state_dict(), self.model.dropout_probabilities())
+
+    def _charge(self, name: str) -> None:
+        """A source is charged in full when it is first used."""
+        if name not in self._charged:
+            source = self._sources[name]
+            self._charged.append(name)
+            self.epochs += source.epochs
+            self.source_epochs += source.epochs
+            self.ranking_passes += source.ranking_passes
+            self.seconds += source.seconds
+
+    def _distil(self, name: str, weight: float, temperature: float) -> None:
+        self._charge(name)
+        self._teacher = Teacher(name, weight, temperature)
+
+    def _initialised(self, architecture: Architecture) -> Network:
+        model = build(architecture)
+        INITIALISATIONS[self.protocol.initialisation](model)
+        return model.to(self.device)
+
+    def _rebuild(self, architecture: str, weights: dict[str, Tensor], dropout: Mapping[str, float]) -> None:
+        self.model = build(parse_architecture(architecture)).to(self.device)
         self.model.load_state_dict(weights)
         self.model.set_dropout(dropout)
         self._validation = None
-        self._optimiser = self._new_optimiser()
+        self._optimiser, self._plateau = self._new_optimiser()
+
+    def _label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        loss: Tensor = self._loss(logits, labels.long().unsqueeze(1))
+        return loss
+
+    def _batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        logits = self.model(pixels)
+        loss = self._label_loss(logits, labels)
+        if self._teacher is None:
+            return loss
+        source, weight, temperature = self._teacher
+        with torch.no_grad():
+            softened = (self._sources[source].model(pixels) / temperature).log_softmax(1)
+        divergence = nn.functional.kl_div(
+            (logits / temperature).log_softmax(1), softened, log_target=True, reduction="none"
+        )
+        # T² keeps the gradients' size as the temperature changes (Hinton et al. 2015, §2).
+        return (1 - weight) * loss + weight * temperature**2 * divergence.sum(1).mean()
 
     def _checkpoint(self) -> None:
         validation, per_class = self._validated()
@@ -296,8 +404,8 @@ class RunTrainer:
                 "training_loss": self._training_loss,
                 "validation_loss": validation.loss,
                 "validation_dice": validation.dice,
-                "vanished": " ".join(name for name, dice in zip(names, per_class, strict=True) if dice == 0),
-                "widths": " ".join(map(str, self.model.architecture.convs)),
+                "vanished": "; ".join(name for name, dice in zip(names, per_class, strict=True) if dice == 0),
+                "widths": " ".join(map(str, self.model.architecture.widths)),
             }
         )
         best = -1.0 if self.selected is None else self.trajectory[self.selected.step]["validation_dice"]
@@ -305,30 +413,8 @@ class RunTrainer:
             architecture = self.model.architecture.model_dump_json()
             self.selected = Selected(len(self.trajectory) - 1, architecture, _clone(self.model.state_dict()))
 
-    def _new_optimiser(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.model.parameters(), lr=self.protocol.learning_rate)
-
-
-def make_loss(name: str) -> nn.Module:
-    """Soft Dice over batch and space together, the background a class like any other, on logits.
-
-    1 − mean_c 2Σxt / (Σx + Σt + 1e-7), as in STAMP's code; `dice_ce` adds the cross-entropy.
-    """
-    settings = {"to_onehot_y": True, "batch": True, "smooth_nr": 0.0, "smooth_dr": 1e-7}
-    return DiceLoss(sigmoid=True, **settings) if name == "dice" else DiceCELoss(softmax=True, **settings)  # type: ignore[no-any-return]
-
-
-def _carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model: nn.Module, cuts: list[Cut]) -> None:
-    """Give `new` the state of `old`, with the entries of removed filters cut out."""
-    states = dict(old.state)
-    for cut in cuts:
-        if state := states.pop(cut.old, None):
-            states[cut.new] = {
-                name: value.index_select(cut.dim, cut.kept) if value.ndim else value for name, value in state.items()
-            }
-    for parameter in model.parameters():
-        if parameter in states:
-            new.state[parameter] = states[parameter]
+    def _new_optimiser(self) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
+        return new_optimiser(self.model, self.protocol)
 
 
 def _clone(value: Any) -> Any:

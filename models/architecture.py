@@ -92,9 +92,23 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         return len(self.convs) // self.levels
 
     @property
-    def divisor(self) -> int:
-        """Every spatial size must be a multiple of this."""
-        return int(2**self.depth)
+    def divisors(self) -> tuple[int, ...]:
+        """What the size of each axis must be a multiple of."""
+        return (2**self.depth,) * self.spatial_dims
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Filters of each convolution."""
+        return self.convs
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """Input channels of each convolution: in a decoder level's first one, the upsampled ones and the skip's."""
+        inputs = [self.in_channels, *self.convs[:-1]]
+        for step, upsampled in enumerate(self.upconvs):
+            skip = self.convs[(self.depth - step) * self.convs_per_level - 1]
+            inputs[(self.depth + 1 + step) * self.convs_per_level] = upsampled + skip
+        return tuple(inputs)
 
     @property
     def layers(self) -> Mapping[str, int]:

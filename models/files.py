@@ -8,29 +8,28 @@ from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
-from stampbench.models.unet import UNet
+from stampbench.models.network import Network, build, parse_architecture
 
 ARCHITECTURE = "architecture.json"
 WEIGHTS = "weights.safetensors"
 
 
-def save_model(model: UNet, folder: Path) -> None:
+def save_model(model: Network, folder: Path) -> None:
     """Write architecture and weights into `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ARCHITECTURE).write_text(model.architecture.model_dump_json(indent=1) + "\n")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
 
 
-def load_model(folder: Path) -> UNet:
+def load_model(folder: Path) -> Network:
     """Read a model back, on the CPU and in evaluation mode.
 
     Raises:
         ModelError: a file is missing, malformed, or the weights do not fit the architecture.
     """
     try:
-        architecture = UNetArchitecture.model_validate_json((folder / ARCHITECTURE).read_text())
+        architecture = parse_architecture((folder / ARCHITECTURE).read_text())
         weights = load_file(folder / WEIGHTS)
     except FileNotFoundError as error:
         raise ModelError(f"no model in {folder}: {error.filename} is missing") from error
@@ -40,7 +39,7 @@ def load_model(folder: Path) -> UNet:
         raise ModelError(f"{folder / ARCHITECTURE}: {where}: {first['msg']}") from error
     except (SafetensorError, OSError, UnicodeDecodeError) as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be read: {error}") from error
-    model = UNet(architecture)
+    model = build(architecture)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     found = {name: tuple(value.shape) for name, value in weights.items()}
     if expected != found:

@@ -51,18 +51,9 @@ class UNet(nn.Module):
         super().__init__()
         self.architecture = architecture
         a, per_level = architecture, architecture.convs_per_level
-        units: list[ConvUnit] = []
-        for position, width in enumerate(a.convs):
-            level, first = divmod(position, per_level)
-            if position == 0:
-                inputs = a.in_channels
-            elif first == 0 and level > a.depth:
-                skip = a.convs[(2 * a.depth - level + 1) * per_level - 1]
-                inputs = a.upconvs[level - a.depth - 1] + skip
-            else:
-                inputs = a.convs[position - 1]
-            units.append(ConvUnit(a.spatial_dims, inputs, width))
-        self.units = nn.ModuleList(units)
+        self.units = nn.ModuleList(
+            ConvUnit(a.spatial_dims, inputs, width) for inputs, width in zip(a.inputs, a.convs, strict=True)
+        )
         self.upconvs = nn.ModuleList(
             UPCONV[a.spatial_dims](a.convs[(a.depth + 1 + step) * per_level - 1], width, kernel_size=2, stride=2)
             for step, width in enumerate(a.upconvs)
@@ -124,6 +115,11 @@ class UNet(nn.Module):
             if name.startswith("conv"):
                 self.layer(name).dropout.p = float(probability)
 
+    def dropout_probabilities(self) -> dict[str, float]:
+        """Per layer that has a dropout, its probability."""
+        names = (name for name in self.architecture.layers if name.startswith("conv"))
+        return {name: self.layer(name).dropout.p for name in names}
+
     def _check_input(self, x: Tensor) -> None:
         a = self.architecture
         if x.ndim != a.spatial_dims + 2 or x.shape[1] != a.in_channels:
@@ -131,5 +127,5 @@ class UNet(nn.Module):
                 f"input of shape {tuple(x.shape)}; this network takes (N, {a.in_channels}, "
                 f"{', '.join(['size'] * a.spatial_dims)})"
             )
-        if any(size % a.divisor for size in x.shape[2:]):
-            raise ModelError(f"input of size {tuple(x.shape[2:])}; every size must be a multiple of {a.divisor}")
+        if any(size % divisor for size, divisor in zip(x.shape[2:], a.divisors, strict=True)):
+            raise ModelError(f"input of size {tuple(x.shape[2:])}; every size must be a multiple of {a.divisors[0]}")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, Field
 
 from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.network import Architecture
 from stampbench.strategies.importance import Scores
+
+Shape = Literal["doubling", "flat"]
+"""Filters per level: f·2^level, or f everywhere."""
 
 
 class Validation(NamedTuple):
@@ -18,6 +22,31 @@ class Validation(NamedTuple):
 
     loss: float
     dice: float
+
+
+class Source(NamedTuple):
+    """Another strategy's run that has to be there first: same data, training size, fold, seed and protocol.
+
+    `hyperparameters` that are not given are the protocol's and that strategy's defaults.
+    """
+
+    strategy: str
+    hyperparameters: Mapping[str, Any]
+
+
+class SourceCheckpoint(NamedTuple):
+    """A checkpoint of a source's trajectory: its step, the epochs charged until then, its architecture."""
+
+    step: int
+    epoch: int
+    architecture: Architecture
+
+
+class SourceRun(NamedTuple):
+    """What a finished source passed through, and which step was selected."""
+
+    checkpoints: tuple[SourceCheckpoint, ...]
+    selected: int
 
 
 class Trainer(Protocol):
@@ -40,7 +69,7 @@ class Trainer(Protocol):
     max_epochs: int
 
     @property
-    def architecture(self) -> UNetArchitecture:
+    def architecture(self) -> Architecture:
         """The network as it is now."""
 
     def train(self, epochs: int) -> None:
@@ -50,7 +79,7 @@ class Trainer(Protocol):
         """Score the network on the validation images."""
 
     def score(self, importance: str) -> Scores:
-        """Score every prunable filter on the training images by a name of `IMPORTANCES`; a pass is charged."""
+        """Score every prunable filter by a name of `IMPORTANCES`; a pass over the training images is charged."""
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
         """Remove filters; the optimiser starts anew (as in STAMP's code) or carries its moments over."""
@@ -67,6 +96,18 @@ class Trainer(Protocol):
     def checkpoint(self) -> None:
         """Validate the network and enter it in the trajectory; the best one by validation Dice is selected."""
 
+    def reset(self, architecture: Architecture) -> None:
+        """Begin again with freshly initialised weights of an architecture."""
+
+    def source(self, name: str) -> SourceRun:
+        """Look at one of the strategy's `sources`; all that it cost is charged, once."""
+
+    def adopt(self, name: str) -> None:
+        """Continue from a source's selected network; all that it cost is charged, once."""
+
+    def distil(self, name: str, weight: float, temperature: float) -> None:
+        """From now on learn from a source's selected network too; all that it cost is charged, once."""
+
 
 class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     """A way to a compact network: its fields are its hyperparameters, `fit` is the method.
@@ -74,12 +115,23 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     `f` filters on the first level and `depth` poolings make the doubling U-Net it starts from.
     """
 
-    f: int = Field(4, ge=1, description="filters on the first level of the network it starts from")
-    depth: int = Field(4, ge=1, le=7, description="poolings of the U-Net")
+    f: int = Field(4, ge=1, description="filters on the first level")
+    depth: int = Field(4, ge=1, le=7, description="poolings")
+    convs_per_level: int = Field(2, ge=1, description="convolutions on every level")
 
-    def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> UNetArchitecture:
+    def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """The architecture that training starts from."""
-        return UNetArchitecture.doubling(spatial_dims, in_channels, out_channels, f=self.f, depth=self.depth)
+        return self.unet("doubling", spatial_dims, in_channels, out_channels)
+
+    def unet(self, shape: Shape, spatial_dims: int, in_channels: int, out_channels: int) -> UNetArchitecture:
+        """The U-Net of this strategy's hyperparameters."""
+        make = UNetArchitecture.doubling if shape == "doubling" else UNetArchitecture.flat
+        dims = (spatial_dims, in_channels, out_channels)
+        return make(*dims, f=self.f, depth=self.depth, convs_per_level=self.convs_per_level)
+
+    def sources(self) -> Mapping[str, Source]:
+        """Runs of other strategies that this one builds on, by names of its own."""
+        return {}
 
     @abstractmethod
     def fit(self, trainer: Trainer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-from stampbench.models.architecture import UNetArchitecture
 from stampbench.strategies.base import Trainer
 from stampbench.strategies.ranking import Ranking
 
@@ -19,17 +18,12 @@ _BEFORE_RANKING = 0.05
 
 def begin_dropout(trainer: Trainer, policy: DropoutPolicy, base: float) -> None:
     """Set the dropout that holds until the first ranking."""
-    if policy == "fixed":
-        trainer.set_dropout(_everywhere(trainer.architecture, FIXED))
-    elif policy == "targeted":
-        trainer.set_dropout(_everywhere(trainer.architecture, base * _BEFORE_RANKING))
+    if policy != "none":
+        probability = FIXED if policy == "fixed" else base * _BEFORE_RANKING
+        trainer.set_dropout(dict.fromkeys(trainer.architecture.layers, probability))
 
 
 def update_dropout(trainer: Trainer, policy: DropoutPolicy, base: float, ranking: Ranking) -> None:
     """Set the dropout that follows from a ranking; a fixed one stays."""
     if policy == "targeted":
         trainer.set_dropout(ranking.dropout(base))
-
-
-def _everywhere(architecture: UNetArchitecture, probability: float) -> dict[str, float]:
-    return dict.fromkeys(architecture.layers, probability)

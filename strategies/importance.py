@@ -1,49 +1,164 @@
-"""How much a filter matters: one number per filter, from the images it sees (Dinsdale et al. 2022, §2.1)."""
+"""How much a filter matters: one number per filter (Dinsdale et al. 2022, §2.1 and supplement)."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
+from typing import NamedTuple
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from stampbench.models.unet import UNet
+from stampbench.strategies.errors import StrategyError
 
 Scores = dict[str, list[float]]
 """Per prunable layer, the score of each of its filters."""
 
 
-def activation_norm(model: UNet, images: Iterable[Tensor], order: int) -> Scores:
-    """Lp norm of each filter's ReLU output over an image, averaged over all images (eq. 1 and 2).
+class Evidence(NamedTuple):
+    """What a score may look at, all on the model's device.
 
-    In evaluation mode (running statistics, no dropout) and without gradients; each image counts once,
-    whatever the batches. `images` yields `(n, channels, *spatial)` on the model's device.
+    `batches` yields images `(n, channels, *spatial)` and labels `(n, *spatial)`; `loss` takes logits and
+    labels; `rng` is the strategy's own.
     """
+
+    model: UNet
+    batches: Iterable[tuple[Tensor, Tensor]]
+    loss: Callable[[Tensor, Tensor], Tensor]
+    rng: np.random.Generator
+
+
+class Importance(NamedTuple):
+    """A score, whether it passes over the training images, and whether layers are normalised (eq. 3)."""
+
+    score: Callable[[Evidence], Scores]
+    passes: bool = True
+    normalised: bool = True
+
+
+def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
+    """Lp norms of each filter's ReLU output over each image, `(images, filters)` per layer (eq. 1).
+
+    In evaluation mode (running statistics, no dropout) and without gradients.
+    """
+    norms: dict[str, list[Tensor]] = {}
+
+    def add(name: str, output: Tensor) -> None:
+        norms.setdefault(name, []).append(torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2).double())
+
+    with _watched(evidence.model, add), torch.inference_mode():
+        for images, _ in evidence.batches:
+            evidence.model(images)
+    return {name: torch.cat(norms[name]) for name in evidence.model.architecture.layers}
+
+
+def _mean_norm(evidence: Evidence, order: int) -> Scores:
+    """Averaged over all training images, each of which counts once (eq. 2)."""
+    return {name: norms.mean(0).tolist() for name, norms in _per_image_norms(evidence, order).items()}
+
+
+def _l1_spread(evidence: Evidence) -> Scores:
+    """Standard deviation over images of the L1 norm: a filter that answers to every image alike tells little."""
+    return {name: norms.std(0, correction=0).tolist() for name, norms in _per_image_norms(evidence, 1).items()}
+
+
+def _taylor(evidence: Evidence) -> Scores:
+    """|Σ over batches of mean(activation · gradient of the loss)|, as in STAMP's code.
+
+    The absolute value comes after the sum, so images on which a filter helps and harms cancel out.
+    """
+    activations: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
-    counted = 0
 
-    def add(name: str, _module: torch.nn.Module, _inputs: object, output: Tensor) -> None:
-        norms = torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2).sum(dim=0, dtype=torch.float64)
-        sums[name] = sums[name] + norms if name in sums else norms
+    def add(name: str, output: Tensor) -> None:
+        output.retain_grad()
+        activations[name] = output
 
-    hooks = [module.register_forward_hook(partial(add, name)) for name, module in model.activations().items()]
+    with _watched(evidence.model, add), torch.enable_grad():
+        for images, labels in evidence.batches:
+            evidence.model.zero_grad(set_to_none=True)
+            evidence.loss(evidence.model(images), labels).backward()  # type: ignore[no-untyped-call]
+            for name, output in activations.items():
+                assert output.grad is not None
+                product = (output.detach() * output.grad).flatten(2).mean((0, 2)).double()
+                sums[name] = sums[name] + product if name in sums else product
+    evidence.model.zero_grad(set_to_none=True)
+    return {name: sums[name].abs().tolist() for name in evidence.model.architecture.layers}
+
+
+def _weight_norm(evidence: Evidence) -> Scores:
+    """L2 norm of a filter's kernel (Li et al. 2017 use L1)."""
+    model, scores = evidence.model, {}
+    for name in model.architecture.layers:
+        if name.startswith("conv"):
+            weight = model.layer(name).conv.weight
+        else:
+            weight = model.upconv(_step(name)).weight.transpose(0, 1)
+        scores[name] = weight.detach().flatten(1).double().norm(dim=1).tolist()
+    return scores
+
+
+def _random(evidence: Evidence) -> Scores:
+    """Uniform over all filters, not over layers; as STAMP's `Random`."""
+    return {name: evidence.rng.random(width).tolist() for name, width in evidence.model.architecture.layers.items()}
+
+
+def _group_norm(evidence: Evidence) -> Scores:
+    """Torch-Pruning's group L2 norm: the weights of all that goes with a filter (DepGraph, Fang et al. 2023).
+
+    Raises:
+        StrategyError: the extra is not installed.
+    """
+    try:
+        import torch_pruning as tp
+    except ImportError:
+        raise StrategyError("importance 'group_l2' needs Torch-Pruning: pip install 'stampbench[depgraph]'") from None
+    model = evidence.model
+    images, _ = next(iter(evidence.batches))
+    graph = tp.DependencyGraph().build_dependency(model, example_inputs=images[:1])
+    importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None)
+    scores = {}
+    for name, width in model.architecture.layers.items():
+        is_conv = name.startswith("conv")
+        root: nn.Module = model.layer(name).conv if is_conv else model.upconv(_step(name))
+        prune = tp.prune_conv_out_channels if is_conv else tp.prune_conv_transpose_out_channels
+        group = graph.get_pruning_group(root, prune, idxs=list(range(width)))
+        scores[name] = importance(group).double().tolist()
+    return scores
+
+
+@contextmanager
+def _watched(model: UNet, see: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """In evaluation mode, `see` every ranked activation; the mode is put back at the end."""
+
+    def hook(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+        see(name, output)
+
+    hooks = [module.register_forward_hook(partial(hook, name)) for name, module in model.activations().items()]
     training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
-            for batch in images:
-                model(batch)
-                counted += len(batch)
+        yield
     finally:
         model.train(training)
-        for hook in hooks:
-            hook.remove()
-    return {name: (sums[name] / counted).tolist() for name in model.architecture.layers}
+        for each in hooks:
+            each.remove()
 
 
-IMPORTANCES: dict[str, Callable[[UNet, Iterable[Tensor]], Scores]] = {
-    "l2": partial(activation_norm, order=2),
-    "l1": partial(activation_norm, order=1),
+def _step(name: str) -> int:
+    return int(name.removeprefix("up")) - 1
+
+
+IMPORTANCES: dict[str, Importance] = {
+    "l2": Importance(partial(_mean_norm, order=2)),
+    "l1": Importance(partial(_mean_norm, order=1)),
+    "l1_std": Importance(_l1_spread),
+    "taylor": Importance(_taylor),
+    "weight_l2": Importance(_weight_norm, passes=False),
+    "group_l2": Importance(_group_norm, passes=False),
+    "random": Importance(_random, passes=False, normalised=False),
 }
 """By the name that a strategy's `importance` takes."""

@@ -18,8 +18,13 @@ class Ranking(NamedTuple):
     magnitudes: Mapping[str, tuple[float, ...]]
 
     @classmethod
-    def of(cls, scores: Scores) -> Ranking:
-        """Divide each layer's scores by their L2 norm; a layer whose filters are all dead stays zero."""
+    def of(cls, scores: Scores, *, normalised: bool = True) -> Ranking:
+        """Divide each layer's scores by their L2 norm, or take them as they are.
+
+        A layer whose filters are all dead stays zero.
+        """
+        if not normalised:
+            return cls({layer: tuple(values) for layer, values in scores.items()})
         return cls(
             {
                 layer: tuple(value / (math.hypot(*values) + _EPSILON) for value in values)

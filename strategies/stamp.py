@@ -1,52 +1,95 @@
-"""STAMP and STAMP+: prune while the network trains."""
+"""Train and prune: STAMP, STAMP+, their random relatives, and pruning after training."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from stampbench.models.architecture import UNetArchitecture
-from stampbench.strategies.base import Strategy, Trainer
+from stampbench.models.network import Architecture, parameter_count
+from stampbench.strategies.base import Source, Strategy, Trainer
+from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
-from stampbench.strategies.ranking import Ranking
+from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.selection import SELECTIONS, LargestBy, rank
 
 
-class Stamp(Strategy):
-    """Remove the least important filter every few epochs while the network trains (Dinsdale et al. 2022, Fig. 1).
+class TrainAndPrune(Strategy):
+    """Remove filters every few epochs while the network trains (Dinsdale et al. 2022, Fig. 1).
 
-    Ends when only `min_filters` are left in every layer (§2.3).
+    Ends when only `min_filters` are left in every layer (§2.3), or at `stop_parameters` or `stop_fraction`.
+    `pretrained` starts from a converged standard network and `recovery` "convergence" fine-tunes after every
+    prune until the validation loss stops improving: PruneFinetune (§2.5.1).
     """
 
     recovery_epochs: int = Field(5, ge=1, description="R, epochs after every prune")
     filters_per_step: int = Field(1, ge=1, description="filters removed at a time")
     min_filters: int = Field(1, ge=1, description="filters that stay in every layer")
-    importance: Literal["l2", "l1"] = Field("l2", description="what a filter is ranked by")
+    stop_parameters: int | None = Field(None, ge=1, description="stop at this many parameters or fewer")
+    stop_fraction: float | None = Field(None, gt=0, lt=1, description="stop at this share of the parameters or less")
+    selection: str = Field("lowest", description="which filters go next")
+    largest_by: LargestBy = Field("channels", description="what random_largest calls large")
+    importance: Literal["l2", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"] = Field(
+        "l2", description="what a filter is ranked by"
+    )
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
     base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted probability")
     recompute: bool = Field(False, description="rank again after a prune before dropout is set")
     optimiser: Literal["new", "carry"] = Field("new", description="Adam after a prune: new, or moments carried")
     prune_upconvs: bool = Field(False, description="prune transposed convolutions too")
+    pretrained: bool = Field(False, description="start from the converged standard network")
+    recovery: Literal["epochs", "convergence"] = Field("epochs", description="after a prune: R epochs, or fine-tune")
 
-    def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> UNetArchitecture:
-        return UNetArchitecture.doubling(
-            spatial_dims,
-            in_channels,
-            out_channels,
-            f=self.f,
-            depth=self.depth,
-            prune_upconvs=self.prune_upconvs,
-        )
+    @field_validator("selection")
+    @classmethod
+    def _selection_exists(cls, name: str) -> str:
+        if name not in SELECTIONS:
+            raise ValueError(f"known selections are {', '.join(SELECTIONS)}")
+        return name
+
+    @model_validator(mode="after")
+    def _one_way_to_stop(self) -> Self:
+        if self.stop_parameters is not None and self.stop_fraction is not None:
+            raise ValueError("stop_parameters and stop_fraction exclude each other")
+        if self.dropout == "targeted" and self.selection in ("random_largest", "random_uniform"):
+            raise ValueError(f"targeted dropout needs a ranking, and selection {self.selection} makes none")
+        return self
+
+    def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
+        whole = self.unet("doubling", spatial_dims, in_channels, out_channels)
+        return whole.model_copy(update={"prune_upconvs": self.prune_upconvs})
+
+    def sources(self) -> Mapping[str, Source]:
+        network = {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
+        return {"converged": Source("standard", network)} if self.pretrained else {}
 
     def fit(self, trainer: Trainer) -> None:
         begin_dropout(trainer, self.dropout, self.base_dropout)
-        trainer.train(epochs=1)
+        if self.pretrained:
+            trainer.adopt("converged")
+        else:
+            trainer.train(epochs=1)
         trainer.checkpoint()
-        while trainer.architecture.prunable(self.min_filters):
-            ranking = Ranking.of(trainer.score(self.importance))
-            trainer.prune(ranking.lowest(self.filters_per_step, self.min_filters), self.optimiser)
-            if self.recompute:
-                ranking = Ranking.of(trainer.score(self.importance))
-            update_dropout(trainer, self.dropout, self.base_dropout, ranking)
-            trainer.train(epochs=self.recovery_epochs)
+        limit = self._limit(trainer.architecture)
+        while trainer.architecture.prunable(self.min_filters) and parameter_count(trainer.architecture) > limit:
+            self._prune(trainer)
+            if self.recovery == "epochs":
+                trainer.train(epochs=self.recovery_epochs)
+            else:
+                train_to_convergence(trainer, trainer.finetune_patience)
             trainer.checkpoint()
+
+    def _limit(self, whole: Architecture) -> int:
+        if self.stop_fraction is not None:
+            return int(self.stop_fraction * parameter_count(whole))
+        return self.stop_parameters or 0
+
+    def _prune(self, trainer: Trainer) -> None:
+        chosen = SELECTIONS[self.selection](trainer, self)
+        trainer.prune(chosen.filters, self.optimiser)
+        if self.dropout == "targeted":
+            ranking = rank(trainer, self.importance) if self.recompute else chosen.ranking
+            if ranking is None:
+                raise StrategyError(f"targeted dropout needs a ranking, and selection {self.selection} made none")
+            update_dropout(trainer, self.dropout, self.base_dropout, ranking)

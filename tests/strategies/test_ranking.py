@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -12,7 +13,7 @@ from torch import nn
 
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.unet import UNet
-from stampbench.strategies.importance import IMPORTANCES
+from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores
 from stampbench.strategies.ranking import Ranking
 
 
@@ -26,6 +27,13 @@ def trained_looking(dims: int) -> UNet:
     for unit in model.units:
         nn.init.uniform_(unit.conv.bias, 0, 0.5)  # no layer is all dead
     return model
+
+
+def scores(name: str, model: UNet, images: torch.Tensor, batch: int = 2) -> Scores:
+    """By an importance of the registry; labels mark the pixels above zero."""
+    labels = (images[:, 0] > 0).long()
+    batches = list(zip(images.split(batch), labels.split(batch), strict=True))
+    return IMPORTANCES[name].score(Evidence(model, batches, nn.functional.cross_entropy, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("dims", [2, 3])
@@ -62,7 +70,7 @@ def test_first_filter_to_go_is_that_of_equations_1_to_3(dims: int) -> None:
         if position <= 9
         for k, value in enumerate(values)
     }
-    ranking = Ranking.of(IMPORTANCES["l2"](model, images.split(2)))
+    ranking = Ranking.of(scores("l2", model, images))
     expected = [(f"conv{position}", k) for position, k in sorted(normalised, key=lambda key: normalised[key])]
     assert [(layer, index) for layer, index, _ in ranking.ascending()] == expected
     first = ranking.lowest(1)[0]
@@ -73,14 +81,71 @@ def test_first_filter_to_go_is_that_of_equations_1_to_3(dims: int) -> None:
 def test_scores_do_not_depend_on_batches_mode_or_dropout() -> None:
     model = trained_looking(2)
     images = torch.randn(5, 1, 16, 16)
-    whole = IMPORTANCES["l1"](model.eval(), [images])
+    whole = scores("l1", model.eval(), images, batch=5)
     model.train().set_dropout(dict.fromkeys(model.architecture.layers, 0.5))
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    parts = IMPORTANCES["l1"](model, images.split(2))
+    parts = scores("l1", model, images)
     assert model.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     for layer, values in whole.items():
         assert parts[layer] == pytest.approx(values, rel=1e-5)
+
+
+def test_l1_spread_is_the_standard_deviation_over_images_of_the_l1_norm() -> None:
+    model, images = trained_looking(2).eval(), torch.randn(5, 1, 16, 16)
+    first = model.layer("conv1")
+    with torch.no_grad():
+        norms = torch.relu(first.conv(images)).double().flatten(2).sum(2)
+    assert scores("l1_std", model, images)["conv1"] == pytest.approx(norms.numpy().std(0).tolist(), rel=1e-4)
+
+
+def test_taylor_is_activation_times_gradient_summed_before_the_absolute_value() -> None:
+    """Against a derivative taken numerically: scaling filter k's activations by (1 + e) moves the loss by e · Σ a·g."""
+    model, images = trained_looking(2).double().eval(), torch.randn(4, 1, 16, 16, dtype=torch.float64)
+    labels = (images[:, 0] > 0).long()
+    found = scores("taylor", model, images)
+    for name, filter in (("conv1", 1), ("conv5", 3), ("conv9", 0)):
+        activation = model.activations()[name]
+        total = 0.0
+        for batch, label in zip(images.split(2), labels.split(2), strict=True):
+            losses, shape = [], []
+            for step in (1e-5, -1e-5):
+
+                def scale(_m: object, _i: object, output: torch.Tensor, step: float = step) -> torch.Tensor:
+                    shape.append(output.shape)
+                    factor = torch.ones_like(output)
+                    factor[:, filter] += step
+                    return output * factor
+
+                hook = activation.register_forward_hook(scale)
+                losses.append(float(nn.functional.cross_entropy(model(batch), label).detach()))
+                hook.remove()
+            total += (losses[0] - losses[1]) / 2e-5 / (shape[0][0] * math.prod(shape[0][2:]))
+        assert found[name][filter] == pytest.approx(abs(total), rel=1e-4, abs=1e-12)
+
+
+def test_weight_norms() -> None:
+    model = UNet(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1, prune_upconvs=True))
+    found = scores("weight_l2", model, torch.randn(1, 1, 8, 8))
+    kernel = model.layer("conv3").conv.weight[2]
+    assert found["conv3"][2] == pytest.approx(math.sqrt(float((kernel**2).sum())), rel=1e-6)
+    kernel = model.upconv(0).weight[:, 1]
+    assert found["up1"][1] == pytest.approx(math.sqrt(float((kernel**2).sum())), rel=1e-6)
+
+
+def test_random_scores_favour_no_filter_and_follow_the_generator() -> None:
+    model = UNet(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1))
+    once = scores("random", model, torch.randn(1, 1, 8, 8))
+    assert once == scores("random", model, torch.randn(1, 1, 8, 8))
+    assert [len(values) for values in once.values()] == list(model.architecture.layers.values())
+
+
+def test_only_scores_that_look_at_images_pay_for_a_pass() -> None:
+    assert [name for name, importance in IMPORTANCES.items() if not importance.passes] == [
+        "weight_l2",
+        "group_l2",
+        "random",
+    ]
 
 
 def test_algorithm_1_by_hand() -> None:

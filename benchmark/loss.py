@@ -1,0 +1,28 @@
+"""What training makes small."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from monai.losses import DiceCELoss, DiceLoss
+from torch import Tensor, nn
+
+
+def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """A loss of logits `(N, classes, *spatial)` and labels `(N, 1, *spatial)`; the background is a class too.
+
+    `dice`: 1 − mean_c 2Σxt / (Σx + Σt + 1e-7) of sigmoids, sums over batch and space, as in STAMP's code.
+    `dice_ce`: the same of softmaxes, plus the cross-entropy. `dice_l2`: PocketNet's.
+    """
+    if name == "dice_l2":
+        return l2_dice_loss
+    settings = {"to_onehot_y": True, "batch": True, "smooth_nr": 0.0, "smooth_dr": 1e-7}
+    return DiceLoss(sigmoid=True, **settings) if name == "dice" else DiceCELoss(softmax=True, **settings)  # type: ignore[no-any-return]
+
+
+def l2_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """mean_c Σ(y − p)² / (Σy² + Σp² + 1e-7) of softmaxes, per image over space (Celaya et al. 2022, §2)."""
+    p = logits.softmax(1).flatten(2)
+    y = nn.functional.one_hot(labels.squeeze(1), logits.shape[1]).movedim(-1, 1).flatten(2).to(p.dtype)
+    ratio = (y - p).square().sum(2) / (y.square().sum(2) + p.square().sum(2) + 1e-7)
+    return ratio.mean()

@@ -1,0 +1,39 @@
+"""Any network from any architecture."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Annotated
+
+import torch
+from pydantic import Field, TypeAdapter
+
+from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
+from stampbench.models.unet import UNet
+
+Architecture = UNetArchitecture | PocketNetArchitecture
+Network = UNet | PocketNet
+
+_PARSER: TypeAdapter[Architecture] = TypeAdapter(Annotated[Architecture, Field(discriminator="family")])
+
+
+def build(architecture: Architecture) -> Network:
+    """The module of an architecture, with PyTorch's default initialisation."""
+    return UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
+
+
+def parse_architecture(text: str) -> Architecture:
+    """Read an architecture from JSON.
+
+    Raises:
+        pydantic.ValidationError: it is malformed.
+    """
+    return _PARSER.validate_json(text)
+
+
+@lru_cache(maxsize=4096)
+def parameter_count(architecture: Architecture) -> int:
+    """Trainable parameters, without allocating them."""
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build(architecture).parameters())
