@@ -212,6 +212,24 @@ def list_names(what: str, plugins: tuple[Path, ...]) -> None:
         click.echo(f"{name:{width}}  {line}")
 
 
+@cli.command("new-strategy")
+@click.argument("name")
+@click.option("--output", type=click.Path(path_type=Path), default=Path(), help="Folder  [default: here]")
+def new_strategy(name: str, output: Path) -> None:
+    """Write an example strategy and its test, which pass as they are.
+
+    \b
+    Example:
+      stampbench new-strategy my_idea
+    """
+    from stampbench.benchmark.scaffold import write_strategy
+
+    file, test = write_strategy(name, output)
+    click.echo(f"wrote {file} and {test}")
+    click.echo(f"next: pytest {test}")
+    click.echo(f"      stampbench run --plugin {file} --strategy {name} --dataset phantom2d --folds 0 --protocol quick")
+
+
 @cli.group()
 def datasets() -> None:
     """Look at datasets.

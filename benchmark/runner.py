@@ -155,7 +155,7 @@ def execute(
     }
     folder = store.begin(run.spec, described, force=force)
     try:
-        sources = {name: _finished(source, store, device) for name, source in run.sources.items()}
+        sources = {name: finished_source(source, store, device) for name, source in run.sources.items()}
         return _execute(run, prepared, folder, device, progress, sources)
     except (TrainingFailedError, torch.OutOfMemoryError, MemoryError) as error:
         reason = " ".join(str(error).split()) or "out of memory"
@@ -196,7 +196,7 @@ def _execute(
     return summary
 
 
-def _finished(run: Run, store: RunStore, device: torch.device) -> FinishedSource:
+def finished_source(run: Run, store: RunStore, device: torch.device) -> FinishedSource:
     """Read what a run needs of one it builds on."""
     if store.status(run.spec) != "finished":
         raise TrainingFailedError(f"its source {run.choice.name} ({run.spec.id}) is not finished")

@@ -157,6 +157,11 @@ class RunTrainer:
 
     # What the runner sees
 
+    @property
+    def replaying(self) -> bool:
+        """Whether the next call is one that an earlier process finished."""
+        return self._replayed < len(self._journal)
+
     def save(self) -> None:
         """Write the state after the last finished call."""
         self._resume.write(self._snapshot)
@@ -177,7 +182,7 @@ class RunTrainer:
     # The journal
 
     def _once(self, call: str, action: Callable[[], _T]) -> _T:
-        if self._replayed < len(self._journal):
+        if self.replaying:
             recorded, result = self._journal[self._replayed]
             if recorded != call:
                 raise UserError(f"{self._resume.path}: belongs to another version of the strategy; --force starts anew")

@@ -122,9 +122,8 @@ def _group_norm(evidence: Evidence) -> Scores:
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None)
     scores = {}
     for name, width in model.architecture.layers.items():
-        is_conv = name.startswith("conv")
-        root: nn.Module = model.layer(name).conv if is_conv else model.upconv(_step(name))
-        prune = tp.prune_conv_out_channels if is_conv else tp.prune_conv_transpose_out_channels
+        root: nn.Module = model.layer(name).conv if name.startswith("conv") else model.upconv(_step(name))
+        prune = graph.get_pruner_of_module(root).prune_out_channels
         group = graph.get_pruning_group(root, prune, idxs=list(range(width)))
         scores[name] = importance(group).double().tolist()
     return scores

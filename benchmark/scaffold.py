@@ -1,0 +1,78 @@
+"""A new strategy's first file, and its test."""
+
+from __future__ import annotations
+
+import keyword
+from pathlib import Path
+
+from stampbench.benchmark.errors import UserError
+from stampbench.strategies.registry import STRATEGIES
+
+_STRATEGY = '''"""{name}: say in one line what the idea is."""
+
+from pydantic import Field
+
+from stampbench.strategies.base import Strategy, Trainer
+from stampbench.strategies.ranking import Ranking
+
+
+class {cls}(Strategy):
+    """The line that 'stampbench list strategies' shows, with the paper and section (Author et al. year, §)."""
+
+    # Hyperparameters are typed fields; `--set recovery_epochs=3` changes them, a wrong type is refused.
+    # `f`, `depth` and `convs_per_level` are inherited: they make the U-Net that training starts from.
+    recovery_epochs: int = Field(2, ge=1, description="epochs after every prune")
+    filters_per_step: int = Field(8, ge=1, description="filters removed at a time")
+
+    def fit(self, trainer: Trainer) -> None:
+        """Say what happens next; the harness trains, validates, charges, selects, resumes and evaluates.
+
+        Decide from what the trainer returns, `trainer.architecture` and `trainer.rng` (never `random` or the
+        clock): after an interruption this runs again, and finished calls return what they returned.
+        """
+        trainer.train(epochs=1)
+        trainer.checkpoint()  # validated; the checkpoint with the best validation Dice is selected
+        while trainer.architecture.prunable():
+            scores = trainer.score("l2")  # per layer, a number per filter; see strategies/importance.py
+            ranking = Ranking.of(scores)
+            trainer.prune(ranking.lowest(self.filters_per_step))
+            trainer.train(epochs=self.recovery_epochs)
+            trainer.checkpoint()
+'''
+
+_TEST = '''"""{cls} keeps what every strategy has to keep."""
+
+import pytest
+from {name} import {cls}
+
+from stampbench.strategies.testing import check_conformance
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_{name}_conforms(spatial_dims, tmp_path):
+    check_conformance({cls}(), spatial_dims, tmp_path)
+'''
+
+
+def write_strategy(name: str, folder: Path) -> tuple[Path, Path]:
+    """Write `NAME.py` and `test_NAME.py` into `folder`; returns their paths.
+
+    Raises:
+        UserError: no snake_case identifier, a name that is taken, or a file that is there.
+    """
+    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or name.startswith("_"):
+        raise UserError(f"strategy name '{name}' is no snake_case identifier such as my_idea")
+    if name in STRATEGIES:
+        raise UserError(f"strategy name '{name}' is taken by {STRATEGIES[name].origin or 'stampbench'}")
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    texts = {folder / f"{name}.py": _STRATEGY, folder / f"test_{name}.py": _TEST}
+    for path in texts:
+        if path.exists():
+            raise UserError(f"{path} exists already")
+    try:
+        for path, text in texts.items():
+            path.write_text(text.format(name=name, cls=cls))
+    except OSError as error:
+        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    first, second = texts
+    return first, second

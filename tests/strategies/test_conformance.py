@@ -1,0 +1,17 @@
+"""Every strategy of ours, through the kit that strangers' strategies are run through."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stampbench.strategies.registry import STRATEGIES
+from stampbench.strategies.testing import check_conformance
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_ours_conform(name: str, spatial_dims: int, tmp_path: Path) -> None:
+    entry = STRATEGIES[name]
+    check_conformance(entry.load()(**entry.preset), spatial_dims, tmp_path)
