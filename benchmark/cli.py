@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -167,6 +168,8 @@ def _execute(todo: list[Run], store: Any, device: Any, *, force: bool, quiet: bo
                 done = execute(each, prepared, store, device, progress, force=force)
             except TrainingFailedError as error:
                 failed += 1
+                if click.get_current_context().find_root().params["debug"]:
+                    traceback.print_exception(error)
                 click.echo(f"{each.spec.id}  {each.title}: failed: {error}", err=True)
                 continue
         click.echo(

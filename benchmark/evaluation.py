@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import KeepLargestConnectedComponent
 from numpy.typing import NDArray
+from scipy import ndimage
 from torch import nn
 
 from stampbench.benchmark.metrics import score_masks
@@ -29,11 +29,11 @@ def predict(model: nn.Module, case: PreparedCase, device: torch.device) -> NDArr
 
 def largest_components(prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Of each class only its largest face-connected part (PocketNet's post-processing)."""
-    classes = [int(value) for value in np.unique(prediction) if value > 0]
-    if not classes:
-        return prediction
-    keep = KeepLargestConnectedComponent(applied_labels=classes, connectivity=1)
-    kept: NDArray[np.uint8] = np.asarray(keep(torch.from_numpy(prediction.copy())[None])[0], dtype=np.uint8)
+    kept = np.zeros_like(prediction)
+    for value in np.unique(prediction[prediction > 0]):
+        parts, _ = ndimage.label(prediction == value)
+        largest = np.bincount(parts.ravel())[1:].argmax() + 1
+        kept[parts == largest] = value
     return kept
 
 

@@ -31,6 +31,7 @@ from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.files import load_model, save_model
 from stampbench.models.network import Architecture, parse_architecture
 from stampbench.strategies.base import SourceCheckpoint, SourceRun
+from stampbench.strategies.errors import StrategyError
 
 _PRUNED_COLUMNS = ["step", "layer", "filter", "score"]
 
@@ -157,8 +158,13 @@ def execute(
     try:
         sources = {name: finished_source(source, store, device) for name, source in run.sources.items()}
         return _execute(run, prepared, folder, device, progress, sources)
-    except (TrainingFailedError, torch.OutOfMemoryError, MemoryError) as error:
-        reason = " ".join(str(error).split()) or "out of memory"
+    except UserError:
+        raise
+    except OSError as error:  # a full disk, say; what was trained can go on
+        raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
+    except Exception as error:  # a strategy from outside may fail in any way
+        expected = isinstance(error, TrainingFailedError | StrategyError)
+        reason = ("" if expected else f"{type(error).__name__}: ") + " ".join(str(error).split())
         folder.fail(reason)
         raise TrainingFailedError(reason) from error
 

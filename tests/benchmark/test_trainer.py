@@ -16,7 +16,7 @@ from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile
 from stampbench.benchmark.runner import Run, prepare
-from stampbench.benchmark.trainer import RunTrainer, make_loss
+from stampbench.benchmark.trainer import RunTrainer
 from stampbench.models.architecture import Filter
 
 CPU = torch.device("cpu")
@@ -27,18 +27,6 @@ def trainer_of(run: Run, folder: Path) -> RunTrainer:
     prepared = prepare([run], folder / "cache", progress)
     data = load_fold(run.split, prepared, run.dataset.classes, CPU)
     return RunTrainer(run.spec, run.architecture, data, CPU, progress, ResumeFile(folder / "resume"))
-
-
-def test_dice_loss_is_the_formula_of_stamps_code() -> None:
-    """1 − mean_c 2Σxt / (Σx + Σt + 1e-7), sums over batch and space, background included."""
-    torch.manual_seed(0)
-    logits, labels = torch.randn(3, 4, 5, 6), torch.randint(0, 3, (3, 5, 6))  # class 3 never occurs
-    x = torch.sigmoid(logits.double())
-    expected = 0.0
-    for c in range(4):
-        t = (labels == c).double()
-        expected += 1 - 2 * (x[:, c] * t).sum() / (x[:, c].sum() + t.sum() + 1e-7)
-    assert float(make_loss("dice")(logits, labels[:, None])) == pytest.approx(float(expected / 4), rel=1e-5)
 
 
 def test_validation_dice_is_per_case_and_class_with_empty_as_perfect(

@@ -118,7 +118,7 @@ def loss_with_scaled_filter(
 
 
 def test_taylor_is_activation_times_gradient_summed_before_the_absolute_value() -> None:
-    """Against a derivative taken numerically: scaling a filter by 1 + e moves the loss by e · Σ activation · gradient."""
+    """Against a derivative taken numerically: scaling a filter by 1 + e moves the loss by e · Σ a · g."""
     model, images = trained_looking(2).double().eval(), torch.randn(4, 1, 16, 16, dtype=torch.float64)
     labels = (images[:, 0] > 0).long()
     found = scores("taylor", model, images)

@@ -73,7 +73,9 @@ def test_largest_by_parameters_goes_where_most_weights_are() -> None:
 
 
 def test_largest_by_block_takes_any_layer_of_the_widest_level() -> None:
-    layers = {follow("random_largest", seed, largest_by="block", f=4, depth=2).removed[0][0].layer for seed in range(30)}
+    layers = {
+        follow("random_largest", seed, largest_by="block", f=4, depth=2).removed[0][0].layer for seed in range(30)
+    }
     assert layers == {"conv5", "conv6"}
 
 
@@ -119,7 +121,9 @@ def test_random_uniform_takes_wide_layers_more_often() -> None:
     step=st.integers(1, 9),
     floor=st.integers(1, 3),
 )
-def test_every_selection_takes_distinct_filters_and_keeps_the_floor(name: str, seed: int, step: int, floor: int) -> None:
+def test_every_selection_takes_distinct_filters_and_keeps_the_floor(
+    name: str, seed: int, step: int, floor: int
+) -> None:
     watcher = follow(name, seed, f=4, depth=1, filters_per_step=step, min_filters=floor)
     assert set(watcher.widths[-1].values()) == {floor}
     for before, filters in zip(watcher.widths, watcher.removed, strict=False):

@@ -1,0 +1,165 @@
+"""Strategies and selections from outside: a real package, a file, and everything that can be wrong with them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.registry import STRATEGIES, load_plugin
+
+GOOD = """
+from stampbench.strategies.base import Strategy
+
+class TwoEpochs(Strategy):
+    '''Two epochs and no more (nobody 2026, §1).'''
+
+    more: int = 0
+
+    def fit(self, trainer):
+        trainer.train(2 + self.more)
+        trainer.checkpoint()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _put_registry_back():  # type: ignore[no-untyped-def]
+    before = dict(STRATEGIES)
+    yield
+    STRATEGIES.clear()
+    STRATEGIES.update(before)
+
+
+def test_a_file_adds_its_strategies_under_snake_case_names(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(GOOD)
+    assert load_plugin(path) == ["two_epochs"]
+    entry = STRATEGIES["two_epochs"]
+    assert entry.describe() == "Two epochs and no more (nobody 2026, §1)."
+    assert entry.load()(more=1).model_dump()["more"] == 1
+    first = entry.code
+    STRATEGIES.pop("two_epochs")
+    path.write_text(GOOD + "\n# changed\n")
+    load_plugin(path)
+    assert STRATEGIES["two_epochs"].code != first  # a changed idea is another run
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("import nothing_of_this_name", "cannot be imported .ModuleNotFoundError"),
+        ("def broken(:", "cannot be imported .SyntaxError"),
+        ("x = 1", "defines no subclass"),
+        (GOOD.replace("TwoEpochs", "Stamp"), "'stamp' of plug-in .*mine.py.* is taken by stampbench .*TrainAndPrune"),
+        (GOOD.replace("def fit", "def fitt"), "does not define fit"),
+        (GOOD.replace("more: int = 0", "more: int"), "without a valid default"),
+    ],
+)
+def test_a_file_that_does_not_conform_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(StrategyError, match=f"plug-in.*{message}|{message}") as raised:
+        load_plugin(path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(StrategyError, match="no such file"):
+        load_plugin(tmp_path / "absent.py")
+
+
+PACKAGE = {
+    "pyproject.toml": """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "outsider"
+version = "1.2"
+[project.entry-points."stampbench.strategies"]
+two_epochs = "outsider:TwoEpochs"
+standard = "outsider:TwoEpochs"
+broken = "outsider.absent:Nothing"
+no_strategy = "outsider:lowest_last"
+[project.entry-points."stampbench.selections"]
+lowest_last = "outsider:lowest_last"
+lowest = "outsider:lowest_last"
+missing = "outsider:missing"
+""",
+    "outsider.py": GOOD
+    + """
+from stampbench.strategies.selection import Chosen, rank
+
+def lowest_last(trainer, settings):
+    ranking = rank(trainer, settings.importance)
+    return Chosen(ranking.lowest(settings.filters_per_step, settings.min_filters)[::-1], ranking)
+""",
+}
+
+
+def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path) -> None:
+    source, site = tmp_path / "source", tmp_path / "site"
+    source.mkdir()
+    for name, text in PACKAGE.items():
+        (source / name).write_text(text)
+    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    built = subprocess.run([*install, "--target", str(site), str(source)], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    environment = {**os.environ, "PYTHONPATH": str(site)}
+
+    def stampbench(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "stampbench.benchmark", *words]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+
+    listed = stampbench("list", "strategies")
+    assert listed.returncode == 0, listed.stderr
+    lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
+    assert "Two epochs and no more" in lines["two_epochs"]
+    assert "[outsider 1.2]" in lines["two_epochs"]
+    assert "doubling U-Net" in lines["standard"]  # ours stays
+    warnings = listed.stderr.splitlines()
+    assert all(line.startswith("warning: ") for line in warnings)
+    for part in (
+        "strategy 'standard' of outsider 1.2 (outsider:TwoEpochs) is not added: the name is taken by stampbench",
+        "outsider 1.2: outsider.absent:Nothing cannot be imported (ModuleNotFoundError",
+        "outsider:lowest_last is no subclass of stampbench.strategies.base.Strategy",
+        "selection 'lowest' of outsider 1.2 (outsider:lowest_last) is not added",
+        "outsider 1.2: selection outsider:missing cannot be imported",
+    ):
+        assert sum(part in line for line in warnings) == 1, part
+    words = ["--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--protocol", "quick"]
+    small = ["--set", "f=2", "--set", "depth=1"]
+    ran = stampbench("run", "--strategy", "two_epochs", *words, *small)
+    assert ran.returncode == 0, ran.stderr
+    selected = ["--set", "selection=lowest_last", "--set", "filters_per_step=8", "--set", "recovery_epochs=1"]
+    ran = stampbench("run", "--strategy", "stamp", *words, *small, *selected)
+    assert ran.returncode == 0, ran.stderr
+    (board,) = json.loads(stampbench("leaderboard", "--format", "json").stdout)
+    labels = [row["strategy"] for row in board["rows"]]
+    assert "two_epochs (f=2, depth=1, code=outsider 1.2)" in labels
+    assert any("selection=lowest_last" in label for label in labels)
+    failed = stampbench("run", "--strategy", "broken", *words)
+    assert failed.returncode == 2
+    assert "error: outsider 1.2: outsider.absent:Nothing cannot be imported" in failed.stderr.splitlines()[-1]
+
+
+def test_new_strategy_writes_a_file_and_a_test_that_pass_as_they_are(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "stampbench.benchmark"]
+
+    def call(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+
+    assert call(*command, "new-strategy", "my_idea").returncode == 0
+    tested = call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_idea.py")
+    assert tested.returncode == 0, tested.stdout
+    assert "2 passed" in tested.stdout
+    words = ["--plugin", "my_idea.py", "--strategy", "my_idea", "--dataset", "phantom2d:size=16,cases=14"]
+    ran = call(*command, "run", *words, "--folds", "0", "--protocol", "quick", "--set", "f=2", "--set", "depth=1")
+    assert ran.returncode == 0, ran.stderr
+    for name, message in (("my_idea", "exists already"), ("My-Idea", "snake_case"), ("stamp", "taken by stampbench")):
+        again = call(*command, "new-strategy", name)
+        assert again.returncode == 2
+        assert message in again.stderr

@@ -1,0 +1,27 @@
+"""The house: what a fresh interpreter finds, and what it must not load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib import metadata
+
+import pytest
+
+HEAVY = ("torch", "monai", "pandas", "matplotlib", "scipy")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["list", "strategies"], ["list", "datasets"], ["list", "protocols"]])
+def test_answers_without_heavy_imports(words: list[str]) -> None:
+    code = (
+        "import sys; from stampbench.benchmark.cli import cli; "
+        f"cli({words!r}, standalone_mode=False); print(sorted(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_nothing_but_stampbench_lands_in_site_packages() -> None:
+    files = metadata.files("stampbench") or []
+    tops = {file.parts[0] for file in files if ".." not in file.parts}
+    assert not tops & {"benchmark", "models", "strategies", "datasets", "reports", "tests"}
