@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 
 from stampbench.benchmark.choices import Choice, choose_dataset, choose_protocol
 from stampbench.benchmark.data import load_fold
@@ -170,12 +171,13 @@ def _assert_same(found: RunTrainer, expected: RunTrainer, message: str) -> None:
     assert found.selected is not None
     assert expected.selected is not None
     assert found.selected.step == expected.selected.step, message
-    for mine, other in (
-        (found.model.state_dict(), expected.model.state_dict()),
-        (found.selected.weights, expected.selected.weights),
-    ):
-        assert mine.keys() == other.keys(), message
-        assert all(torch.equal(mine[name], other[name]) for name in other), message
+    _assert_same_weights(found.model.state_dict(), expected.model.state_dict(), message)
+    _assert_same_weights(found.selected.weights, expected.selected.weights, message)
+
+
+def _assert_same_weights(found: dict[str, Tensor], expected: dict[str, Tensor], message: str) -> None:
+    assert found.keys() == expected.keys(), message
+    assert all(torch.equal(found[name], expected[name]) for name in expected), message
 
 
 def _without_times(rows: list[dict[str, Any]]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -25,3 +26,11 @@ def test_nothing_but_stampbench_lands_in_site_packages() -> None:
     files = metadata.files("stampbench") or []
     tops = {file.parts[0] for file in files if ".." not in file.parts}
     assert not tops & {"benchmark", "models", "strategies", "datasets", "reports", "tests"}
+
+
+def test_readme_lists_the_strategies_as_the_command_does() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "stampbench.benchmark", "list", "strategies"], capture_output=True, text=True, check=True
+    )
+    readme = (Path(__file__).parent.parent / "README.md").read_text()
+    assert "".join(f"    {line}\n" for line in done.stdout.splitlines()) in readme
