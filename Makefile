@@ -6,12 +6,13 @@ BIN := $(VENV)/bin
 PACKAGES := models datasets strategies benchmark reports
 READY := $(VENV)/.ready
 
-.PHONY: help demo test check slow clean
+.PHONY: help demo test lint check slow clean
 
 help:
 	@echo "make demo    train three strategies on the built-in synthetic images, show their leaderboard"
 	@echo "make test    run the tests"
-	@echo "make check   lint, format, import contracts, types"
+	@echo "make lint    lint, format, import contracts, types"
+	@echo "make check   lint and test"
 	@echo "make slow    run the tests that take minutes"
 
 # The folders are prerequisites because a strict editable install links files one by one:
@@ -37,11 +38,13 @@ test: $(READY)
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow $(ARGS)
 
-check: $(READY)
+lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+check: lint test
 
 clean:
 	rm -rf $(VENV) build *.egg-info demo-runs

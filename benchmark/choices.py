@@ -15,7 +15,8 @@ from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import folder_definition
 from stampbench.datasets.definition import Definition
 from stampbench.strategies.base import Strategy
-from stampbench.strategies.registry import STRATEGIES, Entry
+from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, Entry
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -55,18 +56,20 @@ def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:
     )
 
 
-def choose_strategies(names: str, protocol: Protocol, settings: Sequence[str]) -> list[Choice]:
-    """Strategies by comma-separated names, `key=value` settings applied to those that have the key.
+def choose_strategies(
+    names: str, protocol: Protocol, settings: Sequence[str], left_out: list[str] | None = None
+) -> list[Choice]:
+    """Strategies by comma-separated names or `all`, `key=value` settings applied to those that have the key.
+
+    Under `all`, `left_out` gets a line for each strategy from outside that cannot be loaded.
 
     Raises:
         UserError: an unknown name, a key that none of them has, or a value of the wrong type.
     """
     chosen = [name.strip() for name in names.split(",") if name.strip()]
-    if chosen == ["all"]:
-        chosen = list(STRATEGIES)
     if not chosen:
         raise unknown("strategy", names, STRATEGIES)
-    classes = {name: _entry(name).load() for name in chosen}
+    classes = _all_that_load(left_out) if chosen == ["all"] else {name: _entry(name).load() for name in chosen}
     values = _pairs("--set", settings)
     fields = {key for each in classes.values() for key in each.model_fields}
     for key in values:
@@ -93,7 +96,9 @@ def choose_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) ->
     base = {key: value for key, value in protocol.hyperparameters.items() if key in cls.model_fields}
     base |= entry.preset
     strategy = _build(cls, f"strategy '{name}'", base | dict(values))
-    return Choice(name, strategy, _build(cls, f"strategy '{name}'", base).model_dump(mode="json"), entry.code)
+    codes = [entry.code, SELECTION_CODES.get(getattr(strategy, "selection", ""))]
+    code = ", ".join(each for each in codes if each) or None
+    return Choice(name, strategy, _build(cls, f"strategy '{name}'", base).model_dump(mode="json"), code)
 
 
 def choose_dataset(text: str, spatial_dims: int | None = None, subject_pattern: str | None = None) -> Definition:
@@ -154,6 +159,16 @@ def choose_n_train(text: str) -> int | None:
     if not text.isdecimal() or int(text) < 2:
         raise UserError(f"--n-train '{text}' is neither 'all' nor a number of images from 2")
     return int(text)
+
+
+def _all_that_load(left_out: list[str] | None) -> dict[str, type[Strategy]]:
+    classes = {}
+    for name, entry in STRATEGIES.items():
+        try:
+            classes[name] = entry.load()
+        except StrategyError as error:
+            (left_out if left_out is not None else []).append(str(error))
+    return classes
 
 
 def _entry(name: str) -> Entry:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
+from click.exceptions import NoArgsIsHelpError
 
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.datasets.errors import DatasetError
@@ -52,6 +53,9 @@ def main() -> NoReturn:
     debug = "--debug" in sys.argv
     try:
         sys.exit(cli.main(standalone_mode=False) or 0)
+    except NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.ClickException as error:
         _fail(" ".join(error.format_message().split()), 2)
     except (UserError, DatasetError, ModelError, StrategyError) as error:
@@ -125,7 +129,10 @@ def run(
 
     _load_plugins(plugins)
     chosen_protocol = choose_protocol(protocol, protocol_settings)
-    choices = choose_strategies(strategies, chosen_protocol, settings)
+    left_out: list[str] = []
+    choices = choose_strategies(strategies, chosen_protocol, settings, left_out)
+    for problem in left_out:
+        click.echo(f"warning: left out: {problem}", err=True)
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
     chosen_device = choose_device(device)
     opened = _open(dataset, data_root, spatial_dims, subject_pattern)
@@ -163,6 +170,10 @@ def _execute(todo: list[Run], store: Any, device: Any, *, force: bool, quiet: bo
         prepared = prepare(todo, _cache(), progress)
     failed = 0
     for each in todo:
+        if absent := [name for name, source in each.sources.items() if store.status(source.spec) != "finished"]:
+            failed += 1
+            click.echo(f"{each.spec.id}  {each.title}: left out: its source '{absent[0]}' is not finished", err=True)
+            continue
         with Progress(each.title, each.plan.epochs, quiet=quiet) as progress:
             try:
                 done = execute(each, prepared, store, device, progress, force=force)
@@ -296,7 +307,10 @@ def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path
     from stampbench.benchmark.store import RunStore
     from stampbench.reports.leaderboard import leaderboards, to_csv, to_json, to_markdown
 
-    boards = leaderboards(*RunStore(runs_folder).frames(dataset))
+    problems: list[str] = []
+    boards = leaderboards(*RunStore(runs_folder).frames(problems, dataset))
+    for problem in problems:
+        click.echo(f"warning: left out: {problem}", err=True)
     if not boards:
         which = f" of dataset '{dataset}'" if dataset else ""
         raise UserError(f"no finished runs{which} at {runs_folder}")

@@ -26,3 +26,13 @@ def l2_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     y = nn.functional.one_hot(labels.squeeze(1), logits.shape[1]).movedim(-1, 1).flatten(2).to(p.dtype)
     ratio = (y - p).square().sum(2) / (y.square().sum(2) + p.square().sum(2) + 1e-7)
     return ratio.mean()
+
+
+def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """T² · KL(teacher ‖ student) of softmaxes at a temperature, mean over voxels (Hinton et al. 2015, §2).
+
+    T² keeps the gradients' size as the temperature changes.
+    """
+    softened, target = ((logits / temperature).log_softmax(1) for logits in (student, teacher))
+    divergence = nn.functional.kl_div(softened, target, log_target=True, reduction="none")
+    return temperature**2 * divergence.sum(1).mean()

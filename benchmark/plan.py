@@ -12,14 +12,18 @@ from stampbench.benchmark.protocol import Protocol
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.network import Architecture
 from stampbench.strategies.base import SourceCheckpoint, SourceRun, Strategy, Validation
+from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES, Scores
+
+_MOST_EPOCHS = 2_000_000
+"""More than the longest of ours under the paper's protocol: 347 fine-tunings of at most 1000 epochs."""
 
 
 class Planner:
     """A `Trainer` that only counts.
 
-    Its validation loss keeps falling, so training to convergence takes the protocol's most epochs: a plan
-    is an upper bound. `epochs` are the strategy's own, `source_epochs` those that it is charged for others.
+    Its validation loss keeps falling and its Dice rising, so training to convergence takes the protocol's
+    most epochs: a plan is an upper bound. `epochs` are the strategy's own, `source_epochs` those of its sources.
     Its scores are equal, so which filters go is not what will happen; how many is.
     """
 
@@ -38,10 +42,12 @@ class Planner:
 
     def train(self, epochs: int) -> None:
         self.epochs += epochs
+        if self.epochs > _MOST_EPOCHS:
+            raise StrategyError(f"does not end: {self.epochs} epochs with a validation loss that keeps falling")
 
     def validate(self) -> Validation:
         self._loss = math.nextafter(self._loss, 0)
-        return Validation(self._loss, 0.5)
+        return Validation(self._loss, 1 - 1 / (1 + self.epochs))
 
     def score(self, importance: str) -> Scores:
         self.ranking_passes += IMPORTANCES[importance].passes
@@ -80,10 +86,24 @@ class Planner:
         self.source(name)
 
 
-def plan(
-    strategy: Strategy, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner] | None = None
-) -> Planner:
-    """Follow a strategy from `architecture` to its end, counting; `sources` are the plans of its sources."""
-    planner = Planner(architecture, protocol, sources)
-    strategy.fit(planner)
-    return planner
+def plan(strategy: Strategy, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner]) -> Planner:
+    """Follow a strategy from `architecture` to its end, counting; `sources` are the plans of its sources.
+
+    Raises:
+        StrategyError: the strategy fails, or does not end.
+    """
+    key = (type(strategy), strategy.model_dump_json(), architecture, protocol.model_dump_json(), *sources.values())
+    if key not in _PLANS:
+        planner = Planner(architecture, protocol, sources)
+        try:
+            strategy.fit(planner)
+        except StrategyError:
+            raise
+        except Exception as error:  # a strategy from outside may fail in any way
+            raise StrategyError(f"{type(strategy).__name__} fails: {type(error).__name__}: {error}") from error
+        _PLANS[key] = planner
+    return _PLANS[key]
+
+
+_PLANS: dict[tuple[object, ...], Planner] = {}
+"""Folds and seeds share a plan."""

@@ -31,10 +31,10 @@ class ResumeFile:
             state: dict[str, Any] = torch.load(self.path, map_location="cpu", weights_only=True)
         except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
             raise UserError(
-                f"{self.path}: cannot be resumed from ({type(error).__name__}); --force starts anew"
+                f"{self.path}: cannot be resumed from ({type(error).__name__}); delete it to start anew"
             ) from error
         if state.get("version") != _VERSION:
-            raise UserError(f"{self.path}: written by another version; --force starts anew")
+            raise UserError(f"{self.path}: written by another version; delete it to start anew")
         return state
 
     def write(self, state: dict[str, Any]) -> None:

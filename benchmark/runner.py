@@ -21,16 +21,17 @@ from stampbench.benchmark.plan import Planner, plan
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.protocol import Protocol
 from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.sources import FinishedSource, read_source
 from stampbench.benchmark.spec import DatasetIdentity, RunSpec
 from stampbench.benchmark.store import RunFolder, RunStore
-from stampbench.benchmark.trainer import FinishedSource, RunTrainer
+from stampbench.benchmark.trainer import RunTrainer
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.prepare import PreparedCase
 from stampbench.datasets.split import Split, split
-from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.files import load_model, save_model
+from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.files import save_model
 from stampbench.models.network import Architecture, parse_architecture
-from stampbench.strategies.base import SourceCheckpoint, SourceRun
+from stampbench.strategies.base import Source
 from stampbench.strategies.errors import StrategyError
 
 _PRUNED_COLUMNS = ["step", "layer", "filter", "score"]
@@ -70,7 +71,7 @@ def plan_run(
         UserError: a network that does not fit the image size, or sources that need each other.
     """
     images = split(dataset.definition, dataset.images, n_train, fold, protocol.folds)
-    architecture = choice.strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
+    architecture, named_sources = _begin(choice, dataset)
     _check_fit(choice, dataset, architecture, len(images.training), protocol)
     if choice.name in needed_by:
         raise UserError(f"strategy '{choice.name}' builds on itself: {' → '.join((*needed_by, choice.name))}")
@@ -81,10 +82,10 @@ def plan_run(
             protocol,
             n_train=n_train,
             fold=fold,
-            seed=seed,
+            seed=seed if source.seed is None else source.seed,
             needed_by=(*needed_by, choice.name),
         )
-        for name, source in choice.strategy.sources().items()
+        for name, source in named_sources.items()
     }
     spec = RunSpec(
         strategy=choice.name,
@@ -101,6 +102,7 @@ def plan_run(
         seed=seed,
         protocol=protocol,
         code=choice.code,
+        sources={name: each.spec.id for name, each in sources.items()},
     )
     planned = plan(choice.strategy, architecture, protocol, {name: each.plan for name, each in sources.items()})
     return Run(spec, choice, dataset, images, architecture, sources, planned)
@@ -143,29 +145,28 @@ def execute(
 
     Raises:
         TrainingFailedError: the run cannot go on; it is recorded as failed, with the reason.
-        UserError: the store cannot be written, or a resume state is damaged.
+        UserError, ModelError: the store cannot be written, or a resume state or a source is damaged.
     """
     keep_heap()
     described = {
         "label": run.spec.label(run.choice.defaults),
         "protocol_label": run.spec.protocol_label,
-        "sources": {name: source.spec.id for name, source in run.sources.items()},
         "dataset": _describe(run.dataset),
         "environment": environment(device),
         "provenance": provenance(),
     }
+    sources = {name: read_source(each.spec, store, device) for name, each in run.sources.items()}
     folder = store.begin(run.spec, described, force=force)
     try:
-        sources = {name: finished_source(source, store, device) for name, source in run.sources.items()}
         return _execute(run, prepared, folder, device, progress, sources)
     except UserError:
         raise
     except OSError as error:  # a full disk, say; what was trained can go on
         raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
     except Exception as error:  # a strategy from outside may fail in any way
-        expected = isinstance(error, TrainingFailedError | StrategyError)
-        reason = ("" if expected else f"{type(error).__name__}: ") + " ".join(str(error).split())
-        folder.fail(reason)
+        hopeless = isinstance(error, TrainingFailedError | StrategyError)
+        reason = ("" if hopeless else f"{type(error).__name__}: ") + " ".join(str(error).split())
+        folder.fail(reason, resumable=not hopeless)
         raise TrainingFailedError(reason) from error
 
 
@@ -190,7 +191,9 @@ def _execute(
             lambda done, of: progress.case(done, of, "testing"),
             postprocessing=run.spec.protocol.postprocessing,
         )
-    except KeyboardInterrupt:
+    except (TrainingFailedError, StrategyError):
+        raise
+    except BaseException:  # Ctrl-C, or memory that ran out: the epochs until here are not lost
         trainer.save()
         raise
     folder.write_table("trajectory.csv", trainer.trajectory)
@@ -202,28 +205,15 @@ def _execute(
     return summary
 
 
-def finished_source(run: Run, store: RunStore, device: torch.device) -> FinishedSource:
-    """Read what a run needs of one it builds on."""
-    if store.status(run.spec) != "finished":
-        raise TrainingFailedError(f"its source {run.choice.name} ({run.spec.id}) is not finished")
-    folder = store.folder(run.spec)
-    trajectory = pd.read_csv(folder / "trajectory.csv")
-    pruned = pd.read_csv(folder / "pruned.csv")
-    summary = store.record(run.spec)["summary"]
-    architecture, checkpoints = run.architecture, []
-    for step, epoch in zip(trajectory["step"], trajectory["epoch"], strict=True):
-        now = pruned[pruned["step"] == step]
-        if len(now):
-            assert isinstance(architecture, UNetArchitecture)
-            architecture = architecture.without(map(Filter, now["layer"], now["filter"]))
-        checkpoints.append(SourceCheckpoint(int(step), int(epoch), architecture))
-    return FinishedSource(
-        SourceRun(tuple(checkpoints), int(summary["selected_step"])),
-        load_model(folder / "model").to(device),
-        int(summary["epochs"]),
-        int(summary["ranking_passes"]),
-        float(summary["training_seconds"]),
-    )
+def _begin(choice: Choice, dataset: Dataset) -> tuple[Architecture, Mapping[str, Source]]:
+    """Where a strategy starts and what it builds on; one from outside may fail in any way."""
+    try:
+        architecture = choice.strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
+        if not isinstance(architecture, Architecture):
+            raise TypeError(f"start returned {type(architecture).__name__}, no architecture")
+        return architecture, choice.strategy.sources()
+    except Exception as error:
+        raise StrategyError(f"strategy '{choice.name}': {type(error).__name__}: {error}") from error
 
 
 def _check_fit(
@@ -236,10 +226,11 @@ def _check_fit(
                 f"but {dataset.name} has {edge}"
             )
     bottleneck = math.prod(edge // each for edge, each in zip(dataset.size, architecture.divisors, strict=True))
-    if bottleneck == 1 and isinstance(architecture, UNetArchitecture) and training_images % protocol.batch_size == 1:
+    single = protocol.batch_size == 1 or training_images % protocol.batch_size == 1
+    if bottleneck == 1 and single and isinstance(architecture, UNetArchitecture):
         raise UserError(
-            f"{dataset.name}: {training_images} training images leave a last batch of one image, and depth "
-            f"{architecture.depth} shrinks it to one voxel, too few for BatchNorm; "
+            f"{dataset.name}: {training_images} training images in batches of {protocol.batch_size} leave one alone, "
+            f"and depth {architecture.depth} shrinks it to one voxel, too few for BatchNorm; "
             "change --protocol-set batch_size or --set depth"
         )
 

@@ -6,7 +6,7 @@ import keyword
 from pathlib import Path
 
 from stampbench.benchmark.errors import UserError
-from stampbench.strategies.registry import STRATEGIES
+from stampbench.strategies.registry import STRATEGIES, snake_case
 
 _STRATEGY = '''"""{name}: say in one line what the idea is."""
 
@@ -65,6 +65,8 @@ def write_strategy(name: str, folder: Path) -> tuple[Path, Path]:
     if name in STRATEGIES:
         raise UserError(f"strategy name '{name}' is taken by {STRATEGIES[name].origin or 'stampbench'}")
     cls = "".join(part.capitalize() for part in name.split("_"))
+    if snake_case(cls) != name:
+        raise UserError(f"strategy name '{name}' does not come back from its class name {cls}; try '{snake_case(cls)}'")
     texts = {folder / f"{name}.py": _STRATEGY, folder / f"test_{name}.py": _TEST}
     for path in texts:
         if path.exists():

@@ -32,7 +32,9 @@ class RunSpec(BaseModel, frozen=True):
     seed: int
     protocol: Protocol
     code: str | None = None
-    """Which version of a strategy from outside; ours are versioned by the package."""
+    """Which version of a strategy or selection from outside; ours are versioned by the package."""
+    sources: dict[str, str] = {}
+    """The ids of the runs that it builds on, by the strategy's names for them."""
 
     @property
     def id(self) -> str:

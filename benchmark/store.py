@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -34,12 +35,15 @@ class RunFolder:
         return self.path / "resume"
 
     def write_table(self, name: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
-        _write(self.path / name, pd.DataFrame(rows, columns=columns).to_csv(index=False))
+        """Write a table; the record keeps its checksum, so that a damaged one is not taken for whole."""
+        text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
+        _write(self.path / name, text)
+        self.record.setdefault("tables", {})[name] = hashlib.sha256(text.encode()).hexdigest()
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Record success, drop the resume state, and take the place of an older record of the same run."""
-        shutil.rmtree(self.resume, ignore_errors=True)
         self._close("finished", summary=summary)
+        shutil.rmtree(self.resume, ignore_errors=True)
         if self.path != self._final:
             replaced = self._final.with_name(f".{self._final.name}.replaced")
             shutil.rmtree(replaced, ignore_errors=True)
@@ -48,10 +52,11 @@ class RunFolder:
             shutil.rmtree(replaced, ignore_errors=True)
             self.path = self._final
 
-    def fail(self, reason: str) -> None:
-        """Record failure; a failed run counts as not done."""
-        shutil.rmtree(self.resume, ignore_errors=True)
+    def fail(self, reason: str, *, resumable: bool) -> None:
+        """Record failure; a failed run counts as not done, and goes on from its resume state where that is kept."""
         self._close("failed", reason=reason)
+        if not resumable:
+            shutil.rmtree(self.resume, ignore_errors=True)
 
     def _close(self, status: str, **what: Any) -> None:
         self.record |= {"status": status, "ended": _now(), **what}
@@ -72,21 +77,34 @@ class RunStore:
         record = _read(self.folder(spec) / _RECORD)
         return None if record is None else str(record.get("status"))
 
-    def record(self, spec: RunSpec) -> dict[str, Any]:
-        """The record of a run that is there."""
-        record = _read(self.folder(spec) / _RECORD)
-        assert record is not None
-        return record
+    def read(self, spec: RunSpec) -> tuple[Path, dict[str, Any]]:
+        """A finished run's folder and record.
+
+        Raises:
+            UserError: it is not there, or damaged.
+        """
+        folder = self.folder(spec)
+        record = _read(folder / _RECORD)
+        if record is None or record.get("status") != "finished":
+            raise UserError(f"run {spec.id} of {spec.strategy} is not finished in {self.root}")
+        if problem := _damage(folder, record):
+            raise UserError(f"{problem}; --force runs it again")
+        return folder, record
 
     def begin(self, spec: RunSpec, described: dict[str, Any], *, force: bool = False) -> RunFolder:
-        """Open a run's folder. With `force` a finished record stays in place until the new one is finished.
+        """Open a run's folder; what an unfinished run left there is gone on from.
+
+        With `force` a finished record stays in place until the new one is finished, and an unfinished run is
+        begun anew.
 
         Raises:
             UserError: the store cannot be written.
         """
         final = self.folder(spec)
-        path = final.with_name(f".{final.name}.forced") if force and self.status(spec) == "finished" else final
-        if force or self.status(spec) == "failed":
+        path = final
+        if force and self.status(spec) == "finished":
+            path = final.with_name(f".{final.name}.forced")
+        elif force:
             shutil.rmtree(path, ignore_errors=True)
         record = {
             "schema": SCHEMA,
@@ -116,15 +134,22 @@ class RunStore:
         except OSError as error:
             raise UserError(f"cannot write runs to {self.root}: {error.strerror or error}") from error
 
-    def records(self) -> Iterator[tuple[Path, dict[str, Any]]]:
-        """Every readable finished record with its folder."""
+    def records(self, problems: list[str]) -> Iterator[tuple[Path, dict[str, Any]]]:
+        """Every finished record with its folder; `problems` gets a line for each that is damaged, which is left out."""
         for path in sorted(self.root.glob(f"*/*/[!.]*/{_RECORD}")):
             record = _read(path)
-            if record is not None and record.get("status") == "finished" and record.get("schema") == SCHEMA:
-                yield path.parent, record
+            if record is None:
+                problems.append(f"{path}: is no record")
+            elif record.get("status") == "finished":
+                if problem := _damage(path.parent, record):
+                    problems.append(problem)
+                else:
+                    yield path.parent, record
 
-    def frames(self, dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    def frames(self, problems: list[str], dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Finished runs, one row each, and their cases, one row per run, case and class.
+
+        `problems` gets a line for each damaged record, which is left out.
 
         Raises:
             UserError: there is no store at the root.
@@ -132,7 +157,7 @@ class RunStore:
         if not self.root.is_dir():
             raise UserError(f"no runs at {self.root}; --runs takes the folder that 'stampbench run' wrote")
         runs, cases = [], []
-        for folder, record in self.records():
+        for folder, record in self.records(problems):
             spec = record["spec"]
             if dataset is not None and spec["dataset"]["name"] != dataset:
                 continue
@@ -167,6 +192,23 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return record if isinstance(record, dict) else None
+
+
+def _damage(folder: Path, record: dict[str, Any]) -> str | None:
+    """What is wrong with a finished record, if anything is."""
+    if record.get("schema") != SCHEMA:
+        return f"{folder / _RECORD}: has schema {record.get('schema')}, this version reads {SCHEMA}"
+    missing = [key for key in ("id", "group", "spec", "label", "summary", "dataset", "tables") if key not in record]
+    if missing:
+        return f"{folder / _RECORD}: lacks {', '.join(missing)}"
+    for name, checksum in record["tables"].items():
+        try:
+            content = (folder / name).read_bytes()
+        except OSError as error:
+            return f"{folder / name}: {error.strerror or error}"
+        if hashlib.sha256(content).hexdigest() != checksum:
+            return f"{folder / name}: is not what was recorded"
+    return None
 
 
 def _write(path: Path, text: str) -> None:

@@ -15,17 +15,19 @@ from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.loss import make_loss
+from stampbench.benchmark.loss import distillation_loss, make_loss
 from stampbench.benchmark.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.sources import FinishedSource
 from stampbench.benchmark.spec import RunSpec
+from stampbench.benchmark.validation import Scored, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
 from stampbench.models.network import Architecture, Network, build, parse_architecture
@@ -44,16 +46,6 @@ class Selected(NamedTuple):
     step: int
     architecture: str
     weights: dict[str, Tensor]
-
-
-class FinishedSource(NamedTuple):
-    """A source's record: what a strategy may see of it, its selected network, and all that it was charged."""
-
-    run: SourceRun
-    model: Network
-    epochs: int
-    ranking_passes: int
-    seconds: float
 
 
 class Teacher(NamedTuple):
@@ -97,7 +89,7 @@ class RunTrainer:
         self._replayed = 0
         self._written = time.monotonic()
         self._training_loss = math.nan
-        self._validation: tuple[Validation, tuple[float, ...]] | None = None
+        self._scored: Scored | None = None
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         self._loss = make_loss(spec.protocol.loss)
@@ -185,7 +177,7 @@ class RunTrainer:
         if self.replaying:
             recorded, result = self._journal[self._replayed]
             if recorded != call:
-                raise UserError(f"{self._resume.path}: belongs to another version of the strategy; --force starts anew")
+                raise UserError(f"{self._resume.path}: is of another version of the strategy; delete it to start anew")
             self._replayed += 1
             return result  # type: ignore[no-any-return]
         started = time.monotonic()
@@ -257,7 +249,7 @@ class RunTrainer:
 
     def _epoch(self) -> None:
         self.model.train()
-        self._validation = None
+        self._scored = None
         images = self.data.training
         order = torch.randperm(len(images.pixels), generator=self._order).to(self.device)
         total = torch.zeros((), device=self.device)
@@ -275,36 +267,19 @@ class RunTrainer:
             self.epochs - self.source_epochs, "training", count(self.model.architecture, self.data.size).parameters
         )
 
-    def _validated(self) -> tuple[Validation, tuple[float, ...]]:
-        """Loss, mean Dice and Dice per foreground class; computed once per state of the network."""
-        if self._validation is not None:
-            return self._validation
-        self.model.eval()
-        images = self.data.validation
-        losses = torch.zeros((), device=self.device)
-        classes = len(self.data.classes)
-        overlaps = torch.zeros(3, int(images.cases.max()) + 1, classes, device=self.device, dtype=torch.float64)
-        with torch.inference_mode():
-            for batch in images.batches(self.protocol.batch_size):
-                logits = self.model(batch.pixels)
-                losses += self._label_loss(logits, batch.labels) * len(batch.pixels)
-                predicted = nn.functional.one_hot(logits.argmax(1), classes).flatten(1, -2)
-                labelled = nn.functional.one_hot(batch.labels.long(), classes).flatten(1, -2)
-                for part, voxels in enumerate((predicted * labelled, predicted, labelled)):
-                    overlaps[part].index_add_(0, batch.cases, voxels.sum(1).double())
-        both, predicted, labelled = overlaps[:, :, 1:]
-        union = predicted + labelled
-        dice = torch.where(union > 0, 2 * both / union.clamp(min=1), 1.0).mean(0)
-        validation = Validation(float(losses) / len(images.pixels), float(dice.mean()))
-        self._validation = (validation, tuple(dice.tolist()))
-        self._progress.validated(validation.dice)
-        return self._validation
+    def _validated(self) -> Scored:
+        """Scores of the network as it is, computed once."""
+        if self._scored is None:
+            classes, batch = len(self.data.classes), self.protocol.batch_size
+            self._scored = validate(self.model, self.data.validation, classes, self._label_loss, batch)
+            self._progress.validated(self._scored.mean_dice)
+        return self._scored
 
     def _validate(self) -> list[float]:
-        validation, _ = self._validated()
+        scored = self._validated()
         if self._plateau is not None:
-            self._plateau.step(validation.loss)
-        return list(validation)
+            self._plateau.step(scored.loss)
+        return [scored.loss, scored.mean_dice]
 
     def _score(self, importance: str) -> Scores:
         chosen = IMPORTANCES[importance]
@@ -319,7 +294,7 @@ class RunTrainer:
     def _prune(self, filters: list[Filter], optimiser: str) -> None:
         assert isinstance(self.model, UNet)
         cuts = remove_filters(self.model, filters)
-        self._validation = None
+        self._scored = None
         step = len(self.trajectory)
         self.pruned += [
             {"step": step, "layer": layer, "filter": channel, "score": score} for layer, channel, score in filters
@@ -339,7 +314,7 @@ class RunTrainer:
 
     def _reset(self, architecture: Architecture) -> None:
         self.model = self._initialised(architecture)
-        self._validation = None
+        self._scored = None
         self._optimiser, self._plateau = self._new_optimiser()
 
     def _adopt(self, name: str) -> None:
@@ -373,7 +348,7 @@ class RunTrainer:
         self.model = build(parse_architecture(architecture)).to(self.device)
         self.model.load_state_dict(weights)
         self.model.set_dropout(dropout)
-        self._validation = None
+        self._scored = None
         self._optimiser, self._plateau = self._new_optimiser()
 
     def _label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
@@ -387,15 +362,11 @@ class RunTrainer:
             return loss
         source, weight, temperature = self._teacher
         with torch.no_grad():
-            softened = (self._sources[source].model(pixels) / temperature).log_softmax(1)
-        divergence = nn.functional.kl_div(
-            (logits / temperature).log_softmax(1), softened, log_target=True, reduction="none"
-        )
-        # T² keeps the gradients' size as the temperature changes (Hinton et al. 2015, §2).
-        return (1 - weight) * loss + weight * temperature**2 * divergence.sum(1).mean()
+            teacher = self._sources[source].model(pixels)
+        return (1 - weight) * loss + weight * distillation_loss(logits, teacher, temperature)
 
     def _checkpoint(self) -> None:
-        validation, per_class = self._validated()
+        scored = self._validated()
         cost = count(self.model.architecture, self.data.size)
         names = self.data.classes[1:]
         self.trajectory.append(
@@ -407,14 +378,15 @@ class RunTrainer:
                 "parameters": cost.parameters,
                 "macs": cost.macs,
                 "training_loss": self._training_loss,
-                "validation_loss": validation.loss,
-                "validation_dice": validation.dice,
-                "vanished": "; ".join(name for name, dice in zip(names, per_class, strict=True) if dice == 0),
+                "validation_loss": scored.loss,
+                "validation_dice": scored.mean_dice,
+                "vanished": "; ".join(name for name, gone in zip(names, scored.vanished, strict=True) if gone),
                 "widths": " ".join(map(str, self.model.architecture.widths)),
+                "architecture": self.model.architecture.model_dump_json(),
             }
         )
         best = -1.0 if self.selected is None else self.trajectory[self.selected.step]["validation_dice"]
-        if validation.dice > best:
+        if scored.mean_dice > best:
             architecture = self.model.architecture.model_dump_json()
             self.selected = Selected(len(self.trajectory) - 1, architecture, _clone(self.model.state_dict()))
 

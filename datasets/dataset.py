@@ -75,6 +75,7 @@ class Dataset:
         content = [
             self.channels,
             self.classes,
+            self.source.values,
             [(c.id, c.subject, self.checksums[c.id]) for c in self.source.cases],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -90,8 +91,8 @@ class Dataset:
         prepared: dict[str, PreparedCase] = {}
         for case in self.source.cases:
             if case.id in cases:
-                key = (self.definition.version, self.checksums[case.id])
-                prepared[case.id] = prepare_case(self.source, case, self.recipe, key, cache / self.name)
+                identity = (self.definition.version, self.checksums[case.id], repr(self.source.values))
+                prepared[case.id] = prepare_case(self.source, case, self.recipe, identity, cache / self.name)
                 report(len(prepared), len(cases))
         return prepared
 

@@ -57,10 +57,12 @@ def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
             raise DatasetError(
                 f"{path}: is neither a Decathlon's (modality, training) nor nnU-Net v2's (channel_names, file_ending)"
             )
-    except (KeyError, TypeError, AttributeError) as error:
+    except DatasetError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DatasetError(f"{path}: is malformed ({type(error).__name__}: {error})") from error
-    if 0 not in classes:
-        raise DatasetError(f"{path}: labels have no background of value 0")
+    if min(classes, default=-1) != 0:
+        raise DatasetError(f"{path}: label values {', '.join(map(str, classes))} do not start at 0, the background")
     if not files:
         raise DatasetError(f"{folder}: has no labelled cases")
     cases = tuple(
@@ -81,18 +83,19 @@ _Files = dict[str, tuple[tuple[Path, ...], Path]]
 def _decathlon(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
     modality = declared["modality"]
     channels = tuple(str(modality[key]) for key in sorted(modality, key=int))
-    classes = {_label_value(folder, value): str(name) for value, name in declared["labels"].items()}
-    files: _Files = {
-        _stem(Path(entry["image"]).name): ((folder / entry["image"],), folder / entry["label"])
-        for entry in declared["training"]
-    }
-    return channels, classes, files
+    files: _Files = {}
+    for entry in declared["training"]:
+        id = _stem(Path(entry["image"]).name)
+        if id in files:
+            raise DatasetError(f"{folder / 'dataset.json'}: two training images are called '{id}'")
+        files[id] = ((folder / entry["image"],), folder / entry["label"])
+    return channels, _classes(folder, [(value, name) for value, name in declared["labels"].items()]), files
 
 
 def _nnunet(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
     names, ending = declared["channel_names"], str(declared["file_ending"])
     channels = tuple(str(names[key]) for key in sorted(names, key=int))
-    classes = {_label_value(folder, value): str(name) for name, value in declared["labels"].items()}
+    classes = _classes(folder, [(value, name) for name, value in declared["labels"].items()])
     files: _Files = {}
     for label in sorted((folder / "labelsTr").glob(f"*{ending}")):
         id = label.name.removesuffix(ending)
@@ -102,13 +105,20 @@ def _nnunet(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], di
     return channels, classes, files
 
 
-def _label_value(folder: Path, value: object) -> int:
-    if isinstance(value, list | tuple):
-        raise DatasetError(f"{folder / 'dataset.json'}: region labels such as {value} are not supported")
-    try:
-        return int(value)  # type: ignore[call-overload, no-any-return]
-    except ValueError as error:
-        raise DatasetError(f"{folder / 'dataset.json'}: label value {value!r} is not an integer") from error
+def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
+    """Label value → class name, each value once."""
+    path, classes = folder / "dataset.json", dict[int, str]()
+    for value, name in declared:
+        if isinstance(value, list | tuple):
+            raise DatasetError(f"{path}: region labels such as {value} are not supported")
+        if str(name) == "ignore":
+            raise DatasetError(f"{path}: the label 'ignore' is not supported")
+        if not str(value).isdecimal():
+            raise DatasetError(f"{path}: label value {value!r} is not an integer from 0")
+        if int(value) in classes:
+            raise DatasetError(f"{path}: label value {value} is both '{classes[int(value)]}' and '{name}'")
+        classes[int(value)] = str(name)
+    return classes
 
 
 def _subject(case: str, pattern: str | None) -> str:

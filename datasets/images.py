@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -12,24 +11,14 @@ from typing import NamedTuple
 import nibabel as nib
 import numpy as np
 import tifffile
-from nibabel.filebasedimages import ImageFileError
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from stampbench.datasets.errors import DatasetError
 
 NIFTI = (".nii.gz", ".nii")
 PNG = (".png",)
 TIFF = (".tif", ".tiff")
-_UNREADABLE = (
-    OSError,
-    EOFError,
-    ValueError,
-    zlib.error,
-    ImageFileError,
-    UnidentifiedImageError,
-    tifffile.TiffFileError,
-)
 
 
 class Picture(NamedTuple):
@@ -47,14 +36,19 @@ def read(path: Path) -> Picture:
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file")
+    reader = _reader(path)
     try:
-        picture = _reader(path)(path)
-    except _UNREADABLE as error:
-        if isinstance(error, DatasetError):
-            raise
-        raise DatasetError(f"{path}: cannot be read, it may be truncated ({_one_line(error)})") from error
+        picture = reader(path)
+    except DatasetError:
+        raise
+    except Exception as error:  # a broken file may fail in any way, and in any of three libraries
+        raise _unreadable(path, error) from error
+    if picture.pixels.dtype.kind not in "biuf":
+        raise DatasetError(f"{path}: its values are of type {picture.pixels.dtype}; plain numbers are expected")
     if not np.isfinite(picture.pixels).all():
         raise DatasetError(f"{path}: holds NaN or infinite values")
+    if picture.affine is not None:
+        _check_affine(path, picture.affine)
     return picture
 
 
@@ -63,11 +57,18 @@ def shape(path: Path) -> tuple[int, ...]:
     if path.name.lower().endswith(NIFTI) and path.is_file():
         try:
             image = nib.load(path)
-        except _UNREADABLE as error:
-            raise DatasetError(f"{path}: cannot be read, it may be truncated ({_one_line(error)})") from error
+        except Exception as error:
+            raise _unreadable(path, error) from error
+        _check_affine(path, np.asarray(image.affine))
         order = nib.io_orientation(image.affine)[:, 0]
         axes = sorted(range(min(3, len(image.shape))), key=lambda axis: order[axis])
-        return tuple(image.shape[axis] for axis in axes)
+        return tuple(int(image.shape[axis]) for axis in axes)
+    if path.name.lower().endswith(PNG) and path.is_file():
+        try:
+            with Image.open(path) as picture:
+                return (picture.height, picture.width)
+        except Exception as error:
+            raise _unreadable(path, error) from error
     return read(path).pixels.shape[1:]
 
 
@@ -110,11 +111,33 @@ def _read_tiff(path: Path) -> Picture:
         return Picture(pixels[None], None)
     if pixels.ndim != 3:
         raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 2 or 3 are expected")
-    beside = path.with_suffix(".json")
-    if not beside.is_file():
-        beside = path.with_name(path.stem.removesuffix("_0000") + ".json")
-    spacing = json.loads(beside.read_text())["spacing"][::-1] if beside.is_file() else (1.0, 1.0, 1.0)
+    beside = sidecar(path)
+    spacing = (1.0, 1.0, 1.0) if beside is None else _spacing(beside)
     return Picture(pixels.transpose(2, 1, 0)[None], np.diag([*spacing, 1.0]))
+
+
+def sidecar(path: Path) -> Path | None:
+    """The JSON file with the spacing of a TIFF stack, if there is one."""
+    if not path.name.lower().endswith(TIFF):
+        return None
+    named = (path.with_suffix(".json"), path.with_name(path.stem.removesuffix("_0000") + ".json"))
+    return next((each for each in named if each.is_file()), None)
+
+
+def _spacing(path: Path) -> tuple[float, float, float]:
+    """nnU-Net writes `(z, y, x)`; ours is `(x, y, z)`."""
+    try:
+        z, y, x = (float(each) for each in json.loads(path.read_text())["spacing"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{path}: has no 'spacing' of three numbers") from error
+    if not min(x, y, z) > 0:
+        raise DatasetError(f"{path}: spacing {z}, {y}, {x} is not positive")
+    return x, y, z
+
+
+def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise DatasetError(f"{path}: its affine is not invertible, so spacing and orientation are unknown")
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
@@ -122,5 +145,6 @@ def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
     return tuple(round(math.sqrt(float((affine[:3, axis] ** 2).sum())), 5) for axis in range(3))
 
 
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return DatasetError(f"{path}: cannot be read, it may be truncated ({reason})")

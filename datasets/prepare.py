@@ -48,11 +48,9 @@ class PreparedCase(NamedTuple):
     spacing: tuple[float, ...]
 
 
-def prepare_case(
-    source: Source, case: Case, recipe: Recipe, version_and_checksum: tuple[str, str], cache: Path
-) -> PreparedCase:
-    """Prepare a case or find it in `cache`, keyed by dataset version, content and recipe."""
-    key = json.dumps([_VERSION, *version_and_checksum, recipe.model_dump()])
+def prepare_case(source: Source, case: Case, recipe: Recipe, identity: tuple[str, ...], cache: Path) -> PreparedCase:
+    """Prepare a case or find it in `cache`, keyed by its identity (version, content, coding of labels) and recipe."""
+    key = json.dumps([_VERSION, *identity, recipe.model_dump()])
     folder = cache / f"{case.id}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
     if not folder.is_dir():
         try:
@@ -96,9 +94,7 @@ def _prepare(
     spacing: tuple[float, ...] = (1.0,) * label.ndim
     if raw.affine is not None:
         image, spacing = _oriented(image, raw.affine)
-        label = _oriented(label[None], raw.label_affine if raw.label_affine is not None else raw.affine)[0][0]
-        if label.shape != image.shape[1:]:
-            raise DatasetError(f"label of size {label.shape} for an image of size {image.shape[1:]} once both are RAS")
+        label = _oriented(label[None], raw.affine)[0][0]
     normalised = NormalizeIntensity(channel_wise=True)(torch.from_numpy(image))
     pixels = np.asarray(normalised, dtype=np.float32)
     images, labels = pixels[None], label[None]

@@ -16,19 +16,19 @@ from stampbench.datasets.folder import Case, Layout, read_layout
 
 
 class RawCase(NamedTuple):
-    """Image `(channels, *spatial)` and label `(*spatial)` of class indices; each with its affine, or None."""
+    """Image `(channels, *spatial)` and label `(*spatial)` of class indices, in one space; no affine: no spacing."""
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     affine: NDArray[np.float64] | None
-    label_affine: NDArray[np.float64] | None
 
 
 class Source(Protocol):
-    """What a dataset asks of the place its cases come from. `classes` are in the order of class indices."""
+    """What a dataset asks of the place its cases come from; `classes` and `values` go by class index."""
 
     channels: tuple[str, ...]
     classes: tuple[str, ...]
+    values: tuple[int, ...]
     cases: tuple[Case, ...]
     licence: str
     citation: str
@@ -46,7 +46,7 @@ class FolderSource:
         self.channels, self.cases = layout.channels, layout.cases
         self.licence, self.citation = layout.licence, layout.citation
         self.classes = tuple(layout.classes.values())
-        self._values = np.array(list(layout.classes))
+        self.values = tuple(layout.classes)
 
     def read(self, case: Case) -> RawCase:
         """Read and check a case.
@@ -56,6 +56,7 @@ class FolderSource:
         """
         pictures = [images.read(path) for path in case.images]
         for path, picture in zip(case.images[1:], pictures[1:], strict=True):
+            _check_same_space(path, picture, pictures[0])
             if picture.pixels.shape != pictures[0].pixels.shape:
                 raise DatasetError(
                     f"{path}: size {_size(picture.pixels)}, but {case.images[0].name} has {_size(pictures[0].pixels)}"
@@ -69,21 +70,22 @@ class FolderSource:
         label = images.read(case.label)
         if label.pixels.shape != (1, *image.shape[1:]):
             raise DatasetError(f"{case.label}: label of size {_size(label.pixels)} for an image of size {_size(image)}")
-        values = np.unique(label.pixels)
-        if undeclared := [value for value in values if value not in self._values]:
+        _check_same_space(case.label, label, pictures[0])
+        if undeclared := [value for value in np.unique(label.pixels) if value not in self.values]:
             raise DatasetError(
                 f"{case.label}: label value {undeclared[0]:g} is not in dataset.json, which declares "
-                f"{', '.join(map(str, self._values))}"
+                f"{', '.join(map(str, self.values))}"
             )
-        indices = np.searchsorted(self._values, label.pixels[0]).astype(np.uint8)
-        return RawCase(image, indices, pictures[0].affine, label.affine)
+        indices = np.searchsorted(self.values, label.pixels[0]).astype(np.uint8)
+        return RawCase(image, indices, pictures[0].affine)
 
     def shape(self, case: Case) -> tuple[int, ...]:
         return images.shape(case.images[0])
 
     def checksum(self, case: Case) -> str:
         digest = hashlib.sha256()
-        for path in (*case.images, case.label):
+        beside = [path for path in map(images.sidecar, case.images) if path is not None]
+        for path in (*case.images, case.label, *beside):
             try:
                 digest.update(path.read_bytes())
             except OSError as error:
@@ -100,6 +102,7 @@ class PhantomSource:
         self._dims, self._size = definition.spatial_dims, parameters.size
         self.channels: tuple[str, ...] = ("intensity",)
         self.classes: tuple[str, ...] = phantom.CLASSES
+        self.values = tuple(range(len(phantom.CLASSES)))
         self.licence, self.citation = definition.licence, definition.citation
         ids = [f"{definition.name}_{index:04d}" for index in range(parameters.cases)]
         self.cases = tuple(Case(id, id, (), Path()) for id in ids)
@@ -107,13 +110,23 @@ class PhantomSource:
     def read(self, case: Case) -> RawCase:
         affine = np.eye(4) if self._dims == 3 else None
         image, label = phantom.generate(self._dims, self._size, int(case.id.rsplit("_", 1)[1]))
-        return RawCase(image[None], label, affine, affine)
+        return RawCase(image[None], label, affine)
 
     def shape(self, case: Case) -> tuple[int, ...]:
         return (self._size,) * self._dims
 
     def checksum(self, case: Case) -> str:
         return hashlib.sha256(f"{phantom.VERSION} {self._dims} {self._size} {case.id}".encode()).hexdigest()
+
+
+def _check_same_space(path: Path, picture: images.Picture, image: images.Picture) -> None:
+    """Spacing and orientation have to agree, and the first voxels to lie within one voxel of each other."""
+    if picture.affine is None or image.affine is None:
+        return
+    tolerance = 0.01 * np.abs(image.affine[:3, :3]).max()
+    offset = np.linalg.solve(image.affine[:3, :3], picture.affine[:3, 3] - image.affine[:3, 3])
+    if np.abs(picture.affine[:3, :3] - image.affine[:3, :3]).max() > tolerance or np.abs(offset).max() > 1:
+        raise DatasetError(f"{path}: its affine (orientation, spacing or place) is not that of its image")
 
 
 def _size(pixels: NDArray[np.generic]) -> str:

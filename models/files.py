@@ -28,11 +28,12 @@ def load_model(folder: Path) -> Network:
     Raises:
         ModelError: a file is missing, malformed, or the weights do not fit the architecture.
     """
+    for name in (ARCHITECTURE, WEIGHTS):
+        if not (folder / name).is_file():
+            raise ModelError(f"no model in {folder}: {name} is missing")
     try:
         architecture = parse_architecture((folder / ARCHITECTURE).read_text())
         weights = load_file(folder / WEIGHTS)
-    except FileNotFoundError as error:
-        raise ModelError(f"no model in {folder}: {error.filename} is missing") from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or ARCHITECTURE

@@ -100,7 +100,8 @@ def to_csv(boards: list[Board]) -> str:
 def to_json(boards: list[Board]) -> str:
     """A list of boards with title, notes and rows."""
     content = [
-        {"title": board.title, "notes": board.notes, "rows": board.rows.to_dict(orient="records")} for board in boards
+        {"title": board.title, "notes": board.notes, "rows": json.loads(board.rows.to_json(orient="records"))}
+        for board in boards
     ]
     return json.dumps(content, indent=1) + "\n"
 

@@ -27,11 +27,12 @@ class Validation(NamedTuple):
 class Source(NamedTuple):
     """Another strategy's run that has to be there first: same data, training size, fold, seed and protocol.
 
-    `hyperparameters` that are not given are the protocol's and that strategy's defaults.
+    `hyperparameters` that are not given are the protocol's and that strategy's defaults; `seed` None is the run's own.
     """
 
     strategy: str
     hyperparameters: Mapping[str, Any]
+    seed: int | None = None
 
 
 class SourceCheckpoint(NamedTuple):

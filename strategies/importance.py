@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
+
+ImportanceName = Literal["l2", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"]
 
 Scores = dict[str, list[float]]
 """Per prunable layer, the score of each of its filters."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from importlib import import_module, metadata, util
 from pathlib import Path
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 GROUP = "stampbench.strategies"
 SELECTION_GROUP = "stampbench.selections"
+
+SELECTION_CODES: dict[str, str] = {}
+"""Which version of each selection from outside; it becomes part of a run's id."""
 
 
 class Entry(NamedTuple):
@@ -158,23 +162,33 @@ def discover() -> Iterator[str]:
     points = metadata.entry_points(group=SELECTION_GROUP)
     if not points:
         return
-    from stampbench.strategies.selection import SELECTIONS
-
     for point in points:
         try:
             selection = point.load()
         except Exception as error:  # a plug-in may fail in any way
             yield f"{_package(point)}: selection {point.value} cannot be imported ({_one_line(error)})"
             continue
-        if SELECTIONS.setdefault(point.name, selection) is not selection:
-            yield (
-                f"selection '{point.name}' of {_package(point)} ({point.value}) is not added: the name is taken by "
-                f"{SELECTIONS[point.name].__module__}"
-            )
+        if problem := register_selection(point.name, selection, _package(point), _package(point)):
+            yield problem
+
+
+def register_selection(name: str, selection: Any, origin: str, code: str) -> str | None:
+    """Add a selection from outside; returns the line that says why it cannot be."""
+    from stampbench.strategies.selection import SELECTIONS
+
+    if not callable(selection):
+        return f"selection '{name}' of {origin} is not added: it is no function"
+    if SELECTIONS.setdefault(name, selection) is not selection:
+        taken = SELECTION_CODES.get(name) or SELECTIONS[name].__module__
+        return f"selection '{name}' of {origin} is not added: the name is taken by {taken}"
+    SELECTION_CODES[name] = code
+    return None
 
 
 def load_plugin(path: Path) -> list[str]:
     """Register the strategies that a Python file defines, by the snake_case of their class names; returns the names.
+
+    A dict `SELECTIONS` in the file adds selections by its keys.
 
     Raises:
         StrategyError: the file is missing, cannot be imported, defines no strategy, or a name is taken.
@@ -185,9 +199,11 @@ def load_plugin(path: Path) -> list[str]:
     if spec is None or spec.loader is None:
         raise StrategyError(f"plug-in {path}: is no Python file")
     module = util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where pydantic looks up postponed annotations
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # a plug-in may fail in any way
+        del sys.modules[spec.name]
         raise StrategyError(f"plug-in {path}: cannot be imported ({_one_line(error)})") from error
     from stampbench.strategies.base import Strategy
 
@@ -197,16 +213,25 @@ def load_plugin(path: Path) -> list[str]:
         for each in vars(module).values()
         if isinstance(each, type) and issubclass(each, Strategy) and each.__module__ == module.__name__
     ]
-    if not found:
+    selections = vars(module).get("SELECTIONS", {})
+    if not found and not selections:
         raise StrategyError(f"plug-in {path}: defines no subclass of stampbench.strategies.base.Strategy")
+    for name, selection in selections.items():
+        if problem := register_selection(str(name), selection, f"plug-in {path}", code):
+            raise StrategyError(problem)
     names = []
     for cls in found:
-        name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+        name = snake_case(cls.__name__)
         checked = _checked(cls, f"plug-in {path}: {cls.__name__}")
         target = f"{path.name}:{cls.__name__}"
         register(name, Entry(target, origin=f"plug-in {path}", code=code, loaded=checked))
         names.append(name)
     return names
+
+
+def snake_case(name: str) -> str:
+    """`MyIdea` → `my_idea`."""
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _checked(found: object, what: str) -> type[Strategy]:
@@ -218,7 +243,7 @@ def _checked(found: object, what: str) -> type[Strategy]:
         raise StrategyError(f"{what} does not define {', '.join(sorted(missing))}")
     try:
         found()
-    except ValueError as error:
+    except Exception as error:  # pydantic may also find the class itself at fault
         raise StrategyError(f"{what} has a hyperparameter without a valid default ({_one_line(error)})") from error
     return found
 

@@ -23,6 +23,7 @@ class RetrainScratch(Strategy):
 
     source: str = Field("stamp_plus", description="the strategy whose shapes are taken")
     source_settings: dict[str, Any] = Field(default_factory=dict, description='its hyperparameters, as JSON: {"f": 8}')
+    source_seed: int | None = Field(None, ge=0, description="its seed; one source, several seeds: same shapes")
     every_steps: int = Field(40, ge=1, description="take every so many pruning steps")
     step: int | Literal["selected"] | None = Field(None, description="take one step only, or the selected one")
     budget: Literal["convergence", "source"] = Field("convergence", description="how long a shape trains")
@@ -39,7 +40,7 @@ class RetrainScratch(Strategy):
 
     def sources(self) -> Mapping[str, Source]:
         network = {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
-        return {"shapes": Source(self.source, {**network, **self.source_settings})}
+        return {"shapes": Source(self.source, {**network, **self.source_settings}, self.source_seed)}
 
     def fit(self, trainer: Trainer) -> None:
         for checkpoint in self._chosen(trainer.source("shapes")):

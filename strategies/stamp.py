@@ -12,6 +12,7 @@ from stampbench.strategies.base import Source, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
 from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.importance import ImportanceName
 from stampbench.strategies.selection import SELECTIONS, LargestBy, rank
 
 
@@ -30,9 +31,7 @@ class TrainAndPrune(Strategy):
     stop_fraction: float | None = Field(None, gt=0, lt=1, description="stop at this share of the parameters or less")
     selection: str = Field("lowest", description="which filters go next")
     largest_by: LargestBy = Field("channels", description="what random_largest calls large")
-    importance: Literal["l2", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"] = Field(
-        "l2", description="what a filter is ranked by"
-    )
+    importance: ImportanceName = Field("l2", description="what a filter is ranked by")
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
     base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted probability")
     recompute: bool = Field(False, description="rank again after a prune before dropout is set")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from stampbench.models.network import Architecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
 from stampbench.strategies.base import Shape, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
+from stampbench.strategies.importance import ImportanceName
 from stampbench.strategies.selection import rank
 
 
@@ -23,6 +24,7 @@ class Standard(Strategy):
     shape: Shape = Field("doubling", description="filters per level: f·2^level, or f everywhere")
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
     base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted probability")
+    importance: ImportanceName = Field("l2", description="what targeted dropout ranks filters by")
     rank_every: int = Field(5, ge=1, description="epochs between rankings for targeted dropout")
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
@@ -31,7 +33,7 @@ class Standard(Strategy):
     def fit(self, trainer: Trainer) -> None:
         def retarget(epoch: int) -> None:
             if self.dropout == "targeted" and epoch % self.rank_every == 0:
-                update_dropout(trainer, self.dropout, self.base_dropout, rank(trainer, "l2"))
+                update_dropout(trainer, self.dropout, self.base_dropout, rank(trainer, self.importance))
 
         begin_dropout(trainer, self.dropout, self.base_dropout)
         train_to_convergence(trainer, trainer.patience, retarget)
@@ -46,8 +48,16 @@ class Pocket(Strategy):
     block: Block = Field("unet", description="unet, resnet or densenet")
     pocket: bool = Field(True, description="the same width on every level; else doubled")
     construction: Literal["table1", "lits2021"] = Field(
-        "table1", description="the network of the paper's Table 1, or that of the code behind its Table 2 (depth 3)"
+        "table1",
+        description="the network of the paper's Table 1, or of the code of Table 2 (depth 3 unless set)",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lits2021_has_depth_3(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("construction") == "lits2021":
+            return {"depth": 3, **values}
+        return values
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         return PocketNetArchitecture(

@@ -24,7 +24,8 @@ from stampbench.benchmark.choices import Choice, choose_dataset, choose_protocol
 from stampbench.benchmark.data import load_fold
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile
-from stampbench.benchmark.runner import execute, finished_source, plan_run, prepare, with_sources
+from stampbench.benchmark.runner import execute, plan_run, prepare, with_sources
+from stampbench.benchmark.sources import read_source
 from stampbench.benchmark.store import RunStore
 from stampbench.benchmark.trainer import RunTrainer
 from stampbench.datasets.dataset import open_dataset
@@ -109,7 +110,7 @@ class Bench:
         store, device = RunStore(folder / "sources"), torch.device("cpu")
         for source in with_sources([self.run])[:-1]:
             execute(source, prepared, store, device, self._progress)
-        self._sources = {name: finished_source(each, store, device) for name, each in self.run.sources.items()}
+        self._sources = {name: read_source(each.spec, store, device) for name, each in self.run.sources.items()}
         self._data = load_fold(self.run.split, prepared, dataset.classes, device)
 
     def train(self, name: str, stop_after: int | None = None) -> CountingTrainer:

@@ -48,6 +48,14 @@ def test_help_answers_at_once_and_without_torch() -> None:
     assert (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime) < 0.5
 
 
+@pytest.mark.parametrize("words", [[], ["datasets"]])
+def test_a_command_without_arguments_shows_its_help(stampbench, words: list[str]) -> None:  # type: ignore[no-untyped-def]
+    code, _, err = stampbench(*words)
+    assert code == 2
+    assert err.startswith("Usage: ")
+    assert "Commands:" in err
+
+
 def test_every_command_has_help_with_an_example(stampbench) -> None:  # type: ignore[no-untyped-def]
     for words in (["run"], ["list"], ["datasets"], ["datasets", "show"], ["leaderboard"]):
         code, out, _ = stampbench(*words, "--help")
@@ -118,7 +126,9 @@ def test_prostate_slices_with_two_channels_end_to_end(
     assert "HD95 [mm]" in out
 
 
-def test_bad_input_ends_in_one_line_and_code_2(stampbench, decathlon: Callable[..., Path], tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_bad_input_ends_in_one_line_and_code_2(
+    stampbench, decathlon: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
     folder = decathlon("Task04_Hippocampus", cases=9, shape=(8, 8, 8), channels=("MRI",))
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
@@ -129,10 +139,9 @@ def test_bad_input_ends_in_one_line_and_code_2(stampbench, decathlon: Callable[.
     def faulty(*words: object) -> str:
         code, out, err = stampbench(*words)
         assert code == 2, (words, out, err)
-        lines = [line for line in err.splitlines() if line.startswith("error:")]
-        assert len(lines) == 1
-        assert err.splitlines()[-1] == lines[0]
-        assert "Traceback" not in err
+        lines = err.splitlines()
+        assert len(lines) == 1, err
+        assert lines[0].startswith("error: ")
         return lines[0]
 
     run = ["run", "--strategy", "standard", "--folds", "0", *TINY]
@@ -143,7 +152,9 @@ def test_bad_input_ends_in_one_line_and_code_2(stampbench, decathlon: Callable[.
     assert "recovery_epochs='x'" in faulty(*on_phantom, "stamp", "--set", "recovery_epochs=x")
     assert "no dataset.json" in faulty(*run, "--dataset", tmp_path / "empty")
     assert "cannot write runs" in faulty(*good, "--force", "--runs", tmp_path / "file")
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert "no CUDA device" in faulty(*good, "--force", "--device", "cuda")
+    assert "unknown device 'cuda:'" in faulty(*good, "--device", "cuda:")
     assert "unknown device 'tpu'" in faulty(*good, "--device", "tpu")
     assert "looked for" in faulty(*run, "--dataset", "spleen", "--data-root", tmp_path)
     assert "no finished runs" in faulty("leaderboard", "--dataset", "spleen")
@@ -204,11 +215,12 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> No
         while "resuming after epoch" not in line and (line := process.stderr.readline()):
             pass
         assert "resuming after epoch" in line
+        time.sleep(2)  # until an epoch is trained, so that there is something new to save
     finally:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=20)
     assert process.returncode == 130
-    assert state.stat().st_mtime_ns >= written
+    assert state.stat().st_mtime_ns > written
 
 
 def test_real_folders_of_four_cases_say_that_five_folds_are_too_many(stampbench, real_data: Path) -> None:  # type: ignore[no-untyped-def]

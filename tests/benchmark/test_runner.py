@@ -109,7 +109,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_is_not_done(
             perform(run, store)
     record = json.loads((store.folder(run.spec) / "run.json").read_text())
     assert (record["status"], record["reason"]) == ("failed", "training loss is nan in epoch 7")
-    assert list(store.records()) == []
+    assert list(store.records([])) == []
     perform(run, store)
     assert store.status(run.spec) == "finished"
 
@@ -130,8 +130,10 @@ def test_force_keeps_the_old_record_until_the_new_one_is_finished(
         with pytest.raises(KeyboardInterrupt):
             perform(run, store, force=True)
     assert record.read_text() == before
-    assert [each["id"] for _, each in store.records()] == [run.spec.id]
-    perform(run, store, force=True)
+    assert [each["id"] for _, each in store.records([])] == [run.spec.id]
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.RunTrainer, "_epoch", stop)  # every epoch was trained before the interruption
+        perform(run, store, force=True)
     assert json.loads(record.read_text())["begun"] >= json.loads(before)["begun"]
     assert [path.name for path in record.parent.parent.iterdir()] == [run.spec.id]
 
@@ -156,11 +158,62 @@ def test_an_interrupted_run_goes_on_and_its_resume_state_is_dropped(
         with pytest.raises(KeyboardInterrupt):
             perform(run, parts)
     assert parts.status(run.spec) == "running"
-    assert list(parts.records()) == []
+    assert list(parts.records([])) == []
     assert perform(run, parts)["epochs"] == run.plan.epochs
     assert not (parts.folder(run.spec) / "resume").exists()
     for name in ("cases.csv", "pruned.csv", "model/weights.safetensors"):
         assert (parts.folder(run.spec) / name).read_bytes() == (whole.folder(run.spec) / name).read_bytes()
+
+
+def test_what_was_trained_survives_an_error_that_is_not_the_run_s(
+    perform: Perform, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, store = make_run("standard"), RunStore(tmp_path / "runs")
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner, "evaluate", fail)
+        with pytest.raises(TrainingFailedError, match="RuntimeError: CUDA out of memory"):
+            perform(run, store)
+    assert store.status(run.spec) == "failed"
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.RunTrainer, "_epoch", fail)
+        perform(run, store)
+    assert store.status(run.spec) == "finished"
+
+
+def test_damaged_records_are_left_out_and_named(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
+    store, runs = RunStore(tmp_path / "runs"), [make_run("standard"), make_run("stamp", filters_per_step=6)]
+    for run in runs:
+        perform(run, store)
+    cases, record = store.folder(runs[0].spec) / "cases.csv", store.folder(runs[0].spec) / "run.json"
+    whole, described = cases.read_bytes(), record.read_text()
+    lacking = {key: value for key, value in json.loads(described).items() if key != "spec"}
+    faults = [
+        (cases, whole[: len(whole) * 2 // 3], "cases.csv: is not what was recorded"),
+        (cases, b"", "cases.csv: is not what was recorded"),
+        (cases, None, "cases.csv: No such file"),
+        (record, b"{", "run.json: is no record"),
+        (record, json.dumps(lacking).encode(), "run.json: lacks spec"),
+        (record, json.dumps({**lacking, "schema": 99}).encode(), "run.json: has schema 99"),
+    ]
+    for path, content, message in faults:
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_bytes(content)
+        problems: list[str] = []
+        frame, rows = store.frames(problems)
+        assert list(frame["run"]) == [runs[1].spec.id]
+        assert set(rows["run"]) == {runs[1].spec.id}
+        assert len(problems) == 1
+        assert message in problems[0]
+        cases.write_bytes(whole)
+        record.write_text(described)
+    problems = []
+    assert len(store.frames(problems)[0]) == 2
+    assert problems == []
 
 
 def test_a_network_too_deep_for_the_images_is_refused(make_run: MakeRun) -> None:
@@ -170,7 +223,7 @@ def test_a_network_too_deep_for_the_images_is_refused(make_run: MakeRun) -> None
 
 def test_single_images_with_a_bottleneck_of_one_voxel_are_refused(make_run: MakeRun) -> None:
     """BatchNorm has then one value per channel and nothing to average: 5 training images in batches of 2."""
-    with pytest.raises(UserError, match=r"last batch of one image.*batch_size"):
+    with pytest.raises(UserError, match=r"leave one alone.*batch_size"):
         make_run("standard", "phantom2d:size=16,cases=13", depth=4)
 
 

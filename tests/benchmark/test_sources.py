@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 import torch
 
-from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.runner import Run, with_sources
+from stampbench.benchmark.data import Images
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.runner import Run, _vanished, plan_run, with_sources
 from stampbench.benchmark.store import RunStore
 from stampbench.benchmark.trainer import Teacher
+from stampbench.benchmark.validation import validate
+from stampbench.models.errors import ModelError
 from stampbench.models.files import load_model
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import Bench
@@ -30,8 +33,9 @@ def test_prune_finetune_shares_an_identical_standard_run_and_is_charged_for_it(
     standard, pruned = with_sources([run])
     assert standard.spec.id == make_run("standard").spec.id
     assert pruned.spec.id == run.spec.id
-    with pytest.raises(TrainingFailedError, match=r"source standard .* is not finished"):
+    with pytest.raises(UserError, match=r"of standard is not finished"):
         perform(run, store)
+    assert store.status(run.spec) is None
     before = perform(standard, store)
     after = perform(run, store)
     assert after["source_epochs"] == before["epochs"]
@@ -39,7 +43,8 @@ def test_prune_finetune_shares_an_identical_standard_run_and_is_charged_for_it(
     assert trajectory["epoch"][0] == before["epochs"]  # the converged network is the first checkpoint, at no more cost
     assert trajectory["validation_dice"][0] == pytest.approx(before["validation_dice"])
     assert after["epochs"] == trajectory["epoch"].iloc[-1] > before["epochs"]
-    assert json.loads((store.folder(run.spec) / "run.json").read_text())["sources"] == {"converged": standard.spec.id}
+    record = json.loads((store.folder(run.spec) / "run.json").read_text())
+    assert record["spec"]["sources"] == {"converged": standard.spec.id}
 
 
 def test_retrain_scratch_takes_every_so_many_shapes_and_new_weights(
@@ -59,13 +64,6 @@ def test_retrain_scratch_takes_every_so_many_shapes_and_new_weights(
     assert list(after["epoch"]) == (found["epochs"] + taken["epoch"].cumsum()).tolist()
     assert summary["source_epochs"] == found["epochs"]
     assert summary["epochs"] == found["epochs"] + taken["epoch"].sum()
-    mine, theirs = (load_model(store.folder(each.spec) / "model") for each in (run, source))
-    shared = set(mine.state_dict()) & set(theirs.state_dict())
-    assert not any(
-        torch.equal(mine.state_dict()[name], theirs.state_dict()[name])
-        for name in shared
-        if name.endswith("conv.weight")
-    )
 
 
 def test_retrain_scratch_of_one_step_or_the_selected_one(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
@@ -75,7 +73,7 @@ def test_retrain_scratch_of_one_step_or_the_selected_one(perform: Perform, make_
         run = make_run("retrain_scratch", step=step, **settings)
         source, _ = with_sources([run])
         found = (
-            perform(source, store) if store.status(source.spec) != "finished" else store.record(source.spec)["summary"]
+            perform(source, store) if store.status(source.spec) != "finished" else store.read(source.spec)[1]["summary"]
         )
         perform(run, store)
         wanted = 1 if step == "1" else found["selected_step"]
@@ -118,12 +116,65 @@ def test_distillation_adds_the_divergence_from_the_softened_teacher(tmp_path: Pa
     assert not trainer._sources["teacher"].model.training
 
 
-def test_a_class_that_falls_to_zero_is_marked(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
-    from stampbench.benchmark.runner import _vanished
+def test_weights_are_new_where_the_shape_is_the_same(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    run = make_run("retrain_scratch", step="0", source="standard")
+    for each in with_sources([run]):
+        perform(each, store)
+    mine = load_model(store.folder(run.spec) / "model").state_dict()
+    theirs = load_model(store.folder(run.sources["shapes"].spec) / "model").state_dict()
+    for name in ("units.0.conv.weight", "head.weight"):
+        assert mine[name].shape == theirs[name].shape
+        assert not torch.isclose(mine[name], theirs[name]).any()
 
+
+def test_one_source_can_serve_several_seeds(make_run: MakeRun) -> None:
+    fixed = make_run("retrain_scratch", source_seed=7)
+    again, own = (
+        plan_run(each.choice, each.dataset, each.spec.protocol, n_train=None, fold=0, seed=1)
+        for each in (fixed, make_run("retrain_scratch"))
+    )
+    assert fixed.spec.id != again.spec.id
+    assert fixed.sources["shapes"].spec.id == again.sources["shapes"].spec.id
+    assert again.sources["shapes"].spec.seed == 7
+    assert own.sources["shapes"].spec.seed == 1
+
+
+def test_a_damaged_source_is_named_and_leaves_the_run_alone(
+    perform: Perform, make_run: MakeRun, tmp_path: Path
+) -> None:
+    run, store = make_run("distill"), RunStore(tmp_path / "runs")
+    teacher = run.sources["teacher"]
+    perform(teacher, store)
+    weights = store.folder(teacher.spec) / "model" / "weights.safetensors"
+    whole = weights.read_bytes()
+    weights.unlink()
+    with pytest.raises(ModelError, match=r"weights\.safetensors"):
+        perform(run, store)
+    weights.write_bytes(whole)
+    trajectory = store.folder(teacher.spec) / "trajectory.csv"
+    text = trajectory.read_text()
+    trajectory.write_text(text[: len(text) // 2])
+    with pytest.raises(UserError, match=r"trajectory\.csv: is not what was recorded; --force"):
+        perform(run, store)
+    trajectory.write_text(text)
+    assert store.status(run.spec) is None
+    perform(run, store)
+
+
+def test_a_class_that_falls_to_zero_is_marked_though_some_case_lacks_it(make_run: MakeRun, tmp_path: Path) -> None:
+    """All background, on two cases of which one has no class 2: its Dice is 1 there, and gone it is."""
     rows = [{"step": step, "vanished": names} for step, names in enumerate(["a; b", "b", "", "b; c", "c"])]
     assert _vanished(rows) == {"b": 3, "c": 3}  # a was never seen at all before it appeared
-    run, store = make_run("stamp", filters_per_step=6, recovery_epochs=1), RunStore(tmp_path / "runs")
-    perform(run, store)
-    trajectory = pd.read_csv(store.folder(run.spec) / "trajectory.csv", keep_default_na=False)
-    assert set("; ".join(trajectory["vanished"]).split("; ")) <= {"", "organ", "nucleus", "nodule"}
+    labels = torch.zeros(2, 8, 8, dtype=torch.uint8)
+    labels[:, :2] = 1
+    labels[0, 4:] = 2
+    images = Images(torch.zeros(2, 1, 8, 8), labels, torch.tensor([0, 1]))
+
+    class Background(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([x[:, 0] + 1, x[:, 0], x[:, 0], x[:, 0]], 1)
+
+    scored = validate(Background(), images, 4, lambda logits, labels: logits.mean(), 2)
+    assert scored.dice == (0.0, 0.5, 1.0)
+    assert scored.vanished == (True, True, False)  # class 3 is in no label

@@ -124,6 +124,37 @@ def test_faults_of_a_case_name_it(decathlon: Callable[..., Path], tmp_path: Path
     assert "1 channels where dataset.json declares 2 (T2, ADC)" in message()
 
 
+def test_labels_coded_anew_are_prepared_anew(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    """The file says 2; whether that is the first or the second class, dataset.json says."""
+    folder = decathlon(cases=1, classes=("background", "PZ", "TZ"))
+    label = folder / "labelsTr" / "case_00.nii.gz"
+    nib.save(nib.Nifti1Image(np.full((20, 18, 3), 2, np.uint8), np.diag([0.6, 0.6, 4.0, 1.0])), label)
+    declared = json.loads((folder / "dataset.json").read_text())
+    checksums = set()
+    for labels, index in (({"0": "background", "2": "a"}, 1), ({"0": "background", "1": "b", "2": "a"}, 2)):
+        (folder / "dataset.json").write_text(json.dumps({**declared, "labels": labels}))
+        dataset = open_dataset(folder_definition(folder))
+        checksums.add(dataset.checksum)
+        assert np.unique(everything(dataset, tmp_path / "cache")["case_00"].reference).tolist() == [index]
+    assert len(checksums) == 2
+    (folder / "dataset.json").write_text(json.dumps({**declared, "labels": {"0": "background", "1": "b"}}))
+    with pytest.raises(DatasetError, match="label value 2 is not in"):
+        everything(open_dataset(folder_definition(folder)), tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "affine",
+    [np.diag([-0.6, 0.6, 4.0, 1.0]), np.diag([0.6, 0.6, 3.0, 1.0]), np.diag([0.6, 0.6, 4.0, 1.0]) + np.eye(4, k=3) * 2],
+)
+def test_a_label_that_lies_elsewhere_is_refused(
+    decathlon: Callable[..., Path], tmp_path: Path, affine: np.ndarray
+) -> None:
+    folder = decathlon(cases=1)
+    nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.uint8), affine), folder / "labelsTr" / "case_00.nii.gz")
+    with pytest.raises(DatasetError, match=r"case_00.*affine"):
+        everything(open_dataset(folder_definition(folder)), tmp_path / "cache")
+
+
 def test_named_datasets_say_where_they_looked_and_how_to_get_them(tmp_path: Path) -> None:
     for name in ("hippocampus", "prostate", "cardiac", "spleen"):
         with pytest.raises(DatasetError, match="STAMPBENCH_DATA"):

@@ -56,7 +56,13 @@ def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": {"left": 1}}, "no background"),
+        ({"labels": {"left": 1}}, "do not start at 0"),
+        ({"labels": {"other": -1, "background": 0}}, "not an integer from 0"),
+        ({"labels": {"background": 0, "left": 1.7}}, "not an integer from 0"),
+        ({"labels": {"background": 0, "left": 1, "right": 1}}, "both 'left' and 'right'"),
+        ({"labels": {"background": 0, "left": 1, "ignore": 2}}, "ignore"),
+        ({"channel_names": {"T1": 0}}, "malformed"),
+        ({"channel_names": ["T1"]}, "malformed"),
         ({"labels": {"background": 0, "whole": [1, 2]}}, "region labels"),
         ({"labels": {"background": 0, "left": "one"}}, "not an integer"),
         ({"labels": 3}, "malformed"),
@@ -67,6 +73,15 @@ def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
 def test_a_malformed_declaration_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         read_layout(nnunet(tmp_path / "d", **changes))
+
+
+def test_two_images_of_one_name_are_refused(decathlon: Callable[..., Path]) -> None:
+    folder = decathlon(cases=2)
+    declared = json.loads((folder / "dataset.json").read_text())
+    declared["training"].append({"image": "./other/case_00.nii.gz", "label": "./labelsTr/case_00.nii.gz"})
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    with pytest.raises(DatasetError, match="two training images are called 'case_00'"):
+        read_layout(folder)
 
 
 def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:

@@ -90,6 +90,43 @@ def test_broken_files_are_named_in_one_line(tmp_path: Path) -> None:
         read(tmp_path / "b.nii.gz")
 
 
+def test_headers_that_make_no_sense_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.nii"
+    nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), path)
+    whole = bytearray(path.read_bytes())
+
+    def broken(at: int, value: bytes) -> str:
+        content = bytearray(whole)
+        content[at : at + len(value)] = value
+        path.write_bytes(content)
+        messages = []
+        for function in (read, shape):
+            with pytest.raises(DatasetError) as raised:
+                function(path)
+            messages.append(str(raised.value))
+        assert "\n" not in messages[0]
+        return messages[0]
+
+    assert "cannot be read" in broken(70, np.int16(9999).tobytes())  # datatype
+    nan = np.full(12, np.nan, np.float32).tobytes()
+    assert "affine is not invertible" in broken(280, nan)  # sform
+    assert "affine is not invertible" in broken(280, bytes(48))
+    colour = np.zeros((4, 4, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+    nib.save(nib.Nifti1Image(colour, np.eye(4)), path)
+    with pytest.raises(DatasetError, match="plain numbers are expected"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["{}", "[]", "{", '{"spacing": [1, 2]}', '{"spacing": "abc"}', '{"spacing": [1, 0, 2]}']
+)
+def test_broken_spacing_of_a_stack_is_named(tmp_path: Path, text: str) -> None:
+    tifffile.imwrite(tmp_path / "s.tif", np.zeros((2, 3, 4), np.uint8), photometric="minisblack")
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(DatasetError, match="spacing"):
+        read(tmp_path / "s.tif")
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
     pixels = np.zeros((4, 4, 4), np.float32)

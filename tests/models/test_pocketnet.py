@@ -10,6 +10,7 @@ import torch
 from stampbench.models.errors import ModelError
 from stampbench.models.network import build, parameter_count, parse_architecture
 from stampbench.models.pocketnet import PocketNetArchitecture
+from stampbench.strategies.registry import STRATEGIES
 
 
 def network(**settings: Any) -> PocketNetArchitecture:
@@ -69,3 +70,11 @@ def test_nothing_can_be_pruned_or_dropped() -> None:
     assert model.architecture.layers == model.activations() == {}
     with pytest.raises(ModelError, match="no dropout"):
         model.set_dropout({"conv1": 0.1})
+
+
+def test_the_preset_of_table_2_has_depth_3_unless_told_otherwise() -> None:
+    pocket = STRATEGIES["pocket_densenet"]
+    preset = pocket.load()(**pocket.preset, construction="lits2021")
+    assert parameter_count(preset.start(2, 1, 1)) == 41_921
+    assert pocket.load()(**pocket.preset, construction="lits2021", depth=4).depth == 4
+    assert parameter_count(pocket.load()(**pocket.preset).start(3, 1, 2)) == 241_282

@@ -122,3 +122,9 @@ def test_formats_hold_the_same_rows() -> None:
 def test_nothing_recorded_makes_no_board() -> None:
     assert leaderboards(pd.DataFrame(), pd.DataFrame()) == []
     assert (to_markdown([]), to_csv([]), to_json([])) == ("", "", "[]\n")
+
+
+def test_json_has_no_nan() -> None:
+    text = to_json(leaderboards(*frames({"strategy": "a", "dice": {"x": 0.5}})))
+    assert "NaN" not in text
+    assert json.loads(text)[0]["rows"][0]["sd"] is None

@@ -53,6 +53,31 @@ class Stateful(Strategy):
         trainer.checkpoint()
 
 
+class Watchful(Strategy):
+    """Looks at what a replay does not show: how much there is to replay."""
+
+    def fit(self, trainer: Trainer) -> None:
+        replaying = getattr(trainer, "replaying", False)
+        trainer.train(1)
+        trainer.checkpoint()
+        for _ in range(3):
+            trainer.prune([Filter("conv4", 0)])
+            trainer.train(1)
+        trainer.prune([Filter("conv3", int(replaying))])
+        trainer.checkpoint()
+
+
+class Thief(Strategy):
+    """Trains behind the trainer's back."""
+
+    def fit(self, trainer: Trainer) -> None:
+        trainer.train(1)
+        getattr(trainer, "_epoch", int)()
+        trainer.checkpoint()
+        if hasattr(trainer, "trained"):
+            trainer.epochs -= 1  # type: ignore[attr-defined]
+
+
 class Freeloader(Strategy):
     """Has another strategy run first, and does not charge it."""
 
@@ -79,6 +104,8 @@ class Fine(Strategy):
         (Growing, "the network grows"),
         (Moody, "the same seed gives another result"),
         (Stateful, "the same seed gives another result"),
+        (Watchful, "stopped and resumed ends differently"),
+        (Thief, "epochs are not charged as trained"),
         (Freeloader, "what a source cost is not charged"),
     ],
 )

@@ -10,8 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.choices import choose_dataset, choose_strategies
+from stampbench.benchmark.protocol import PAPER, QUICK
+from stampbench.benchmark.runner import plan_run
+from stampbench.datasets.dataset import open_dataset
 from stampbench.strategies.errors import StrategyError
-from stampbench.strategies.registry import STRATEGIES, load_plugin
+from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, load_plugin
+from stampbench.strategies.selection import SELECTIONS
 
 GOOD = """
 from stampbench.strategies.base import Strategy
@@ -30,9 +35,11 @@ class TwoEpochs(Strategy):
 @pytest.fixture(autouse=True)
 def _put_registry_back():  # type: ignore[no-untyped-def]
     before = dict(STRATEGIES)
+    selections = dict(SELECTIONS)
     yield
-    STRATEGIES.clear()
-    STRATEGIES.update(before)
+    for registry, content in ((STRATEGIES, before), (SELECTIONS, selections), (SELECTION_CODES, {})):
+        registry.clear()
+        registry.update(content)
 
 
 def test_a_file_adds_its_strategies_under_snake_case_names(tmp_path: Path) -> None:
@@ -47,6 +54,54 @@ def test_a_file_adds_its_strategies_under_snake_case_names(tmp_path: Path) -> No
     path.write_text(GOOD + "\n# changed\n")
     load_plugin(path)
     assert STRATEGIES["two_epochs"].code != first  # a changed idea is another run
+
+
+def test_a_file_may_postpone_annotations_and_add_selections(tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "from __future__ import annotations\nfrom typing import Literal\n"
+        + GOOD.replace("more: int = 0", "more: Literal[0, 1] = 0")
+        + "\nfrom stampbench.strategies.selection import lowest\n\n"
+        + "def mine(trainer, settings):\n    return lowest(trainer, settings)\n\nSELECTIONS = {'mine': mine}\n"
+    )
+    load_plugin(path)
+    assert STRATEGIES["two_epochs"].load()().model_dump()["more"] == 0
+    assert STRATEGIES["stamp"].load()(selection="mine").model_dump()["selection"] == "mine"
+    assert SELECTION_CODES["mine"] == STRATEGIES["two_epochs"].code
+    (choice,) = choose_strategies("stamp", PAPER, ["selection=mine"])
+    assert choice.code == SELECTION_CODES["mine"]
+
+
+def test_a_strategy_that_fails_or_never_ends_is_told_before_it_runs(tmp_path: Path) -> None:
+    dataset = open_dataset(choose_dataset("phantom2d:size=16,cases=14"))
+    for body, message in (
+        ("{}['x']", "TwoEpochs fails: KeyError"),
+        ("while True: trainer.train(1000)", "does not end"),
+    ):
+        STRATEGIES.pop("two_epochs", None)
+        path = tmp_path / "mine.py"
+        path.write_text(GOOD.replace("trainer.train(2 + self.more)", body))
+        load_plugin(path)
+        (choice,) = choose_strategies("two_epochs", QUICK, [])
+        with pytest.raises(StrategyError, match=message):
+            plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0)
+    path.write_text(GOOD.replace("def fit", "def start(self, *dims):\n        return None\n\n    def fit"))
+    STRATEGIES.pop("two_epochs")
+    load_plugin(path)
+    (choice,) = choose_strategies("two_epochs", QUICK, [])
+    with pytest.raises(StrategyError, match="start returned NoneType"):
+        plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0)
+
+
+def test_a_changed_source_changes_the_run(tmp_path: Path) -> None:
+    dataset, path, ids = open_dataset(choose_dataset("phantom2d:size=16,cases=14")), tmp_path / "mine.py", set()
+    for text in (GOOD, GOOD + "\n# changed\n"):
+        STRATEGIES.pop("two_epochs", None)
+        path.write_text(text)
+        load_plugin(path)
+        (choice,) = choose_strategies("retrain_scratch", QUICK, ["source=two_epochs"])
+        ids.add(plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0).spec.id)
+    assert len(ids) == 2
 
 
 @pytest.mark.parametrize(
@@ -126,7 +181,7 @@ def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path
         "strategy 'standard' of outsider 1.2 (outsider:TwoEpochs) is not added: the name is taken by stampbench",
         "outsider 1.2: outsider.absent:Nothing cannot be imported (ModuleNotFoundError",
         "outsider:lowest_last is no subclass of stampbench.strategies.base.Strategy",
-        "selection 'lowest' of outsider 1.2 (outsider:lowest_last) is not added",
+        "selection 'lowest' of outsider 1.2 is not added: the name is taken by stampbench",
         "outsider 1.2: selection outsider:missing cannot be imported",
     ):
         assert sum(part in line for line in warnings) == 1, part
@@ -141,6 +196,9 @@ def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path
     labels = [row["strategy"] for row in board["rows"]]
     assert "two_epochs (f=2, depth=1, code=outsider 1.2)" in labels
     assert any("selection=lowest_last" in label for label in labels)
+    planned = stampbench("run", "--strategy", "all", *words, "--dry-run")
+    assert planned.returncode == 0
+    assert "warning: left out: outsider 1.2: outsider.absent:Nothing" in planned.stderr
     failed = stampbench("run", "--strategy", "broken", *words)
     assert failed.returncode == 2
     assert "error: outsider 1.2: outsider.absent:Nothing cannot be imported" in failed.stderr.splitlines()[-1]
@@ -159,7 +217,12 @@ def test_new_strategy_writes_a_file_and_a_test_that_pass_as_they_are(tmp_path: P
     words = ["--plugin", "my_idea.py", "--strategy", "my_idea", "--dataset", "phantom2d:size=16,cases=14"]
     ran = call(*command, "run", *words, "--folds", "0", "--protocol", "quick", "--set", "f=2", "--set", "depth=1")
     assert ran.returncode == 0, ran.stderr
-    for name, message in (("my_idea", "exists already"), ("My-Idea", "snake_case"), ("stamp", "taken by stampbench")):
+    for name, message in (
+        ("my_idea", "exists"),
+        ("My-Idea", "snake_case"),
+        ("stamp", "taken by stampbench"),
+        ("u_net", "unet"),
+    ):
         again = call(*command, "new-strategy", name)
         assert again.returncode == 2
         assert message in again.stderr
