@@ -27,14 +27,14 @@ class Progress:
         if self._console.is_terminal and not quiet:
             self._bar = Bar(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=20),
+                BarColumn(bar_width=10),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
                 console=self._console,
                 transient=True,
             )
-            self._task = self._bar.add_task(title, total=total)
+            self._task = self._bar.add_task("starting", total=total)
         self._quiet = quiet
         self._started = self._printed = time.monotonic()
         self._begun_at = 0
@@ -42,6 +42,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if self._bar:
+            self.say(self.title)
             self._bar.start()
         return self
 
@@ -58,10 +59,8 @@ class Progress:
         self._dice = dice
 
     def epoch(self, done: int, phase: str, parameters: int) -> None:
-        details = [phase, f"{parameters:,} parameters"]
-        if self._dice is not None:
-            details.append(f"validation Dice {self._dice:.3f}")
-        self._show(done, ", ".join(details), "epoch")
+        dice = "" if self._dice is None else f", validation Dice {self._dice:.3f}"
+        self._show(done, f"{phase}, {parameters:,} parameters{dice}", "epoch")
 
     def case(self, done: int, total: int, phase: str) -> None:
         self.total = total
@@ -74,7 +73,9 @@ class Progress:
 
     def _show(self, done: int, details: str, unit: str) -> None:
         if self._bar:
-            self._bar.update(self._task, completed=done, total=self.total, description=f"{self.title}: {details}")
+            self._bar.update(
+                self._task, completed=done, total=self.total, description=details.replace("validation ", "")
+            )
             return
         now = time.monotonic()
         if self._quiet or now - self._printed < _SECONDS_BETWEEN_LINES:
