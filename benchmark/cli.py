@@ -90,7 +90,7 @@ def _dataset_options(command: Any) -> Any:
 
 
 @cli.command()
-@click.option("--strategy", "strategies", required=True, help="Name, or several with commas between")
+@click.option("--strategy", "strategies", required=True, help="Name, several with commas between, or all")
 @click.option("--dataset", required=True, help="Name, phantom2d:size=48,cases=20, or a folder")
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation included")
 @click.option("--folds", default="all", show_default=True, help="Fold numbers such as 0,2")
@@ -144,8 +144,9 @@ def run(
     ]
     runs, ids = with_sources(asked), {each.spec.id for each in asked}
     todo = [each for each in runs if (force and each.spec.id in ids) or store.status(each.spec) != "finished"]
+    todo_ids = {each.spec.id for each in todo}
     for each in runs:
-        if each not in todo:
+        if each.spec.id not in todo_ids:
             click.echo(f"{each.spec.id}  {each.title}: cached")
             continue
         state = (store.status(each.spec) or "new") + ("" if each.spec.id in ids else ", a source")
