@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import NamedTuple
 
 import pandas as pd
@@ -107,9 +108,8 @@ def to_json(boards: list[Board]) -> str:
 
 
 def _table(board: Board) -> str:
-    shown = board.rows.assign(
-        Dice=[f"{d:.3f} ± {s:.3f}" for d, s in zip(board.rows["Dice"], board.rows["sd"], strict=True)]
-    )
+    spread = ["" if math.isnan(sd) else f" ± {sd:.3f}" for sd in board.rows["sd"]]  # one case has none
+    shown = board.rows.assign(Dice=[f"{dice:.3f}{sd}" for dice, sd in zip(board.rows["Dice"], spread, strict=True)])
     for column in (name for name in shown if str(name).startswith("HD95")):
         shown[column] = [f"{value:.2f}" for value in board.rows[column]]
     for column in ("parameters", "FLOPs"):

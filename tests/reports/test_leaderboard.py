@@ -124,7 +124,9 @@ def test_nothing_recorded_makes_no_board() -> None:
     assert (to_markdown([]), to_csv([]), to_json([])) == ("", "", "[]\n")
 
 
-def test_json_has_no_nan() -> None:
-    text = to_json(leaderboards(*frames({"strategy": "a", "dice": {"x": 0.5}})))
+def test_one_case_has_no_spread() -> None:
+    boards = leaderboards(*frames({"strategy": "a", "dice": {"x": 0.5}}))
+    assert "nan" not in to_markdown(boards)
+    text = to_json(boards)
     assert "NaN" not in text
     assert json.loads(text)[0]["rows"][0]["sd"] is None
