@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from stampbench.benchmark.errors import UserError
 
@@ -42,3 +43,12 @@ class ResumeFile:
         unfinished = self.path.with_suffix(".tmp")
         torch.save({"version": _VERSION, **state}, unfinished)
         unfinished.replace(self.path)
+
+
+def detached(value: Any) -> Any:
+    """A deep copy of nested dicts, lists and tensors, which further training does not change."""
+    if isinstance(value, Tensor):
+        return value.detach().clone()
+    if isinstance(value, dict):
+        return {key: detached(each) for key, each in value.items()}
+    return [detached(each) for each in value] if isinstance(value, list) else value

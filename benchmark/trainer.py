@@ -24,7 +24,7 @@ from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.loss import distillation_loss, make_loss
 from stampbench.benchmark.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.progress import Progress
-from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.resume import ResumeFile, detached
 from stampbench.benchmark.sources import FinishedSource
 from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.validation import Scored, validate
@@ -203,11 +203,11 @@ class RunTrainer:
         """Everything that the next call depends on, detached from what it will change."""
         return {
             "journal": list(self._journal),
-            "model": _clone(self.model.state_dict()),
+            "model": detached(self.model.state_dict()),
             "architecture": self.model.architecture.model_dump_json(),
             "dropout": self.model.dropout_probabilities(),
-            "optimiser": _clone(self._optimiser.state_dict()),
-            "plateau": None if self._plateau is None else _clone(self._plateau.state_dict()),
+            "optimiser": detached(self._optimiser.state_dict()),
+            "plateau": None if self._plateau is None else detached(self._plateau.state_dict()),
             "charged": list(self._charged),
             "teacher": None if self._teacher is None else tuple(self._teacher),
             "rng": torch.get_rng_state(),
@@ -305,7 +305,7 @@ class RunTrainer:
             carry_moments(old, self._optimiser, self.model, cuts)
 
     def _keep(self) -> None:
-        self._kept = (self.model.architecture.model_dump_json(), _clone(self.model.state_dict()))
+        self._kept = (self.model.architecture.model_dump_json(), detached(self.model.state_dict()))
 
     def _restore(self) -> None:
         if self._kept is None:
@@ -388,16 +388,7 @@ class RunTrainer:
         best = -1.0 if self.selected is None else self.trajectory[self.selected.step]["validation_dice"]
         if scored.mean_dice > best:
             architecture = self.model.architecture.model_dump_json()
-            self.selected = Selected(len(self.trajectory) - 1, architecture, _clone(self.model.state_dict()))
+            self.selected = Selected(len(self.trajectory) - 1, architecture, detached(self.model.state_dict()))
 
     def _new_optimiser(self) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
         return new_optimiser(self.model, self.protocol)
-
-
-def _clone(value: Any) -> Any:
-    """A deep copy of nested dicts, lists and tensors."""
-    if isinstance(value, Tensor):
-        return value.detach().clone()
-    if isinstance(value, dict):
-        return {key: _clone(each) for key, each in value.items()}
-    return [_clone(each) for each in value] if isinstance(value, list) else value
