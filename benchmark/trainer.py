@@ -242,7 +242,7 @@ class RunTrainer:
         self.epochs, self.ranking_passes = state["epochs"], state["ranking_passes"]
         self.source_epochs = state["source_epochs"]
         self.seconds, self._training_loss = state["seconds"], state["training_loss"]
-        self._snapshot = state
+        self._snapshot = self._state()  # not `state` itself, whose tensors the optimiser goes on with
         self._progress.resumed(self.epochs - self.source_epochs)
 
     # The work

@@ -139,6 +139,38 @@ def test_a_run_stopped_again_and_again_ends_bit_for_bit_the_same(
         assert all(torch.equal(mine[key], other[key]) for key in other)
 
 
+def test_an_interruption_in_the_middle_of_an_epoch_leaves_no_trace(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    """The optimiser has moved when the resumed epoch stops; what is saved then is the state before that epoch."""
+    run = make_run("standard")
+    whole = trainer_of(run, tmp_path / "whole")
+    whole.train(3)
+    first = trainer_of(run, tmp_path / "parts")
+    first.train(2)
+    first.save()
+    second = trainer_of(run, tmp_path / "parts")
+    second.train(2)
+    batch_loss, batches = second._batch_loss, 0
+
+    def stop_at_the_second_batch(*tensors: torch.Tensor) -> torch.Tensor:
+        nonlocal batches
+        batches += 1
+        if batches == 2:
+            raise KeyboardInterrupt
+        return batch_loss(*tensors)
+
+    second._batch_loss = stop_at_the_second_batch  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        second.train(1)
+    second.save()
+    third = trainer_of(run, tmp_path / "parts")
+    third.train(3)
+    assert third.epochs == whole.epochs == 3
+    expected = whole.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in third.model.state_dict().items())
+
+
 def test_a_damaged_resume_file_is_named(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run("standard")
     trainer = trainer_of(run, tmp_path)
