@@ -223,7 +223,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> No
     assert state.stat().st_mtime_ns > written
 
 
-def test_real_folders_of_four_cases_say_that_five_folds_are_too_many(stampbench, real_data: Path) -> None:  # type: ignore[no-untyped-def]
+def test_real_folders_of_four_cases_say_that_five_folds_are_too_many(real_data: Path, stampbench) -> None:  # type: ignore[no-untyped-def]
     folder = real_data / "Dataset158_Prostate158"
     code, _, err = stampbench("run", "--strategy", "stamp", "--dataset", folder, "--folds", "0", "--protocol", "quick")
     assert code == 2

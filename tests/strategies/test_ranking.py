@@ -135,9 +135,9 @@ def test_weight_norms() -> None:
     model = UNet(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1, prune_upconvs=True))
     found = scores("weight_l2", model, torch.randn(1, 1, 8, 8))
     kernel = model.layer("conv3").conv.weight[2]
-    assert found["conv3"][2] == pytest.approx(math.sqrt(float((kernel**2).sum())), rel=1e-6)
+    assert found["conv3"][2] == pytest.approx(math.sqrt(float(kernel.detach().square().sum())), rel=1e-6)
     kernel = model.upconv(0).weight[:, 1]
-    assert found["up1"][1] == pytest.approx(math.sqrt(float((kernel**2).sum())), rel=1e-6)
+    assert found["up1"][1] == pytest.approx(math.sqrt(float(kernel.detach().square().sum())), rel=1e-6)
 
 
 def test_random_scores_favour_no_filter_and_follow_the_generator() -> None:
