@@ -23,7 +23,7 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     plateau_factor: float | None = Field(
         None, gt=0, lt=1, description="learning rate × this on a plateau; None: constant"
     )
-    plateau_patience: int = Field(5, ge=1, description="validations without a better loss that make a plateau")
+    plateau_patience: int = Field(5, ge=0, description="validations without a better loss that make a plateau")
     plateau_minimum: float = Field(1e-6, ge=0)
     postprocessing: Literal["none", "largest_component"] = "none"
     patience: int = Field(ge=1)

@@ -18,13 +18,19 @@ from stampbench.datasets.dataset import open_dataset
 CPU = torch.device("cpu")
 
 
-def tiny(name: str = "stamp_plus", dataset: str = "phantom2d:size=16,cases=10", **settings: Any) -> Run:
+def tiny(
+    name: str = "stamp_plus",
+    dataset: str = "phantom2d:size=16,cases=10",
+    protocol: str = "quick",
+    protocol_settings: tuple[str, ...] = ("max_epochs=3",),
+    **settings: Any,
+) -> Run:
     """A run of seconds: 16 pixels, 2 folds, a few epochs."""
-    protocol = choose_protocol("quick", ["folds=2", "batch_size=2", "max_epochs=3"])
+    chosen = choose_protocol(protocol, ["folds=2", "batch_size=2", *protocol_settings])
     given = {"f": 2, "depth": 1, **settings}
     known = [f"{key}={value}" for key, value in given.items()]
-    (choice,) = choose_strategies(name, protocol, known)
-    return plan_run(choice, open_dataset(choose_dataset(dataset)), protocol, n_train=None, fold=0, seed=0)
+    (choice,) = choose_strategies(name, chosen, known)
+    return plan_run(choice, open_dataset(choose_dataset(dataset)), chosen, n_train=None, fold=0, seed=0)
 
 
 @pytest.fixture

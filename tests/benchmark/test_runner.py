@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import ndimage
 
 from stampbench.benchmark import runner
 from stampbench.benchmark.errors import TrainingFailedError, UserError
@@ -64,6 +65,23 @@ def test_the_stored_model_gives_the_stored_scores(perform: Perform, make_run: Ma
             p, t = predicted == value, np.asarray(case.reference) == value
             both = 2 * (p & t).sum() / (p.sum() + t.sum()) if p.any() or t.any() else 1.0
             assert cases.loc[(case.id, name), "dice"] == pytest.approx(both)
+
+
+def test_pocketnets_protocol_keeps_the_largest_component(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("pocket_unet", protocol="pocketnet", protocol_settings=("max_epochs=2",))
+    store = RunStore(tmp_path / "runs")
+    perform(run, store)
+    cases = pd.read_csv(store.folder(run.spec) / "cases.csv").set_index(["case", "class"])
+    model = load_model(store.folder(run.spec) / "model")
+    fewer = 0
+    for case in run.dataset.prepare(run.split.test, tmp_path / "cache").values():
+        predicted = predict(model, case, torch.device("cpu"))
+        for value, name in enumerate(run.dataset.classes[1:], start=1):
+            parts, count = ndimage.label(predicted == value)
+            largest = max((int((parts == part).sum()) for part in range(1, count + 1)), default=0)
+            assert cases.loc[(case.id, name), "predicted_voxels"] == largest
+            fewer += count > 1
+    assert fewer  # otherwise there was nothing to remove
 
 
 def test_the_same_spec_gives_the_same_record(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from stampbench.benchmark.resume import ResumeFile
 from stampbench.benchmark.runner import Run, prepare
 from stampbench.benchmark.trainer import RunTrainer
 from stampbench.models.architecture import Filter
+from stampbench.strategies.convergence import train_to_convergence
 
 CPU = torch.device("cpu")
 
@@ -137,6 +138,24 @@ def test_a_run_stopped_again_and_again_ends_bit_for_bit_the_same(
         (parts.selected[2], whole.selected[2]),
     ):
         assert all(torch.equal(mine[key], other[key]) for key in other)
+
+
+def test_a_learning_rate_on_its_way_down_is_resumed(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    settings = ("max_epochs=8", "plateau_patience=0", "learning_rate=0.5")
+    run = make_run("pocket_resnet", protocol="pocketnet", protocol_settings=settings)
+    whole = trainer_of(run, tmp_path / "whole")
+    rates = []
+
+    def note_the_rate(epoch: int) -> None:
+        rates.append(whole._optimiser.param_groups[0]["lr"])
+
+    train_to_convergence(whole, 8, note_the_rate)
+    whole.checkpoint()
+    assert rates[-1] < rates[0] == 0.5
+    parts = interrupted(run, tmp_path / "parts", 3)
+    assert [row["validation_dice"] for row in parts.trajectory] == [row["validation_dice"] for row in whole.trajectory]
+    expected = whole.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in parts.model.state_dict().items())
 
 
 def test_an_interruption_in_the_middle_of_an_epoch_leaves_no_trace(

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.split import Image, pool, split
+from stampbench.datasets.split import Image, Split, _check_disjoint, pool, split
 
 DEFINITION = Definition(name="toy", version="3", summary="")
 
@@ -93,3 +93,15 @@ def test_order_of_files_does_not_matter() -> None:
 def test_what_cannot_be_split_is_an_error(count: int, n_train: int | None, fold: int, folds: int, message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         split(DEFINITION, singles(count), n_train, fold, folds)
+
+
+def test_a_subject_on_two_sides_is_found() -> None:
+    """The split cannot make one; whoever changes it shall not either."""
+    a, b = Image("a1", "a", 0), Image("b", "b", 0)
+    for overlapping, test in (
+        (Split((), (a, b), (a,)), set()),
+        (Split((), (a,), (b,)), {"b"}),
+        (Split((), (a,), ()), {"a"}),
+    ):
+        with pytest.raises(DatasetError, match="on two sides"):
+            _check_disjoint(DEFINITION, overlapping, test)
