@@ -16,7 +16,6 @@ from typing import Any, Literal, NamedTuple, TypeVar
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
@@ -30,7 +29,7 @@ from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.validation import Scored, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
-from stampbench.models.network import Architecture, Network, build, parse_architecture
+from stampbench.models.network import Architecture, Network, build, parameter_count, parse_architecture
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
 from stampbench.strategies.base import SourceRun, Validation
@@ -96,7 +95,7 @@ class RunTrainer:
         torch.manual_seed(spec.stream("initialisation"))
         self.model = self._initialised(architecture)
         torch.manual_seed(spec.stream("dropout"))
-        self._optimiser, self._plateau = self._new_optimiser()
+        self._renew()
         self._architecture = architecture
         self._snapshot = self._state()
         if state := resume.read():
@@ -263,9 +262,7 @@ class RunTrainer:
         self._training_loss = float(total) / len(order)
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
-        self._progress.epoch(
-            self.epochs - self.source_epochs, "training", count(self.model.architecture, self.data.size).parameters
-        )
+        self._progress.epoch(self.epochs - self.source_epochs, "training", parameter_count(self.model.architecture))
 
     def _validated(self) -> Scored:
         """Scores of the network as it is, computed once."""
@@ -294,13 +291,12 @@ class RunTrainer:
     def _prune(self, filters: list[Filter], optimiser: str) -> None:
         assert isinstance(self.model, UNet)
         cuts = remove_filters(self.model, filters)
-        self._scored = None
         step = len(self.trajectory)
         self.pruned += [
             {"step": step, "layer": layer, "filter": channel, "score": score} for layer, channel, score in filters
         ]
         old = self._optimiser
-        self._optimiser, self._plateau = self._new_optimiser()
+        self._renew()
         if optimiser == "carry":
             carry_moments(old, self._optimiser, self.model, cuts)
 
@@ -314,8 +310,7 @@ class RunTrainer:
 
     def _reset(self, architecture: Architecture) -> None:
         self.model = self._initialised(architecture)
-        self._scored = None
-        self._optimiser, self._plateau = self._new_optimiser()
+        self._renew()
 
     def _adopt(self, name: str) -> None:
         self._charge(name)
@@ -348,8 +343,7 @@ class RunTrainer:
         self.model = build(parse_architecture(architecture)).to(self.device)
         self.model.load_state_dict(weights)
         self.model.set_dropout(dropout)
-        self._scored = None
-        self._optimiser, self._plateau = self._new_optimiser()
+        self._renew()
 
     def _label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
         loss: Tensor = self._loss(logits, labels.long().unsqueeze(1))
@@ -390,5 +384,7 @@ class RunTrainer:
             architecture = self.model.architecture.model_dump_json()
             self.selected = Selected(len(self.trajectory) - 1, architecture, detached(self.model.state_dict()))
 
-    def _new_optimiser(self) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
-        return new_optimiser(self.model, self.protocol)
+    def _renew(self) -> None:
+        """What has to be new when the network is: the optimiser, its schedule and the scores."""
+        self._optimiser, self._plateau = new_optimiser(self.model, self.protocol)
+        self._scored = None

@@ -130,6 +130,10 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
         dims = (spatial_dims, in_channels, out_channels)
         return make(*dims, f=self.f, depth=self.depth, convs_per_level=self.convs_per_level)
 
+    def network(self) -> dict[str, int]:
+        """The hyperparameters that make the U-Net, for a source that is to have the same."""
+        return {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
+
     def sources(self) -> Mapping[str, Source]:
         """Runs of other strategies that this one builds on, by names of its own."""
         return {}

@@ -26,8 +26,7 @@ class Distill(Strategy):
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)
 
     def sources(self) -> Mapping[str, Source]:
-        network = {"f": self.teacher_f, "depth": self.depth, "convs_per_level": self.convs_per_level}
-        return {"teacher": Source("standard", network)}
+        return {"teacher": Source("standard", {**self.network(), "f": self.teacher_f})}
 
     def fit(self, trainer: Trainer) -> None:
         trainer.distil("teacher", self.weight, self.temperature)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 from stampbench.strategies.base import Trainer
-from stampbench.strategies.ranking import Ranking
 
 DropoutPolicy = Literal["none", "fixed", "targeted"]
 
@@ -21,9 +20,3 @@ def begin_dropout(trainer: Trainer, policy: DropoutPolicy, base: float) -> None:
     if policy != "none":
         probability = FIXED if policy == "fixed" else base * _BEFORE_RANKING
         trainer.set_dropout(dict.fromkeys(trainer.architecture.layers, probability))
-
-
-def update_dropout(trainer: Trainer, policy: DropoutPolicy, base: float, ranking: Ranking) -> None:
-    """Set the dropout that follows from a ranking; a fixed one stays."""
-    if policy == "targeted":
-        trainer.set_dropout(ranking.dropout(base))

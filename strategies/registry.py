@@ -159,10 +159,7 @@ def discover() -> Iterator[str]:
             register(point.name, entry)
         except StrategyError as error:
             yield str(error)
-    points = metadata.entry_points(group=SELECTION_GROUP)
-    if not points:
-        return
-    for point in points:
+    for point in metadata.entry_points(group=SELECTION_GROUP):
         try:
             selection = point.load()
         except Exception as error:  # a plug-in may fail in any way

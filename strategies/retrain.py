@@ -39,8 +39,7 @@ class RetrainScratch(Strategy):
             raise ValueError(f"is no JSON object ({error.msg})") from None
 
     def sources(self) -> Mapping[str, Source]:
-        network = {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
-        return {"shapes": Source(self.source, {**network, **self.source_settings}, self.source_seed)}
+        return {"shapes": Source(self.source, {**self.network(), **self.source_settings}, self.source_seed)}
 
     def fit(self, trainer: Trainer) -> None:
         for checkpoint in self._chosen(trainer.source("shapes")):

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from stampbench.models.network import Architecture, parameter_count
 from stampbench.strategies.base import Source, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
-from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
+from stampbench.strategies.dropout import DropoutPolicy, begin_dropout
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import ImportanceName
 from stampbench.strategies.selection import SELECTIONS, LargestBy, rank
@@ -60,8 +60,7 @@ class TrainAndPrune(Strategy):
         return whole.model_copy(update={"prune_upconvs": self.prune_upconvs})
 
     def sources(self) -> Mapping[str, Source]:
-        network = {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
-        return {"converged": Source("standard", network)} if self.pretrained else {}
+        return {"converged": Source("standard", self.network())} if self.pretrained else {}
 
     def fit(self, trainer: Trainer) -> None:
         begin_dropout(trainer, self.dropout, self.base_dropout)
@@ -91,4 +90,4 @@ class TrainAndPrune(Strategy):
             ranking = rank(trainer, self.importance) if self.recompute else chosen.ranking
             if ranking is None:
                 raise StrategyError(f"targeted dropout needs a ranking, and selection {self.selection} made none")
-            update_dropout(trainer, self.dropout, self.base_dropout, ranking)
+            trainer.set_dropout(ranking.dropout(self.base_dropout))

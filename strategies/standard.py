@@ -10,7 +10,7 @@ from stampbench.models.network import Architecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
 from stampbench.strategies.base import Shape, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
-from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, update_dropout
+from stampbench.strategies.dropout import DropoutPolicy, begin_dropout
 from stampbench.strategies.importance import ImportanceName
 from stampbench.strategies.selection import rank
 
@@ -33,7 +33,7 @@ class Standard(Strategy):
     def fit(self, trainer: Trainer) -> None:
         def retarget(epoch: int) -> None:
             if self.dropout == "targeted" and epoch % self.rank_every == 0:
-                update_dropout(trainer, self.dropout, self.base_dropout, rank(trainer, self.importance))
+                trainer.set_dropout(rank(trainer, self.importance).dropout(self.base_dropout))
 
         begin_dropout(trainer, self.dropout, self.base_dropout)
         train_to_convergence(trainer, trainer.patience, retarget)

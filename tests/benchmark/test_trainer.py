@@ -19,15 +19,16 @@ from stampbench.benchmark.runner import Run, prepare
 from stampbench.benchmark.trainer import RunTrainer
 from stampbench.models.architecture import Filter
 from stampbench.strategies.convergence import train_to_convergence
+from stampbench.strategies.testing import CountingTrainer
 
 CPU = torch.device("cpu")
 
 
-def trainer_of(run: Run, folder: Path) -> RunTrainer:
+def trainer_of(run: Run, folder: Path) -> CountingTrainer:
     progress = Progress("test", 1, quiet=True)
     prepared = prepare([run], folder / "cache", progress)
     data = load_fold(run.split, prepared, run.dataset.classes, CPU)
-    return RunTrainer(run.spec, run.architecture, data, CPU, progress, ResumeFile(folder / "resume"))
+    return CountingTrainer(run.spec, run.architecture, data, CPU, progress, ResumeFile(folder / "resume"))
 
 
 def test_validation_dice_is_per_case_and_class_with_empty_as_perfect(
@@ -80,29 +81,14 @@ def test_pruning_renews_the_optimiser_or_carries_its_moments(make_run: Callable[
     assert not trainer._optimiser.state
 
 
-class Killed(BaseException):
-    """Stands for a process that ends in the middle."""
-
-
-def interrupted(run: Run, folder: Path, after: int) -> RunTrainer:
+def interrupted(run: Run, folder: Path, after: int) -> CountingTrainer:
     """Run until `after` calls are done, stop as Ctrl-C would, and go on in a new trainer until the next stop."""
     while True:
         trainer = trainer_of(run, folder)
-        live = 0
-        once = trainer._once
-
-        def counting(call: str, action: Any, once: Any = once, trainer: RunTrainer = trainer) -> Any:
-            nonlocal live
-            if trainer._replayed == len(trainer._journal):
-                if live == after:
-                    raise Killed
-                live += 1
-            return once(call, action)
-
-        trainer._once = counting  # type: ignore[method-assign]
+        trainer.calls_left = after
         try:
             run.choice.strategy.fit(trainer)
-        except Killed:
+        except KeyboardInterrupt:
             trainer.save()
             continue
         return trainer
