@@ -7,7 +7,7 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import click
 from click.exceptions import NoArgsIsHelpError
@@ -99,6 +99,22 @@ def _dataset_options(command: Any) -> Any:
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyperparameter, repeatable")
 @click.option("--protocol-set", "protocol_settings", multiple=True, metavar="KEY=VALUE", help="Repeatable")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]")
+@click.option(
+    "--kernels",
+    type=click.Choice(["fast", "plain"]),
+    default="fast",
+    show_default=True,
+    help="fast: channels-last and fused normalisation on a CPU; plain: PyTorch's modules, the same to rounding",
+)
+@click.option(
+    "--allocator",
+    type=click.Choice(["keep", "system"]),
+    default="keep",
+    show_default=True,
+    help="keep: freed memory stays with the process (glibc)",
+)
+@click.option("--save-memory", is_flag=True, help="Compute activations twice instead of keeping them")
 @_ROOT
 @_RUNS
 @_dataset_options
@@ -108,7 +124,8 @@ def _dataset_options(command: Any) -> Any:
 @click.option("--quiet", is_flag=True, help="No progress")
 def run(
     strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
-    protocol_settings: tuple[str, ...], device: str, data_root: Path | None, runs_folder: Path,
+    protocol_settings: tuple[str, ...], device: str, threads: int | None, kernels: Literal["fast", "plain"],
+    allocator: str, save_memory: bool, data_root: Path | None, runs_folder: Path,
     spatial_dims: str | None, subject_pattern: str | None, plugins: tuple[Path, ...],
     force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
@@ -123,6 +140,7 @@ def run(
                      --n-train 25 --folds 0 --protocol quick
     """
     from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
+    from stampbench.benchmark.compute import Compute, busy_warning, set_up_process
     from stampbench.benchmark.environment import choose_device
     from stampbench.benchmark.runner import plan_run, with_sources
     from stampbench.benchmark.store import RunStore
@@ -134,7 +152,8 @@ def run(
     for problem in left_out:
         click.echo(f"warning: left out: {problem}", err=True)
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
-    chosen_device = choose_device(device)
+    compute = Compute(choose_device(device), kernels, save_memory)
+    set_up_process(threads, keep_heap=allocator == "keep")
     opened = _open(dataset, data_root, spatial_dims, subject_pattern)
     store = RunStore(runs_folder)
     asked = [
@@ -159,10 +178,12 @@ def run(
         click.echo(f"{len(todo)} of {len(runs)} runs to do, at most {total} epochs")
         return 0
     store.check_writable()
-    return _execute(todo, store, chosen_device, force=force, quiet=quiet)
+    if warning := busy_warning():
+        click.echo(f"warning: {warning}", err=True)
+    return _execute(todo, store, compute, force=force, quiet=quiet)
 
 
-def _execute(todo: list[Run], store: Any, device: Any, *, force: bool, quiet: bool) -> int:
+def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: bool) -> int:
     from stampbench.benchmark.progress import Progress
     from stampbench.benchmark.runner import execute, prepare
 
@@ -177,7 +198,7 @@ def _execute(todo: list[Run], store: Any, device: Any, *, force: bool, quiet: bo
             continue
         with Progress(each.title, each.plan.epochs, quiet=quiet) as progress:
             try:
-                done = execute(each, prepared, store, device, progress, force=force)
+                done = execute(each, prepared, store, compute, progress, force=force)
             except TrainingFailedError as error:
                 failed += 1
                 if click.get_current_context().find_root().params["debug"]:

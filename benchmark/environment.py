@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 
+from stampbench.benchmark.allocator import heap_kept
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.errors import UserError
 
 _PACKAGES = ("stampbench", "torch", "monai", "numpy", "scipy", "pandas", "nibabel", "safetensors", "pydantic")
@@ -34,8 +36,9 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Machine, device and threads."""
+def environment(compute: Compute) -> dict[str, Any]:
+    """Machine, device, threads, and how they are used."""
+    device = compute.device
     described = {
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -43,6 +46,9 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": str(device),
+        "kernels": compute.kernels,
+        "heap_kept": heap_kept(),
+        "save_memory": compute.save_memory,
     }
     if device.type == "cuda":
         described |= {"gpu": torch.cuda.get_device_name(device), "cuda": torch.version.cuda}

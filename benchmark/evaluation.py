@@ -12,6 +12,7 @@ from scipy import ndimage
 from torch import nn
 
 from stampbench.benchmark.metrics import score_masks
+from stampbench.benchmark.validation import class_map
 from stampbench.datasets.prepare import PreparedCase, restore
 
 _BATCH = 8
@@ -23,7 +24,7 @@ def predict(model: nn.Module, case: PreparedCase, device: torch.device) -> NDArr
     with torch.inference_mode():
         for start in range(0, len(case.images), _BATCH):
             pixels = torch.from_numpy(np.array(case.images[start : start + _BATCH])).to(device)
-            parts.append(model(pixels).argmax(1).to(torch.uint8).cpu())
+            parts.append(class_map(model(pixels)).cpu())
     return restore(torch.cat(parts).numpy(), case)
 
 

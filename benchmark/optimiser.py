@@ -10,9 +10,11 @@ from stampbench.benchmark.protocol import Protocol
 from stampbench.models.pruning import Cut
 
 
-def new_optimiser(model: nn.Module, protocol: Protocol) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
-    """A fresh Adam and, where the protocol has one, its plateau schedule."""
-    optimiser = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate)
+def new_optimiser(
+    model: nn.Module, protocol: Protocol, *, fused: bool
+) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
+    """A fresh Adam and, where the protocol has one, its plateau schedule; `fused` steps in one kernel."""
+    optimiser = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate, fused=fused)
     if protocol.plateau_factor is None:
         return optimiser, None
     return optimiser, ReduceLROnPlateau(

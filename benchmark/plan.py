@@ -40,7 +40,7 @@ class Planner:
         self._sources, self._charged = sources or {}, set[str]()
         self._kept = architecture
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int, *, gather: bool = False) -> None:
         self.epochs += epochs
         if self.epochs > _MOST_EPOCHS:
             raise StrategyError(f"does not end: {self.epochs} epochs with a validation loss that keeps falling")

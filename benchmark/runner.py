@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import torch
 
-from stampbench.benchmark.allocator import keep_heap
 from stampbench.benchmark.choices import Choice, choose_strategy
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import load_fold
 from stampbench.benchmark.environment import environment, provenance
@@ -134,7 +133,7 @@ def execute(
     run: Run,
     prepared: Mapping[str, PreparedCase],
     store: RunStore,
-    device: torch.device,
+    compute: Compute,
     progress: Progress,
     *,
     force: bool = False,
@@ -147,18 +146,17 @@ def execute(
         TrainingFailedError: the run cannot go on; it is recorded as failed, with the reason.
         UserError, ModelError: the store cannot be written, or a resume state or a source is damaged.
     """
-    keep_heap()
     described = {
         "label": run.spec.label(run.choice.defaults),
         "protocol_label": run.spec.protocol_label,
         "dataset": _describe(run.dataset),
-        "environment": environment(device),
+        "environment": environment(compute),
         "provenance": provenance(),
     }
-    sources = {name: read_source(each.spec, store, device) for name, each in run.sources.items()}
+    sources = {name: read_source(each.spec, store, compute) for name, each in run.sources.items()}
     folder = store.begin(run.spec, described, force=force)
     try:
-        return _execute(run, prepared, folder, device, progress, sources)
+        return _execute(run, prepared, folder, compute, progress, sources)
     except UserError:
         raise
     except OSError as error:  # a full disk, say; what was trained can go on
@@ -174,12 +172,12 @@ def _execute(
     run: Run,
     prepared: Mapping[str, PreparedCase],
     folder: RunFolder,
-    device: torch.device,
+    compute: Compute,
     progress: Progress,
     sources: Mapping[str, FinishedSource],
 ) -> dict[str, Any]:
-    data = load_fold(run.split, prepared, run.dataset.classes, device)
-    trainer = RunTrainer(run.spec, run.architecture, data, device, progress, ResumeFile(folder.resume), sources)
+    data = load_fold(run.split, prepared, run.dataset.classes, compute.device)
+    trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder.resume), sources)
     try:
         run.choice.strategy.fit(trainer)
         model = trainer.selected_model()
@@ -187,7 +185,7 @@ def _execute(
             model,
             [prepared[case] for case in run.split.test],
             run.dataset.classes,
-            device,
+            compute.device,
             lambda done, of: progress.case(done, of, "testing"),
             postprocessing=run.spec.protocol.postprocessing,
         )

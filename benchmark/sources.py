@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.store import RunStore
 from stampbench.models.files import load_model
@@ -24,7 +24,7 @@ class FinishedSource(NamedTuple):
     seconds: float
 
 
-def read_source(spec: RunSpec, store: RunStore, device: torch.device) -> FinishedSource:
+def read_source(spec: RunSpec, store: RunStore, compute: Compute) -> FinishedSource:
     """Read what a run needs of one it builds on.
 
     Raises:
@@ -39,9 +39,11 @@ def read_source(spec: RunSpec, store: RunStore, device: torch.device) -> Finishe
             trajectory["step"], trajectory["epoch"], trajectory["architecture"], strict=True
         )
     )
+    model = load_model(folder / "model").to(compute.device)
+    model.kernels = compute.kernels
     return FinishedSource(
         SourceRun(checkpoints, int(summary["selected_step"])),
-        load_model(folder / "model").to(device),
+        model,
         int(summary["epochs"]),
         int(summary["ranking_passes"]),
         float(summary["training_seconds"]),

@@ -11,12 +11,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
 from stampbench.benchmark.errors import TrainingFailedError, UserError
@@ -63,12 +65,13 @@ class RunTrainer:
         spec: RunSpec,
         architecture: Architecture,
         data: FoldData,
-        device: torch.device,
+        compute: Compute,
         progress: Progress,
         resume: ResumeFile,
         sources: Mapping[str, FinishedSource] | None = None,
     ) -> None:
-        self.protocol, self.data, self.device = spec.protocol, data, device
+        self.protocol, self.data = spec.protocol, data
+        self.compute, self.device = compute, compute.device
         self.rng = np.random.default_rng(spec.stream("strategy"))
         self._score_seed = spec.stream("score")
         self.patience, self.finetune_patience = spec.protocol.patience, spec.protocol.finetune_patience
@@ -89,6 +92,7 @@ class RunTrainer:
         self._written = time.monotonic()
         self._training_loss = math.nan
         self._scored: Scored | None = None
+        self._gathered: Scores | None = None
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         self._loss = make_loss(spec.protocol.loss)
@@ -107,9 +111,9 @@ class RunTrainer:
     def architecture(self) -> Architecture:
         return self._architecture
 
-    def train(self, epochs: int) -> None:
-        for _ in range(epochs):
-            self._once("train", self._epoch)
+    def train(self, epochs: int, *, gather: bool = False) -> None:
+        for epoch in range(1, epochs + 1):
+            self._once("train", self._gathering_epoch if gather and epoch == epochs else self._epoch)
 
     def validate(self) -> Validation:
         return Validation(*self._once("validate", self._validate))
@@ -166,7 +170,7 @@ class RunTrainer:
         """
         if self.selected is None:
             raise TrainingFailedError("the strategy ended without a checkpoint")
-        model = build(parse_architecture(self.selected.architecture))
+        model = self._build(parse_architecture(self.selected.architecture))
         model.load_state_dict(self.selected.weights)
         return model.to(self.device).eval()
 
@@ -221,9 +225,16 @@ class RunTrainer:
             "ranking_passes": self.ranking_passes,
             "seconds": self.seconds,
             "training_loss": self._training_loss,
+            "gathered": self._gathered,
+            "kernels": self.compute.kernels,
         }
 
     def _load(self, state: dict[str, Any]) -> None:
+        if state["kernels"] != self.compute.kernels:
+            raise UserError(
+                f"{self._resume.path}: was begun with --kernels {state['kernels']}; go on with these, "
+                f"or start anew with --force"
+            )
         self._journal = [(call, result) for call, result in state["journal"]]
         self._rebuild(state["architecture"], state["model"], state["dropout"])
         self._optimiser.load_state_dict(state["optimiser"])
@@ -241,6 +252,7 @@ class RunTrainer:
         self.epochs, self.ranking_passes = state["epochs"], state["ranking_passes"]
         self.source_epochs = state["source_epochs"]
         self.seconds, self._training_loss = state["seconds"], state["training_loss"]
+        self._gathered = state["gathered"]
         self._snapshot = self._state()  # not `state` itself, whose tensors the optimiser goes on with
         self._progress.resumed(self.epochs - self.source_epochs)
 
@@ -248,7 +260,7 @@ class RunTrainer:
 
     def _epoch(self) -> None:
         self.model.train()
-        self._scored = None
+        self._scored = self._gathered = None
         images = self.data.training
         order = torch.randperm(len(images.pixels), generator=self._order).to(self.device)
         total = torch.zeros((), device=self.device)
@@ -263,6 +275,25 @@ class RunTrainer:
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
         self._progress.epoch(self.epochs - self.source_epochs, "training", parameter_count(self.model.architecture))
+
+    def _gathering_epoch(self) -> None:
+        """An epoch that leaves the mean L2 norms of its ReLU outputs behind, for `l2_gathered`."""
+        assert isinstance(self.model, UNet)
+        sums: dict[str, Tensor] = {}
+
+        def add(name: str, squares: Tensor) -> None:
+            norms = squares.sqrt().double().sum(0)
+            sums[name] = sums[name] + norms if name in sums else norms
+
+        units = {name: self.model.layer(name) for name in self.model.architecture.layers if name.startswith("conv")}
+        for name, unit in units.items():
+            unit.see_squares = partial(add, name)
+        try:
+            self._epoch()
+        finally:
+            for unit in units.values():
+                unit.see_squares = None
+        self._gathered = {name: (sums[name] / len(self.data.training.pixels)).tolist() for name in units}
 
     def _validated(self) -> Scored:
         """Scores of the network as it is, computed once."""
@@ -284,7 +315,7 @@ class RunTrainer:
         assert isinstance(self.model, UNet)
         # Its own generator: the strategy's is drawn from again in a replay, which does not score again.
         rng = np.random.default_rng([self._score_seed, len(self._journal)])
-        scores = chosen.score(Evidence(self.model, batches, self._label_loss, rng))
+        scores = chosen.score(Evidence(self.model, batches, self._label_loss, rng, self._gathered))
         self.ranking_passes += chosen.passes
         return scores
 
@@ -335,12 +366,17 @@ class RunTrainer:
         self._teacher = Teacher(name, weight, temperature)
 
     def _initialised(self, architecture: Architecture) -> Network:
-        model = build(architecture)
+        model = self._build(architecture)
         INITIALISATIONS[self.protocol.initialisation](model)
         return model.to(self.device)
 
+    def _build(self, architecture: Architecture) -> Network:
+        model = build(architecture, self.compute.kernels)
+        model.save_memory = self.compute.save_memory
+        return model
+
     def _rebuild(self, architecture: str, weights: dict[str, Tensor], dropout: Mapping[str, float]) -> None:
-        self.model = build(parse_architecture(architecture)).to(self.device)
+        self.model = self._build(parse_architecture(architecture)).to(self.device)
         self.model.load_state_dict(weights)
         self.model.set_dropout(dropout)
         self._renew()
@@ -350,7 +386,9 @@ class RunTrainer:
         return loss
 
     def _batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        logits = self.model(pixels)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bf16"):
+            logits = self.model(pixels)
+        logits = logits.float()
         loss = self._label_loss(logits, labels)
         if self._teacher is None:
             return loss
@@ -386,5 +424,6 @@ class RunTrainer:
 
     def _renew(self) -> None:
         """What has to be new when the network is: the optimiser, its schedule and the scores."""
-        self._optimiser, self._plateau = new_optimiser(self.model, self.protocol)
-        self._scored = None
+        fused = self.compute.kernels == "fast"
+        self._optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=fused)
+        self._scored = self._gathered = None

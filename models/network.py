@@ -10,7 +10,9 @@ from pydantic import Field, TypeAdapter
 
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
-from stampbench.models.unet import UNet
+from stampbench.models.unet import Kernels, UNet
+
+__all__ = ["Architecture", "Kernels", "Network", "build", "parameter_count", "parse_architecture"]
 
 Architecture = UNetArchitecture | PocketNetArchitecture
 Network = UNet | PocketNet
@@ -18,9 +20,11 @@ Network = UNet | PocketNet
 _PARSER: TypeAdapter[Architecture] = TypeAdapter(Annotated[Architecture, Field(discriminator="family")])
 
 
-def build(architecture: Architecture) -> Network:
+def build(architecture: Architecture, kernels: Kernels = "plain") -> Network:
     """The module of an architecture, with PyTorch's default initialisation."""
-    return UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
+    model = UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
+    model.kernels = kernels
+    return model
 
 
 def parse_architecture(text: str) -> Architecture:

@@ -17,7 +17,9 @@ from pydantic import BaseModel, PositiveInt
 from torch import Tensor, nn
 
 from stampbench.models.errors import ModelError
-from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
+from stampbench.models.fused import convolve
+from stampbench.models.recompute import recomputed
+from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV, Kernels
 
 Block = Literal["unet", "resnet", "densenet"]
 _LITS_DROPOUT = 0.25
@@ -78,18 +80,23 @@ class PocketBlock(nn.Module):
         if self.kind == "densenet":
             self.join = conv(in_channels + 2 * width, width, kernel_size=1)
 
-    def forward(self, x: Tensor) -> Tensor:
-        first = torch.relu(self.first(x))
+    def forward(self, x: Tensor, fast: bool = False) -> Tensor:
+        first = torch.relu(convolve(self.first, x, fast))
         if self.kind == "resnet" and self.both_residual:
             first = first + x
-        second = torch.relu(self.second(torch.cat([x, first], 1) if self.dense_input else first))
+        second = torch.relu(convolve(self.second, torch.cat([x, first], 1) if self.dense_input else first, fast))
         if self.kind == "resnet":
             return first + second
-        return torch.relu(self.join(torch.cat([x, first, second], 1))) if self.kind == "densenet" else second
+        if self.kind == "unet":
+            return second
+        return torch.relu(convolve(self.join, torch.cat([x, first, second], 1), fast))
 
 
 class PocketNet(nn.Module):
     """Maps images `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`."""
+
+    kernels: Kernels = "plain"
+    save_memory: bool = False
 
     def __init__(self, architecture: PocketNetArchitecture) -> None:
         super().__init__()
@@ -116,18 +123,22 @@ class PocketNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lits = self.architecture.construction == "lits2021"
-        stem = x = torch.relu(self.stem(x)) if lits else x
+        fast = self.kernels == "fast" and x.device.type == "cpu"
+        stem = x = torch.relu(convolve(self.stem, x, fast)) if lits else x
         skips = []
         for level, block in enumerate(self.down):
             if level > 0:
-                x = self.pool(self.widen[level - 1](x) if lits else x)
-            x = self.dropout(block(x))
+                x = self.pool(convolve(self.widen[level - 1], x, fast) if lits else x)
+            x = self.dropout(self._block(block, x, fast))
             skips.append(x)
         for step, (upconv, block) in enumerate(zip(self.upconvs, self.up, strict=True), start=2):
-            x = upconv(x)
-            x = self.dropout(block(x if lits else torch.cat([x, skips[-step]], 1)))
-        logits: Tensor = self.head(torch.cat([x, stem], 1) if lits else x)
-        return logits
+            x = convolve(upconv, x, fast)
+            x = self.dropout(self._block(block, x if lits else torch.cat([x, skips[-step]], 1), fast))
+        return convolve(self.head, torch.cat([x, stem], 1) if lits else x, fast)
+
+    def _block(self, block: nn.Module, x: Tensor, fast: bool) -> Tensor:
+        output: Tensor = recomputed(block, x, fast) if self.save_memory and self.training else block(x, fast)
+        return output
 
     def activations(self) -> dict[str, nn.Module]:
         """Nothing is ranked, because nothing can be pruned."""

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
+from stampbench.models.fused import channels_last, convolve, normalise, normalise_and_drop
+from stampbench.models.recompute import recomputed
 
+Kernels = Literal["plain", "fast"]
+"""How a network computes: PyTorch's modules as everybody stacks them, or the same function by `fused` on a CPU."""
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 UPCONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
@@ -30,14 +35,29 @@ class ConvUnit(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.conv = CONV[spatial_dims](in_channels, out_channels, kernel_size=3, padding=1)
-        self.activation = nn.ReLU()
+        self.activation = nn.ReLU(inplace=True)
         self.norm = NORM[spatial_dims](out_channels)
         self.dropout = DROPOUT[spatial_dims](p=0.0)
+        self.see_squares: Callable[[Tensor], None] | None = None
+        """In training mode, called with Σ over space of the ReLU's output squared, `(N, out)`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`(N, in, *spatial)` to `(N, out, *spatial)`."""
-        output: Tensor = self.dropout(self.norm(self.activation(self.conv(x))))
+    def forward(self, x: Tensor, fast: bool = False) -> Tensor:
+        """`(N, in, *spatial)` to `(N, out, *spatial)`; `fast` takes channels-last input on a CPU."""
+        if fast:
+            output, squares = self._fast(x)
+        else:
+            activation = self.activation(self.conv(x))
+            output, squares = self.dropout(self.norm(activation)), None
+        if self.see_squares is not None and self.training:
+            self.see_squares(activation.detach().square().flatten(2).sum(2) if squares is None else squares)
         return output
+
+    def _fast(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        # Normalised in single precision, also where convolutions are autocast to half.
+        activation = self.activation(channels_last(convolve(self.conv, x, True)).float())
+        if self.training:
+            return normalise_and_drop(activation, self.norm, self.dropout.p)
+        return normalise(activation, self.norm), None
 
 
 class UNet(nn.Module):
@@ -46,6 +66,9 @@ class UNet(nn.Module):
     The background is an output of its own; the sigmoid of §2.4 belongs to the loss and to prediction.
     Every spatial size must be a multiple of 2^depth.
     """
+
+    kernels: Kernels = "plain"
+    save_memory: bool = False
 
     def __init__(self, architecture: UNetArchitecture) -> None:
         super().__init__()
@@ -64,6 +87,7 @@ class UNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self._check_input(x)
         per_level, depth = self.architecture.convs_per_level, self.architecture.depth
+        fast = self.kernels == "fast" and x.device.type == "cpu"
         skips: list[Tensor] = []
         for position, unit in enumerate(self.units):
             level, first = divmod(position, per_level)
@@ -71,10 +95,10 @@ class UNet(nn.Module):
                 skips.append(x)
                 x = self.pool(x)
             elif first == 0 and level > depth:
-                x = torch.cat([self.upconvs[level - depth - 1](x), skips.pop()], dim=1)
-            x = unit(x)
-        logits: Tensor = self.head(x)
-        return logits
+                upconv = self.upconvs[level - depth - 1]
+                x = torch.cat([convolve(upconv, x, fast), skips.pop()], dim=1)
+            x = recomputed(unit, x, fast) if self.save_memory and self.training else unit(x, fast)
+        return convolve(self.head, x, fast)
 
     def unit(self, position: int) -> ConvUnit:
         """The convolution unit at a position, counted from 0."""

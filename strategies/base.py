@@ -73,8 +73,8 @@ class Trainer(Protocol):
     def architecture(self) -> Architecture:
         """The network as it is now."""
 
-    def train(self, epochs: int) -> None:
-        """Train; every epoch is charged to the run."""
+    def train(self, epochs: int, *, gather: bool = False) -> None:
+        """Train; every epoch is charged to the run. `gather` prepares the importance `l2_gathered` in the last one."""
 
     def validate(self) -> Validation:
         """Score the network on the validation images."""

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from stampbench.models.fused import channel_products, channel_sums, channels_last
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
 
-ImportanceName = Literal["l2", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"]
+ImportanceName = Literal["l2", "l2_gathered", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"]
 
 Scores = dict[str, list[float]]
 """Per prunable layer, the score of each of its filters."""
@@ -24,13 +25,14 @@ class Evidence(NamedTuple):
     """What a score may look at, all on the model's device.
 
     `batches` yields images `(n, channels, *spatial)` and labels `(n, *spatial)`; `loss` takes logits and
-    labels; `rng` is the strategy's own.
+    labels; `rng` is the strategy's own. `gathered` are mean L2 norms of the epoch just trained, if it gathered them.
     """
 
     model: UNet
     batches: Iterable[tuple[Tensor, Tensor]]
     loss: Callable[[Tensor, Tensor], Tensor]
     rng: np.random.Generator
+    gathered: Scores | None = None
 
 
 class Importance(NamedTuple):
@@ -49,7 +51,12 @@ def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
     norms: dict[str, list[Tensor]] = {}
 
     def add(name: str, output: Tensor) -> None:
-        norms.setdefault(name, []).append(torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2).double())
+        if evidence.model.kernels == "fast" and output.device.type == "cpu":
+            output = channels_last(output)
+            sums = channel_products(output, output).sqrt() if order == 2 else channel_sums(output.abs())
+        else:
+            sums = torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2)
+        norms.setdefault(name, []).append(sums.double())
 
     with _watched(evidence.model, add), torch.inference_mode():
         for images, _ in evidence.batches:
@@ -60,6 +67,19 @@ def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
 def _mean_norm(evidence: Evidence, order: int) -> Scores:
     """Averaged over all training images, each of which counts once (eq. 2)."""
     return {name: norms.mean(0).tolist() for name, norms in _per_image_norms(evidence, order).items()}
+
+
+def _gathered(evidence: Evidence) -> Scores:
+    """The L2 norms of the last training epoch: no pass, but not the paper's ranking.
+
+    Each image counts as the network was at its step, with batch statistics and dropout.
+
+    Raises:
+        StrategyError: that epoch did not gather them, or the network has changed since.
+    """
+    if evidence.gathered is None:
+        raise StrategyError("importance 'l2_gathered' needs the epoch before to gather norms, and it did not")
+    return evidence.gathered
 
 
 def _l1_spread(evidence: Evidence) -> Scores:
@@ -118,8 +138,10 @@ def _group_norm(evidence: Evidence) -> Scores:
         import torch_pruning as tp
     except ImportError:
         raise StrategyError("importance 'group_l2' needs Torch-Pruning: pip install 'stampbench[depgraph]'") from None
-    model = evidence.model
     images, _ = next(iter(evidence.batches))
+    # Torch-Pruning traces PyTorch's own modules.
+    model = UNet(evidence.model.architecture).to(images.device)
+    model.load_state_dict(evidence.model.state_dict())
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=images[:1])
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None)
     scores = {}
@@ -155,6 +177,7 @@ def _step(name: str) -> int:
 
 IMPORTANCES: dict[str, Importance] = {
     "l2": Importance(partial(_mean_norm, order=2)),
+    "l2_gathered": Importance(_gathered, passes=False),
     "l1": Importance(partial(_mean_norm, order=1)),
     "l1_std": Importance(_l1_spread),
     "taylor": Importance(_taylor),

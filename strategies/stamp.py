@@ -55,6 +55,19 @@ class TrainAndPrune(Strategy):
             raise ValueError(f"targeted dropout needs a ranking, and selection {self.selection} makes none")
         return self
 
+    @model_validator(mode="after")
+    def _norms_can_be_gathered(self) -> Self:
+        # `recompute` ranks before anything was trained, and transposed convolutions have no ReLU to watch.
+        unable = {
+            "pretrained": self.pretrained,
+            "recovery=convergence": self.recovery == "convergence",
+            "recompute": self.recompute,
+            "prune_upconvs": self.prune_upconvs,
+        }
+        if self._gathers and (reasons := [name for name, holds in unable.items() if holds]):
+            raise ValueError(f"importance l2_gathered and {reasons[0]} exclude each other")
+        return self
+
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         whole = self.unet("doubling", spatial_dims, in_channels, out_channels)
         return whole.model_copy(update={"prune_upconvs": self.prune_upconvs})
@@ -67,16 +80,20 @@ class TrainAndPrune(Strategy):
         if self.pretrained:
             trainer.adopt("converged")
         else:
-            trainer.train(epochs=1)
+            trainer.train(epochs=1, gather=self._gathers)
         trainer.checkpoint()
         limit = self._limit(trainer.architecture)
         while trainer.architecture.prunable(self.min_filters) and parameter_count(trainer.architecture) > limit:
             self._prune(trainer)
             if self.recovery == "epochs":
-                trainer.train(epochs=self.recovery_epochs)
+                trainer.train(epochs=self.recovery_epochs, gather=self._gathers)
             else:
                 train_to_convergence(trainer, trainer.finetune_patience)
             trainer.checkpoint()
+
+    @property
+    def _gathers(self) -> bool:
+        return self.importance == "l2_gathered"
 
     def _limit(self, whole: Architecture) -> int:
         if self.stop_fraction is not None:

@@ -21,6 +21,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from stampbench.benchmark.choices import Choice, choose_dataset, choose_protocol
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.data import load_fold
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile
@@ -32,6 +33,7 @@ from stampbench.datasets.dataset import open_dataset
 from stampbench.models.files import load_model, save_model
 from stampbench.strategies.base import Strategy
 
+_CPU = Compute()
 TINY: dict[str, Any] = {
     "f": 2,
     "depth": 1,
@@ -43,7 +45,7 @@ TINY: dict[str, Any] = {
 """What the kit sets where a strategy has it, so that a run takes seconds."""
 
 
-def check_conformance(strategy: Strategy, spatial_dims: int, folder: Path) -> None:
+def check_conformance(strategy: Strategy, spatial_dims: int, folder: Path, compute: Compute = _CPU) -> None:
     """Run all checks on one strategy.
 
     It validates its hyperparameters; it runs and ends in a valid architecture with a selected network; it
@@ -54,7 +56,7 @@ def check_conformance(strategy: Strategy, spatial_dims: int, folder: Path) -> No
         AssertionError: it does not keep one of these, named in the message.
     """
     check_hyperparameters(strategy)
-    bench = Bench(strategy, spatial_dims, folder)
+    bench = Bench(strategy, spatial_dims, folder, compute)
     whole = bench.train("whole")
     check_result(whole, bench)
     check_trajectory(whole)
@@ -97,7 +99,7 @@ class CountingTrainer(RunTrainer):
 class Bench:
     """A tiny dataset and protocol on which one strategy is trained, its sources first."""
 
-    def __init__(self, strategy: Strategy, spatial_dims: int, folder: Path) -> None:
+    def __init__(self, strategy: Strategy, spatial_dims: int, folder: Path, compute: Compute = _CPU) -> None:
         fields = type(strategy).model_fields
         tiny = {name: value for name, value in TINY.items() if name in fields}
         self.strategy = type(strategy).model_validate(strategy.model_dump() | tiny)
@@ -107,11 +109,11 @@ class Bench:
         self.run = plan_run(choice, dataset, protocol, n_train=None, fold=0, seed=0)
         self._folder, self._progress = folder, Progress("test", 1, quiet=True)
         prepared = prepare([self.run], folder / "cache", self._progress)
-        store, device = RunStore(folder / "sources"), torch.device("cpu")
+        store, self._compute = RunStore(folder / "sources"), compute
         for source in with_sources([self.run])[:-1]:
-            execute(source, prepared, store, device, self._progress)
-        self._sources = {name: read_source(each.spec, store, device) for name, each in self.run.sources.items()}
-        self._data = load_fold(self.run.split, prepared, dataset.classes, device)
+            execute(source, prepared, store, compute, self._progress)
+        self._sources = {name: read_source(each.spec, store, compute) for name, each in self.run.sources.items()}
+        self._data = load_fold(self.run.split, prepared, dataset.classes, compute.device)
 
     def train(self, name: str, stop_after: int | None = None) -> CountingTrainer:
         """Train to the end; with `stop_after`, in a new trainer after every so many calls."""
@@ -122,7 +124,7 @@ class Bench:
                 self.run.spec,
                 self.run.architecture,
                 self._data,
-                torch.device("cpu"),
+                self._compute,
                 self._progress,
                 resume,
                 self._sources,
@@ -142,6 +144,7 @@ class Bench:
         model = trainer.selected_model()
         save_model(model, self._folder / "model")
         loaded, images = load_model(self._folder / "model"), self._data.validation.pixels
+        loaded.kernels = model.kernels
         assert torch.equal(loaded(images), model(images)), "the selected network does not survive saving"
 
 

@@ -12,7 +12,19 @@ import numpy as np
 import pytest
 import torch
 
+from stampbench.benchmark.compute import Compute
+
 torch.set_num_threads(1)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kernels", choices=["fast", "plain"], default="fast", help="what tests train with")
+
+
+@pytest.fixture
+def compute(request: pytest.FixtureRequest) -> Compute:
+    """What runs are computed with, as `--kernels` says."""
+    return Compute(kernels=request.config.getoption("--kernels"))
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.evaluation import evaluate
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.runner import execute, plan_run, prepare
@@ -26,9 +27,8 @@ def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: P
     run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
     progress = Progress("test", 1, quiet=True)
     prepared = prepare([run], tmp_path / "cache", progress)
-    device = torch.device("cpu")
-    trained = execute(run, prepared, RunStore(tmp_path / "runs"), device, progress)["test_dice"]
+    trained = execute(run, prepared, RunStore(tmp_path / "runs"), Compute(), progress)["test_dice"]
     test = [prepared[case] for case in run.split.test]
-    rows = evaluate(UNet(run.architecture), test, dataset.classes, device)
+    rows = evaluate(UNet(run.architecture), test, dataset.classes, torch.device("cpu"))
     untrained = sum(row["dice"] for row in rows) / len(rows)
     assert trained > untrained + 0.3

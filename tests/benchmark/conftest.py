@@ -7,15 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.runner import Run, execute, plan_run, prepare
 from stampbench.benchmark.store import RunStore
 from stampbench.datasets.dataset import open_dataset
-
-CPU = torch.device("cpu")
 
 
 def tiny(
@@ -34,13 +32,13 @@ def tiny(
 
 
 @pytest.fixture
-def perform(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+def perform(tmp_path: Path, compute: Compute) -> Callable[..., dict[str, Any]]:
     """Executes a run into a store under `tmp_path` and returns its summary."""
 
     def _perform(run: Run, store: RunStore | None = None, **options: Any) -> dict[str, Any]:
         progress = Progress("test", 1, quiet=True)
         prepared = prepare([run], tmp_path / "cache", progress)
-        return execute(run, prepared, store or RunStore(tmp_path / "runs"), CPU, progress, **options)
+        return execute(run, prepared, store or RunStore(tmp_path / "runs"), compute, progress, **options)
 
     return _perform
 

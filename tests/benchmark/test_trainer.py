@@ -9,8 +9,9 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.data import load_fold
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.progress import Progress
@@ -19,16 +20,18 @@ from stampbench.benchmark.runner import Run, prepare
 from stampbench.benchmark.trainer import RunTrainer
 from stampbench.models.architecture import Filter
 from stampbench.strategies.convergence import train_to_convergence
-from stampbench.strategies.testing import CountingTrainer
+from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.registry import STRATEGIES
+from stampbench.strategies.testing import CountingTrainer, check_conformance
 
-CPU = torch.device("cpu")
+CPU = Compute()
 
 
-def trainer_of(run: Run, folder: Path) -> CountingTrainer:
+def trainer_of(run: Run, folder: Path, compute: Compute = CPU) -> CountingTrainer:
     progress = Progress("test", 1, quiet=True)
     prepared = prepare([run], folder / "cache", progress)
-    data = load_fold(run.split, prepared, run.dataset.classes, CPU)
-    return CountingTrainer(run.spec, run.architecture, data, CPU, progress, ResumeFile(folder / "resume"))
+    data = load_fold(run.split, prepared, run.dataset.classes, compute.device)
+    return CountingTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder / "resume"))
 
 
 def test_validation_dice_is_per_case_and_class_with_empty_as_perfect(
@@ -198,3 +201,97 @@ def test_a_loss_that_is_no_number_fails_the_run(make_run: Callable[..., Run], tm
     with pytest.raises(TrainingFailedError, match="loss is nan in epoch 1"):
         trainer.train(1)
     assert trainer.selected is None
+
+
+@pytest.mark.parametrize("dataset", ["phantom2d:size=32,cases=10", "phantom3d:size=16,cases=10"])
+@pytest.mark.parametrize("strategy", ["standard_d", "pocket_resnet"])
+def test_ten_epochs_of_the_fast_kernels_follow_the_plain_ones(
+    make_run: Callable[..., Run], tmp_path: Path, dataset: str, strategy: str
+) -> None:
+    """Rounding grows from step to step, and how fast is measured: the plain path begun one rounding away."""
+    run = make_run(strategy, dataset=dataset, f=4, depth=2 if strategy == "standard_d" else 4)
+
+    def losses(name: str, kernels: str, nudge: float = 0.0) -> list[float]:
+        trainer = trainer_of(run, tmp_path / name, Compute(kernels=kernels))  # type: ignore[arg-type]
+        with torch.no_grad():
+            for parameter in trainer.model.parameters():
+                parameter *= 1 + nudge
+        curve = []
+        for _ in range(10):
+            trainer.train(1)
+            curve.append(trainer._training_loss)
+        return curve
+
+    plain, fast, nudged = losses("plain", "plain"), losses("fast", "fast"), losses("nudged", "plain", 2**-22)
+    assert plain[-1] < plain[0]
+    for epoch in range(10):
+        allowed = 10 * max(abs(nudged[e] - plain[e]) for e in range(epoch + 1)) + 2e-6
+        assert abs(fast[epoch] - plain[epoch]) <= allowed, epoch
+    assert max(abs(a - b) for a, b in zip(fast, plain, strict=True)) < 0.02
+
+
+@pytest.mark.parametrize("kernels", ["plain", "fast"])
+def test_gathered_norms_are_those_of_the_last_epochs_relu_outputs(
+    make_run: Callable[..., Run], tmp_path: Path, kernels: str
+) -> None:
+    trainer = trainer_of(make_run("stamp", importance="l2_gathered"), tmp_path, Compute(kernels=kernels))  # type: ignore[arg-type]
+    trainer.train(1)
+    with pytest.raises(StrategyError, match="l2_gathered"):
+        trainer.score("l2_gathered")
+    seen: dict[str, list[Tensor]] = {}
+
+    def watch(name: str) -> Callable[..., None]:
+        def see(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+            seen.setdefault(name, []).append(output.detach().flatten(2).double().norm(dim=2))
+
+        return see
+
+    hooks = [each.register_forward_hook(watch(name)) for name, each in trainer.model.activations().items()]
+    trainer.train(2, gather=True)
+    for hook in hooks:
+        hook.remove()
+    images = len(trainer.data.training.pixels)
+    for name, scores in trainer.score("l2_gathered").items():
+        assert scores == pytest.approx(torch.cat(seen[name])[-images:].mean(0).tolist(), rel=1e-5)
+    assert trainer.ranking_passes == 0
+    trainer.prune([Filter("conv1", 0)])
+    with pytest.raises(StrategyError, match="l2_gathered"):
+        trainer.score("l2_gathered")
+
+
+def test_a_gathering_run_ends_the_same_when_it_is_interrupted(tmp_path: Path) -> None:
+    check_conformance(STRATEGIES["stamp_plus"].load()(dropout="targeted", importance="l2_gathered"), 2, tmp_path)
+
+
+def test_a_run_is_not_resumed_with_other_kernels(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run("stamp")
+    begun = trainer_of(run, tmp_path, Compute(kernels="plain"))
+    begun.train(1)
+    begun.save()
+    with pytest.raises(UserError, match="--kernels plain"):
+        trainer_of(run, tmp_path, Compute(kernels="fast"))
+
+
+@pytest.mark.parametrize("strategy", ["standard_d", "pocket_resnet"])
+def test_saving_memory_changes_nothing(make_run: Callable[..., Run], tmp_path: Path, strategy: str) -> None:
+    run = make_run(strategy, depth=4)
+    weights = []
+    for save_memory in (False, True):
+        trainer = trainer_of(run, tmp_path / str(save_memory), Compute(save_memory=save_memory))
+        trainer.train(2)
+        weights.append(list(trainer.model.state_dict().values()))
+    assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_bf16_learns_as_fp32_does_and_is_another_run(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    runs = [make_run("standard", f=4, depth=2, protocol_settings=("max_epochs=3", *more))
+            for more in ((), ("precision=bf16",))]  # fmt: skip
+    assert runs[0].spec.group != runs[1].spec.group
+    losses = []
+    for number, run in enumerate(runs):
+        trainer = trainer_of(run, tmp_path / str(number))
+        trainer.train(5)
+        assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
+        losses.append(trainer._training_loss)
+    assert losses[0] != losses[1]
+    assert losses[1] == pytest.approx(losses[0], abs=0.05)

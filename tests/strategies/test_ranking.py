@@ -149,6 +149,7 @@ def test_random_scores_favour_no_filter_and_follow_the_generator() -> None:
 
 def test_only_scores_that_look_at_images_pay_for_a_pass() -> None:
     assert [name for name, importance in IMPORTANCES.items() if not importance.passes] == [
+        "l2_gathered",
         "weight_l2",
         "group_l2",
         "random",
@@ -201,3 +202,15 @@ def test_dropout_is_between_zero_and_base(values: dict[str, list[float]]) -> Non
     probabilities = Ranking.of(values).dropout(0.1)
     assert max(probabilities.values()) == pytest.approx(0.1)
     assert min(probabilities.values()) > 0
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", ["l2", "l1", "l1_std", "taylor", "weight_l2", "group_l2"])
+def test_scores_do_not_depend_on_the_kernels(name: str, dims: int) -> None:
+    model = trained_looking(dims)
+    images = torch.randn(5, 1, *(8,) * dims)
+    plain = scores(name, model, images)
+    model.kernels = "fast"
+    fast = scores(name, model, images)
+    for layer, values in plain.items():
+        assert fast[layer] == pytest.approx(values, rel=1e-3, abs=1e-5)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from stampbench.benchmark.plan import Planner
 from stampbench.benchmark.protocol import PAPER
@@ -18,9 +19,9 @@ class Recorder(Planner):
         super().__init__(strategy.start(2, 1, 2), PAPER)
         self.calls: list[tuple[str, Any]] = []
 
-    def train(self, epochs: int) -> None:
+    def train(self, epochs: int, *, gather: bool = False) -> None:
         super().train(epochs)
-        self.calls.append(("train", epochs))
+        self.calls.append(("train, gather" if gather else "train", epochs))
 
     def score(self, importance: str) -> Any:
         self.calls.append(("score", importance))
@@ -70,3 +71,20 @@ def test_hyperparameters_change_the_schedule() -> None:
     assert sum(pruned) == 2 + 2 + 6 + 6 + 2
     assert set(pruned[:-1]) == {3}
     assert [call for call, _ in recorder.calls[3:8]] == ["score", "prune", "score", "dropout", "train"]
+
+
+def test_gathered_norms_come_from_the_last_epoch_and_cost_no_pass() -> None:
+    recorder = follow("stamp", f=2, depth=1, importance="l2_gathered", filters_per_step=100)
+    assert recorder.calls == [
+        ("train, gather", 1), ("checkpoint", None),
+        ("score", "l2_gathered"), ("prune", 9), ("train, gather", 5), ("checkpoint", None),
+    ]  # fmt: skip
+    assert recorder.ranking_passes == 0
+
+
+@pytest.mark.parametrize(
+    "setting", [{"pretrained": True}, {"recovery": "convergence"}, {"recompute": True}, {"prune_upconvs": True}]
+)
+def test_gathered_norms_are_refused_where_no_epoch_gathers_them(setting: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(setting))):
+        follow("stamp", importance="l2_gathered", **setting)
