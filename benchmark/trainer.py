@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,6 +20,7 @@ from torch import Tensor
 from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
+from stampbench.benchmark.epoch import train_epoch
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.loss import distillation_loss, make_loss
 from stampbench.benchmark.optimiser import carry_moments, new_optimiser
@@ -35,7 +35,7 @@ from stampbench.models.network import Architecture, Network, build, parameter_co
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
 from stampbench.strategies.base import SourceRun, Validation
-from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores
+from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores, gathering
 
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_WRITES = 10.0
@@ -263,15 +263,8 @@ class RunTrainer:
         self._scored = self._gathered = None
         images = self.data.training
         order = torch.randperm(len(images.pixels), generator=self._order).to(self.device)
-        total = torch.zeros((), device=self.device)
-        for indices in torch.split(order, self.protocol.batch_size):
-            self._optimiser.zero_grad(set_to_none=True)
-            loss = self._batch_loss(images.pixels[indices], images.labels[indices])
-            loss.backward()  # type: ignore[no-untyped-call]
-            self._optimiser.step()
-            total += loss.detach() * len(indices)
+        self._training_loss = train_epoch(self._optimiser, images, order, self.protocol.batch_size, self._batch_loss)
         self.epochs += 1
-        self._training_loss = float(total) / len(order)
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
         self._progress.epoch(self.epochs - self.source_epochs, "training", parameter_count(self.model.architecture))
@@ -279,21 +272,9 @@ class RunTrainer:
     def _gathering_epoch(self) -> None:
         """An epoch that leaves the mean L2 norms of its ReLU outputs behind, for `l2_gathered`."""
         assert isinstance(self.model, UNet)
-        sums: dict[str, Tensor] = {}
-
-        def add(name: str, squares: Tensor) -> None:
-            norms = squares.sqrt().double().sum(0)
-            sums[name] = sums[name] + norms if name in sums else norms
-
-        units = {name: self.model.layer(name) for name in self.model.architecture.layers if name.startswith("conv")}
-        for name, unit in units.items():
-            unit.see_squares = partial(add, name)
-        try:
+        with gathering(self.model) as norms:
             self._epoch()
-        finally:
-            for unit in units.values():
-                unit.see_squares = None
-        self._gathered = {name: (sums[name] / len(self.data.training.pixels)).tolist() for name in units}
+        self._gathered = {name: torch.cat(each).mean(0).tolist() for name, each in norms.items()}
 
     def _validated(self) -> Scored:
         """Scores of the network as it is, computed once."""

@@ -38,11 +38,12 @@ def validate(
     total = torch.zeros((), device=device)
     # Voxels by case, labelled class and predicted class.
     voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)
+    pair_type = torch.uint8 if classes * classes <= 256 else torch.int32
     with torch.inference_mode():
         for batch in images.batches(batch_size):
             logits = model(batch.pixels).contiguous()
             total += loss(logits, batch.labels) * len(batch.pixels)
-            pairs = batch.labels.int() * classes + class_map(logits)
+            pairs = (batch.labels.to(pair_type) * classes).add_(class_map(logits))
             for case, each in zip(batch.cases, pairs.flatten(1), strict=True):
                 voxels[case] += torch.bincount(each, minlength=classes * classes)
     table = voxels.view(-1, classes, classes).double()

@@ -85,11 +85,15 @@ class UNet(nn.Module):
         self.head = CONV[a.spatial_dims](a.convs[-1], a.out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        return convolve(self.head, self.features(x), self._fast(x))
+
+    def features(self, x: Tensor, units: int | None = None) -> Tensor:
+        """What the head sees; or, ending early, the output of the first so many `units`."""
         self._check_input(x)
         per_level, depth = self.architecture.convs_per_level, self.architecture.depth
-        fast = self.kernels == "fast" and x.device.type == "cpu"
+        fast = self._fast(x)
         skips: list[Tensor] = []
-        for position, unit in enumerate(self.units):
+        for position, unit in enumerate(self.units[:units]):
             level, first = divmod(position, per_level)
             if first == 0 and 0 < level <= depth:
                 skips.append(x)
@@ -98,7 +102,7 @@ class UNet(nn.Module):
                 upconv = self.upconvs[level - depth - 1]
                 x = torch.cat([convolve(upconv, x, fast), skips.pop()], dim=1)
             x = recomputed(unit, x, fast) if self.save_memory and self.training else unit(x, fast)
-        return convolve(self.head, x, fast)
+        return x
 
     def unit(self, position: int) -> ConvUnit:
         """The convolution unit at a position, counted from 0."""
@@ -143,6 +147,9 @@ class UNet(nn.Module):
         """Per layer that has a dropout, its probability."""
         names = (name for name in self.architecture.layers if name.startswith("conv"))
         return {name: self.layer(name).dropout.p for name in names}
+
+    def _fast(self, x: Tensor) -> bool:
+        return self.kernels == "fast" and x.device.type == "cpu"
 
     def _check_input(self, x: Tensor) -> None:
         a = self.architecture

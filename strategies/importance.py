@@ -60,7 +60,8 @@ def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
 
     with _watched(evidence.model, add), torch.inference_mode():
         for images, _ in evidence.batches:
-            evidence.model(images)
+            # Nothing behind the last ranked layer has to be computed.
+            evidence.model.features(images, units=len(evidence.model.units) - 1)
     return {name: torch.cat(norms[name]) for name in evidence.model.architecture.layers}
 
 
@@ -80,6 +81,24 @@ def _gathered(evidence: Evidence) -> Scores:
     if evidence.gathered is None:
         raise StrategyError("importance 'l2_gathered' needs the epoch before to gather norms, and it did not")
     return evidence.gathered
+
+
+@contextmanager
+def gathering(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
+    """While it trains, collect per layer the L2 norms of its ReLU outputs, `(images, filters)` for every batch."""
+    units = {name: model.layer(name) for name in model.architecture.layers if name.startswith("conv")}
+    norms: dict[str, list[Tensor]] = {name: [] for name in units}
+
+    def add(name: str, squares: Tensor) -> None:
+        norms[name].append(squares.sqrt().double())
+
+    for name, unit in units.items():
+        unit.see_squares = partial(add, name)
+    try:
+        yield norms
+    finally:
+        for unit in units.values():
+            unit.see_squares = None
 
 
 def _l1_spread(evidence: Evidence) -> Scores:
