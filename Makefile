@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 PACKAGES := models datasets strategies benchmark reports
 READY := $(VENV)/.ready
 
-.PHONY: help demo test lint check slow clean
+.PHONY: help demo test bench lint check slow clean
 
 help:
 	@echo "make demo    train three strategies on the built-in synthetic images, show their leaderboard"
 	@echo "make test    run the tests"
+	@echo "make bench   measure speed, print goals and ratios (15 minutes; ARGS='-m \"slow or not slow\"' adds a whole run)"
 	@echo "make lint    lint, format, import contracts, types"
 	@echo "make check   lint and test"
 	@echo "make slow    run the tests that take minutes"
@@ -33,10 +34,13 @@ demo: $(READY)
 	@echo "  $(BIN)/stampbench run --help"
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/perf $(ARGS)
+
+bench: $(READY)
+	$(BIN)/pytest tests/perf --benchmark-only --benchmark-disable-gc -p no:xdist $(ARGS)
 
 slow: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --ignore=tests/perf $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

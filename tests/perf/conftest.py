@@ -1,0 +1,186 @@
+"""Ratios measured in turns, collected into one table; `make bench` prints it and writes it into the docs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from tabulate import tabulate
+
+from stampbench.benchmark.allocator import keep_heap
+from stampbench.models.network import Architecture
+
+ROUNDS = 7
+THREADS = os.cpu_count() or 1
+BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+
+
+class Row(NamedTuple):
+    """What was measured, against what; None where nothing was promised."""
+
+    what: str
+    measured: float
+    goal: str
+    passed: bool | None
+    detail: str = ""
+
+
+class Taken(NamedTuple):
+    """Per way of doing it, what each round took."""
+
+    seconds: dict[str, list[float]]
+
+    def ratio(self, of: str, to: str) -> float:
+        """How many times longer `to` takes than `of`: the median over rounds of the round's ratio."""
+        return statistics.median(b / a for a, b in zip(self.seconds[of], self.seconds[to], strict=True))
+
+    def spread(self, of: str, to: str) -> str:
+        ratios = sorted(b / a for a, b in zip(self.seconds[of], self.seconds[to], strict=True))
+        return f"{ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds"
+
+
+ROWS: list[Row] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-table", type=Path, help="put the table of ratios into this page")
+
+
+@pytest.fixture(autouse=True)
+def _as_a_run_does() -> Iterator[None]:
+    """All cores and the heap kept, as `stampbench run` sets its process up."""
+    keep_heap()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def in_turns(benchmark: Any) -> Callable[..., Taken]:
+    """Runs each way of doing something once per round, one after the other, and notes the times."""
+
+    def take(ways: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS) -> Taken:
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+
+        def one_round() -> None:
+            for name, way in ways.items():
+                started = time.perf_counter()
+                own = way()  # a way may time itself
+                seconds[name].append(time.perf_counter() - started if own is None else own)
+
+        benchmark.pedantic(one_round, rounds=rounds, warmup_rounds=1)
+        return Taken({name: times[1:] for name, times in seconds.items()})
+
+    return take
+
+
+@pytest.fixture
+def report(benchmark: Any) -> Callable[..., None]:
+    """Enters a row: a measured number against `at_least` or `at_most`. Speed fails no test: machines are noisy."""
+
+    def enter(
+        what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None, detail: str = ""
+    ) -> None:
+        goal, passed = "", None
+        if at_least is not None:
+            goal, passed = f"≥ {at_least:g}", measured >= at_least
+        if at_most is not None:
+            goal, passed = f"≤ {at_most:g}", measured <= at_most
+        benchmark.extra_info[what] = measured
+        ROWS.append(Row(what, measured, goal, passed, detail))
+
+    return enter
+
+
+class Worker:
+    """A process of `worker.py`."""
+
+    def __init__(self, **settings: Any) -> None:
+        command = [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(settings)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.page_faults = self.peak_kilobytes = 0
+
+    def start(self, steps: int) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.flush()
+
+    def wait(self) -> float:
+        assert self.process.stdout is not None
+        answer = self.process.stdout.readline().split()
+        assert answer, "the worker died"
+        self.page_faults, self.peak_kilobytes = int(answer[1]), int(answer[2])
+        return float(answer[0])
+
+    def train(self, steps: int = 1) -> float:
+        self.start(steps)
+        return self.wait()
+
+
+@pytest.fixture
+def workers() -> Iterator[Callable[..., Worker]]:
+    """Starts processes that train one architecture; they end with the test."""
+    with ExitStack() as stack:
+
+        @contextmanager
+        def running(worker: Worker) -> Iterator[Worker]:
+            try:
+                yield worker
+            finally:
+                worker.process.kill()
+                worker.process.wait()
+
+        def start(architecture: Architecture, **settings: Any) -> Worker:
+            defaults = {"threads": THREADS, "keep_heap": True, "kernels": "fast", "loop": "ours"}
+            described = {"architecture": architecture.model_dump_json()}
+            return stack.enter_context(running(Worker(**described, **(defaults | settings))))
+
+        yield start
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    if not ROWS:
+        return
+    table = _table()
+    terminalreporter.write_line("\n" + table)
+    if path := config.getoption("--write-table"):
+        page = path.read_text()
+        before, rest = page.split(BEGIN)
+        path.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
+
+
+def _table() -> str:
+    verdict = {True: "pass", False: "**missed**", None: ""}
+    rows = [(row.what, row.goal, f"{row.measured:.3g}", verdict[row.passed], row.detail) for row in ROWS]
+    described = tabulate(rows, ["what", "goal", "measured", "", "spread"], tablefmt="pipe", disable_numparse=True)
+    return f"{_machine()}\n\n{described}"
+
+
+def _machine() -> str:
+    from stampbench.benchmark.compute import Compute
+    from stampbench.benchmark.environment import environment, provenance
+
+    made, packages = environment(Compute()), provenance()["packages"]
+    versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "monai"))
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    return (
+        f"`make bench` at commit {commit or 'unknown'}: {made['processor']}, {made['cores']} cores, {THREADS} threads, "
+        f"{platform.system()}; Python {made['python']}, {versions}; oneDNN {_onednn()}."
+    )
+
+
+def _onednn() -> str:
+    line = next((line for line in torch.__config__.show().splitlines() if "MKL-DNN" in line), "")
+    return line.split("v")[-1].split(" ")[0] if line else "absent"

@@ -1,0 +1,166 @@
+"""Forward passes, validation and ranking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from stampbench.benchmark.data import Images
+from stampbench.benchmark.epoch import train_epoch
+from stampbench.benchmark.loss import make_loss
+from stampbench.benchmark.validation import class_map, validate
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.network import build
+from stampbench.models.pruning import remove_filters
+from stampbench.models.unet import UNet
+from stampbench.strategies.importance import IMPORTANCES, Evidence, gathering
+
+VOLUME = (48, 64, 48)
+BATCH = 8
+
+
+@pytest.fixture
+def images() -> Images:
+    torch.manual_seed(0)
+    return Images(torch.randn(16, 1, *VOLUME), torch.randint(3, (16, *VOLUME), dtype=torch.uint8), torch.arange(16))
+
+
+def fast_unet(spatial_dims: int = 3, f: int = 4) -> UNet:
+    torch.manual_seed(0)
+    model = build(UNetArchitecture.doubling(spatial_dims, 1, 3, f=f), "fast")
+    assert isinstance(model, UNet)
+    return model
+
+
+def loss_of(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    loss = make_loss(name)
+    return lambda logits, labels: loss(logits, labels.long().unsqueeze(1))
+
+
+@pytest.mark.parametrize("spatial_dims", [3, 2])
+def test_a_single_image(spatial_dims: int, in_turns: Any, report: Any) -> None:
+    model = fast_unet(spatial_dims).eval()
+    image = torch.randn(1, 1, *(VOLUME if spatial_dims == 3 else (320, 320)))
+    outputs = {}
+
+    def way(kernels: str) -> Callable[[], float]:
+        def forward() -> float:
+            model.kernels = kernels  # type: ignore[assignment]
+            with torch.inference_mode():
+                model(image)
+                started = time.perf_counter()
+                for _ in range(5):
+                    outputs[kernels] = model(image)
+                return time.perf_counter() - started
+
+        return forward
+
+    taken = in_turns({"fast": way("fast"), "plain": way("plain")}, 11)
+    torch.testing.assert_close(outputs["fast"], outputs["plain"], rtol=1e-4, atol=1e-5)
+    goal = {"at_least": 3.5} if spatial_dims == 3 else {}
+    report(f"inference of one image, {spatial_dims}D f=4: × plain eager", taken.ratio("fast", "plain"), **goal,
+           detail=taken.spread("fast", "plain"))  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", ["dice", "dice_ce"])
+def test_validation(loss: str, images: Images, in_turns: Any, report: Any) -> None:
+    model = fast_unet()
+
+    def forward() -> None:
+        model.eval()
+        with torch.inference_mode():
+            for batch in images.batches(BATCH):
+                model(batch.pixels)
+
+    def whole() -> None:
+        validate(model, images, 3, loss_of(loss), BATCH)
+
+    taken = in_turns({"forward": forward, "validation": whole}, 11)
+    goal = {"at_most": 1.1} if loss == "dice" else {}
+    report(f"validation with Dice, loss {loss}: × forward pass", taken.ratio("forward", "validation"), **goal,
+           detail=taken.spread("forward", "validation"))  # fmt: skip
+
+
+def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
+    model, loss = fast_unet(), loss_of("dice_ce")
+    adam = torch.optim.Adam(model.parameters(), fused=True)
+    rng = np.random.default_rng(0)
+    gathered_in: list[float] = []
+
+    def epoch() -> None:
+        model.train()
+        train_epoch(adam, images, torch.randperm(16), BATCH, lambda x, y: loss(model(x), y))
+
+    def rank(importance: str) -> Callable[[], None]:
+        batches = [(batch.pixels, batch.labels) for batch in images.batches(BATCH)]
+        return lambda: void(IMPORTANCES[importance].score(Evidence(model, batches, loss, rng)))
+
+    def gather() -> float:
+        """What watching adds to an epoch, timed where it happens; the rest is what the epoch does anyway."""
+        spent = 0.0
+        with gathering(model) as norms:
+            for unit in model.units:
+                if (see := unit.see_squares) is not None:
+
+                    def timed(squares: torch.Tensor, see: Any = see) -> None:
+                        nonlocal spent
+                        started = time.perf_counter()
+                        see(squares)
+                        spent += time.perf_counter() - started
+
+                    unit.see_squares = timed
+            epoch()
+            started = time.perf_counter()
+            for each in norms.values():
+                torch.cat(each).mean(0).tolist()
+            return spent + time.perf_counter() - started
+
+    taken = in_turns({"epoch": epoch, "l2": rank("l2"), "weights": rank("weight_l2"), "gather": gather}, 9)
+    assert not gathered_in
+    report("ranking pass: share of a fast epoch", taken.ratio("epoch", "l2"), at_most=0.3,
+           detail=taken.spread("epoch", "l2"))  # fmt: skip
+    report("ranking by norms gathered in training: share of a fast epoch", taken.ratio("epoch", "gather"),
+           at_most=0.02, detail=taken.spread("epoch", "gather"))  # fmt: skip
+    report("ranking by weights: share of a fast epoch", taken.ratio("epoch", "weights"),
+           detail=taken.spread("epoch", "weights"))  # fmt: skip
+
+
+@pytest.mark.parametrize(("f", "goal"), [(4, 5.0), (32, 30.0)])
+def test_removing_a_filter(f: int, goal: float, in_turns: Any, report: Any) -> None:
+    from stampbench.benchmark.choices import choose_protocol
+    from stampbench.benchmark.optimiser import carry_moments, new_optimiser
+
+    model, protocol = fast_unet(f=f), choose_protocol("paper", [])
+    old, _ = new_optimiser(model, protocol, fused=True)
+    model(torch.randn(2, 1, 16, 16, 16)).sum().backward()
+    old.step()
+
+    def remove() -> None:
+        nonlocal old
+        layer = max(model.architecture.layers, key=lambda name: model.architecture.layers[name])
+        cuts = remove_filters(model, [Filter(layer, 0)])
+        new, _ = new_optimiser(model, protocol, fused=True)
+        carry_moments(old, new, model, cuts)
+        old = new
+
+    taken = in_turns({"remove": remove}, 20)
+    milliseconds = [1000 * each for each in taken.seconds["remove"]]
+    report(f"removing a filter, optimiser included, 3D f={f}: milliseconds", float(np.median(milliseconds)),
+           at_most=goal, detail=f"{min(milliseconds):.2f} to {max(milliseconds):.2f} in 20")  # fmt: skip
+
+
+def test_choosing_classes(in_turns: Any, report: Any) -> None:
+    logits = torch.randn(BATCH, 3, *VOLUME)
+    assert torch.equal(class_map(logits), logits.argmax(1))
+    taken = in_turns({"ours": lambda: void(class_map(logits)), "argmax": lambda: void(logits.argmax(1))})
+    report("class of every voxel, 3 classes: × torch.argmax", taken.ratio("ours", "argmax"),
+           detail=taken.spread("ours", "argmax"))  # fmt: skip
+
+
+def void(_: object) -> None:
+    """The time is ours to take."""

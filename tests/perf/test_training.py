@@ -1,0 +1,123 @@
+"""A training step, against the loop that everybody writes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from stampbench.benchmark.data import Images
+from stampbench.benchmark.epoch import train_epoch
+from stampbench.benchmark.loss import make_loss
+from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.network import build
+
+VOLUME, PICTURE = (48, 64, 48), (320, 320)
+STEPS = {
+    "3D 48×64×48, f=4, batch 8": (UNetArchitecture.doubling(3, 1, 3, f=4), VOLUME, 8, 1.8, 3.0),
+    "3D 48×64×48, f=4, batch 16": (UNetArchitecture.doubling(3, 1, 3, f=4), VOLUME, 16, 1.8, 3.0),
+    "2D 320×320, f=4, batch 16": (UNetArchitecture.doubling(2, 1, 3, f=4), PICTURE, 16, 1.6, 3.0),
+    "3D 48×64×48, f=8, batch 8": (UNetArchitecture.doubling(3, 1, 3, f=8), VOLUME, 8, 1.4, 2.0),
+    "3D 48×64×48, flat f=16, batch 8": (UNetArchitecture.flat(3, 1, 3, f=16), VOLUME, 8, 1.4, 2.0),
+}
+WIDE = (UNetArchitecture.doubling(2, 1, 3, f=32), PICTURE, 4)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_step(name: str, workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+    architecture, size, batch, goal, goal_as_it_comes = STEPS[name]
+    common = {"size": size, "batch": batch}
+    fast = workers(architecture, **common)
+    plain = workers(architecture, **common, loop="plain", kernels="plain")
+    as_it_comes = workers(architecture, **common, loop="plain", kernels="plain", keep_heap=False)
+    taken = in_turns({"fast": fast.train, "plain": plain.train, "as it comes": as_it_comes.train})
+    report(f"step, {name}: × plain, heap kept", taken.ratio("fast", "plain"), at_least=goal,
+           detail=taken.spread("fast", "plain"))  # fmt: skip
+    report(f"step, {name}: × plain as it comes", taken.ratio("fast", "as it comes"), at_least=goal_as_it_comes,
+           detail=taken.spread("fast", "as it comes"))  # fmt: skip
+    report(f"step, {name}: minor page faults", fast.page_faults, at_most=5_000,
+           detail=f"plain, heap kept: {plain.page_faults:,}; as it comes: {as_it_comes.page_faults:,}")  # fmt: skip
+
+
+def test_wide_step(workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+    architecture, size, batch = WIDE
+    common = {"size": size, "batch": batch}
+    taken = in_turns(
+        {
+            "fast": workers(architecture, **common).train,
+            "bf16": workers(architecture, **common, precision="bf16").train,
+            "plain": workers(architecture, **common, loop="plain", kernels="plain").train,
+        },
+        5,
+    )
+    name = "step, 2D 320×320, f=32, batch 4"
+    report(f"{name}: × plain, heap kept", taken.ratio("fast", "plain"), at_least=1.0,
+           detail=taken.spread("fast", "plain"))  # fmt: skip
+    report(f"{name}, bf16: × plain, heap kept", taken.ratio("bf16", "plain"), at_least=1.7,
+           detail=taken.spread("bf16", "plain"))  # fmt: skip
+
+
+def test_levers_alone(workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+    """Each lever against everything else in place."""
+    architecture, size, batch, *_ = STEPS["3D 48×64×48, f=4, batch 8"]
+    common = {"size": size, "batch": batch}
+    whole, thrifty = workers(architecture, **common), workers(architecture, **common, save_memory=True)
+    ways = {
+        "whole": whole,
+        "plain kernels": workers(architecture, **common, kernels="plain"),
+        "system allocator": workers(architecture, **common, keep_heap=False),
+        "Adam not fused": workers(architecture, **common, fused_adam=False),
+        "bf16": workers(architecture, **common, precision="bf16"),
+        "activations twice": thrifty,
+    }
+    taken = in_turns({name: worker.train for name, worker in ways.items()})
+    for name in list(ways)[1:]:
+        detail = taken.spread("whole", name)
+        if name == "activations twice":
+            detail += f"; peak memory × {thrifty.peak_kilobytes / whole.peak_kilobytes:.2f}"
+        report(f"fast step, 3D f=4, batch 8, with {name}: × time", taken.ratio("whole", name), detail=detail)
+
+
+def test_two_runs_at_once(workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+    architecture, size, batch = STEPS["3D 48×64×48, f=4, batch 8"][0], VOLUME, 4
+    together = workers(architecture, size=size, batch=batch, threads=2)
+    pair = [workers(architecture, size=size, batch=batch, threads=1) for _ in range(2)]
+
+    def both() -> None:
+        for worker in pair:
+            worker.start(4)
+        for worker in pair:
+            worker.wait()
+
+    taken = in_turns({"pair": both, "one": lambda: together.train(4)})
+    report("two runs of 1 thread against one of 2: × runs per hour", 2 * taken.ratio("pair", "one"), at_least=1.07,
+           detail="batch 4; " + taken.spread("pair", "one") + " (halves)")  # fmt: skip
+
+
+def test_epoch_overhead(in_turns: Any, report: Any) -> None:
+    """Everything in an epoch but forward, loss, backward and optimiser step."""
+    model, loss = build(UNetArchitecture.doubling(3, 1, 3, f=4), "fast").train(), make_loss("dice_ce")
+    images = Images(torch.randn(20, 1, *VOLUME), torch.randint(3, (20, *VOLUME), dtype=torch.uint8), torch.arange(20))
+    adam = torch.optim.Adam(model.parameters(), fused=True)
+    order = torch.randperm(20)
+    ready = [(images.pixels[part].clone(), images.labels[part].clone()) for part in order.split(4)]
+
+    def batch_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        value: torch.Tensor = loss(model(x), y.long().unsqueeze(1))
+        return value
+
+    def bare() -> None:
+        for x, y in ready:
+            adam.zero_grad()
+            batch_loss(x, y).backward()  # type: ignore[no-untyped-call]
+            adam.step()
+
+    taken = in_turns({"bare": bare, "epoch": lambda: void(train_epoch(adam, images, order, 4, batch_loss))}, 15)
+    report("epoch overhead, batch 4: share of the epoch", 1 - 1 / taken.ratio("bare", "epoch"), at_most=0.03,
+           detail=taken.spread("bare", "epoch"))  # fmt: skip
+
+
+def void(_: object) -> None:
+    """The time is ours to take."""
