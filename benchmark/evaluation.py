@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -53,13 +55,30 @@ def evaluate(
     """
     model.eval()
     rows: list[dict[str, Any]] = []
-    for done, case in enumerate(cases, start=1):
-        prediction = predict(model, case, device)
-        if postprocessing == "largest_component":
-            prediction = largest_components(prediction)
-        rows += _score_case(prediction, case, classes)
-        report(done, len(cases))
+    threads = torch.get_num_threads()
+    # While the network predicts a case, distances of those before it are computed; not too many wait in memory.
+    pending: deque[Future[list[dict[str, Any]]]] = deque()
+
+    def collect(predicted: int, most_pending: int) -> None:
+        while len(pending) > most_pending:
+            rows.extend(pending.popleft().result())
+            report(predicted - len(pending), len(cases))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for predicted, case in enumerate(cases, start=1):
+            prediction = predict(model, case, device)
+            pending.append(pool.submit(_score, prediction, case, classes, postprocessing))
+            collect(predicted, most_pending=2 * threads)
+        collect(len(cases), most_pending=0)
     return rows
+
+
+def _score(
+    prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str], postprocessing: str
+) -> list[dict[str, Any]]:
+    if postprocessing == "largest_component":
+        prediction = largest_components(prediction)
+    return list(_score_case(prediction, case, classes))
 
 
 def _score_case(prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str]) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from torch import Tensor, nn
@@ -11,22 +11,35 @@ from torch.utils.checkpoint import checkpoint
 _Norm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
-def recomputed(module: nn.Module, x: Tensor, fast: bool) -> Tensor:
-    """`module(x, fast)`, keeping only x for the backward pass (Chen et al. 2016).
+def through(modules: Sequence[nn.Module], x: Tensor, fast: bool, *, save_memory: bool) -> Tensor:
+    """`module(x, fast)` of one module after the other; `save_memory` keeps only x for the backward pass.
+
+    What was not kept is computed again (Chen et al. 2016).
 
     The function stays the same, dropout included, and so do the statistics that BatchNorm sees: the whole
     batch, once. Smaller batches with added gradients would be another method.
     """
+
+    def forward(x: Tensor) -> Tensor:
+        for module in modules:
+            x = module(x, fast)
+        return x
+
+    if not save_memory:
+        return forward(x)
     output: Tensor = checkpoint(
-        module, x, fast, use_reentrant=False, context_fn=lambda: (nullcontext(), _second_time(module))
+        forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _second_time(modules))
     )
     return output
 
 
 @contextmanager
-def _second_time(module: nn.Module) -> Iterator[None]:
-    """Running statistics stay as the first time left them."""
-    norms = [each for each in module.modules() if isinstance(each, _Norm)]
+def _second_time(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Running statistics stay as the first time left them, and nobody sees the same numbers twice."""
+    watched = [(module, module.see_squares) for module in modules if hasattr(module, "see_squares")]
+    for module, _ in watched:
+        module.see_squares = None  # type: ignore[assignment]
+    norms = [each for module in modules for each in module.modules() if isinstance(each, _Norm)]
     before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
@@ -35,5 +48,7 @@ def _second_time(module: nn.Module) -> Iterator[None]:
     try:
         yield
     finally:
+        for module, see in watched:
+            module.see_squares = see
         for norm, (momentum, tracked) in zip(norms, before, strict=True):
             norm.momentum, norm.num_batches_tracked = momentum, tracked

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
 from stampbench.models.fused import channels_last, convolve, normalise, normalise_and_drop
-from stampbench.models.recompute import recomputed
+from stampbench.models.recompute import through
 
 Kernels = Literal["plain", "fast"]
 """How a network computes: PyTorch's modules as everybody stacks them, or the same function by `fused` on a CPU."""
@@ -93,15 +93,15 @@ class UNet(nn.Module):
         per_level, depth = self.architecture.convs_per_level, self.architecture.depth
         fast = self._fast(x)
         skips: list[Tensor] = []
-        for position, unit in enumerate(self.units[:units]):
-            level, first = divmod(position, per_level)
-            if first == 0 and 0 < level <= depth:
+        for level in range(self.architecture.levels):
+            if 0 < level <= depth:
                 skips.append(x)
                 x = self.pool(x)
-            elif first == 0 and level > depth:
+            elif level > depth:
                 upconv = self.upconvs[level - depth - 1]
                 x = torch.cat([convolve(upconv, x, fast), skips.pop()], dim=1)
-            x = recomputed(unit, x, fast) if self.save_memory and self.training else unit(x, fast)
+            these = list(self.units[:units])[level * per_level : (level + 1) * per_level]
+            x = through(these, x, fast, save_memory=self.save_memory and self.training)
         return x
 
     def unit(self, position: int) -> ConvUnit:

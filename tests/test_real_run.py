@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 
@@ -15,6 +16,26 @@ from stampbench.benchmark.runner import execute, plan_run, prepare
 from stampbench.benchmark.store import RunStore
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.unet import UNet
+
+
+@pytest.mark.slow
+def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_path: Path) -> None:
+    """To the digits that docs/performance.md states."""
+    dataset = open_dataset(choose_dataset("hippocampus"), real_data)
+    protocol = choose_protocol("quick", ["max_epochs=3"])
+    (choice,) = choose_strategies("standard", protocol, [])
+    run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
+    progress = Progress("test", 1, quiet=True)
+    prepared = prepare([run], tmp_path / "cache", progress)
+    rows = []
+    for kernels in ("plain", "fast"):
+        store = RunStore(tmp_path / kernels)
+        execute(run, prepared, store, Compute(kernels=kernels), progress)  # type: ignore[arg-type]
+        rows.append(pd.read_csv(store.read(run.spec)[0] / "trajectory.csv").iloc[-1])
+    plain, fast = rows
+    for loss in ("training_loss", "validation_loss"):
+        assert fast[loss] == pytest.approx(plain[loss], abs=1e-3)
+    assert fast["validation_dice"] == pytest.approx(plain["validation_dice"], abs=0.01)
 
 
 @pytest.mark.slow

@@ -110,7 +110,8 @@ class Worker:
     def __init__(self, **settings: Any) -> None:
         command = [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(settings)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.page_faults = self.peak_kilobytes = 0
+        self.faults: list[int] = []
+        self.peak_kilobytes = 0
 
     def start(self, steps: int) -> None:
         assert self.process.stdin is not None
@@ -121,8 +122,14 @@ class Worker:
         assert self.process.stdout is not None
         answer = self.process.stdout.readline().split()
         assert answer, "the worker died"
-        self.page_faults, self.peak_kilobytes = int(answer[1]), int(answer[2])
+        self.faults.append(int(answer[1]))
+        self.peak_kilobytes = int(answer[2])
         return float(answer[0])
+
+    @property
+    def page_faults(self) -> int:
+        """Of a step, the median after the first."""
+        return int(statistics.median(self.faults[1:]))
 
     def train(self, steps: int = 1) -> float:
         self.start(steps)

@@ -154,6 +154,27 @@ def test_removing_a_filter(f: int, goal: float, in_turns: Any, report: Any) -> N
            at_most=goal, detail=f"{min(milliseconds):.2f} to {max(milliseconds):.2f} in 20")  # fmt: skip
 
 
+def test_evaluation_in_threads(in_turns: Any, report: Any) -> None:
+    """Distances of eight cases with balls of 160³, as evaluation scores them."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from stampbench.benchmark.metrics import score_masks
+
+    grid = np.indices((160, 160, 160)) - 80
+    balls = [(grid**2).sum(0) < radius**2 for radius in (40, 44)]
+
+    def score(_: int) -> None:
+        score_masks(balls[0], balls[1], (1.0, 1.0, 2.0))
+
+    def in_threads() -> None:
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(score, range(8)))
+
+    taken = in_turns({"threads": in_threads, "one by one": lambda: void([score(n) for n in range(8)])}, 5)
+    report("distances of eight cases of 160³, in threads: × one by one", taken.ratio("threads", "one by one"),
+           detail=taken.spread("threads", "one by one"))  # fmt: skip
+
+
 def test_choosing_classes(in_turns: Any, report: Any) -> None:
     logits = torch.randn(BATCH, 3, *VOLUME)
     assert torch.equal(class_map(logits), logits.argmax(1))
