@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -32,13 +33,16 @@ def set_up_process(threads: int | None, *, keep_heap: bool) -> None:
 
 
 def busy_warning() -> str | None:
-    """What to say when other programs use the cores that this one is about to.
+    """What to say when other programs use the cores that this one is about to; Linux only.
 
     The threads of a step of a small network wait for each other thousands of times; one that has to share
     its core holds up all.
     """
-    threads, cores = torch.get_num_threads(), os.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if threads == 1 or load + threads <= cores + 0.5:
+    load = Path("/proc/loadavg")
+    if not load.is_file() or torch.get_num_threads() == 1:
         return None
-    return f"the machine is busy (load {load:.1f} on {cores} cores): {threads} threads may be slower than --threads 1"
+    running = int(load.read_text().split()[3].partition("/")[0]) - 1  # this program itself is one of them
+    threads, cores = torch.get_num_threads(), len(os.sched_getaffinity(0))
+    if running + threads <= cores:
+        return None
+    return f"the machine is busy ({running} running on {cores} cores): {threads} threads may be slower than --threads 1"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from stampbench.benchmark.metrics import score_masks
+from stampbench.benchmark.metrics import average_hausdorff_set, score_masks
 from stampbench.benchmark.validation import class_map
 from stampbench.datasets.prepare import PreparedCase, restore
 
@@ -48,49 +47,51 @@ def evaluate(
     report: Callable[[int, int], None] = lambda done, of: None,
     *,
     postprocessing: str = "none",
+    tolerance: float = 1.0,
+    set_distance: bool = False,
 ) -> list[dict[str, Any]]:
     """A row per case and foreground class: Dice, distances, voxel counts, and which mask was empty.
 
-    `postprocessing` is `none` or `largest_component`.
+    `postprocessing` is `none` or `largest_component`, `tolerance` that of the NSD; `set_distance` adds PocketNet's
+    `average_hausdorff_set`.
     """
     model.eval()
     rows: list[dict[str, Any]] = []
     threads = torch.get_num_threads()
-    # While the network predicts a case, distances of those before it are computed; not too many wait in memory.
-    pending: deque[Future[list[dict[str, Any]]]] = deque()
 
-    def collect(predicted: int, most_pending: int) -> None:
-        while len(pending) > most_pending:
-            rows.extend(pending.popleft().result())
-            report(predicted - len(pending), len(cases))
+    def score(prediction: NDArray[np.uint8], case: PreparedCase) -> list[dict[str, Any]]:
+        if postprocessing == "largest_component":
+            prediction = largest_components(prediction)
+        return list(_score_case(prediction, case, classes, tolerance, set_distance))
 
+    # As many cases at a time as there are threads: first the network has them all, then the distances.
     with ThreadPoolExecutor(threads) as pool:
-        for predicted, case in enumerate(cases, start=1):
-            prediction = predict(model, case, device)
-            pending.append(pool.submit(_score, prediction, case, classes, postprocessing))
-            collect(predicted, most_pending=2 * threads)
-        collect(len(cases), most_pending=0)
+        for start in range(0, len(cases), threads):
+            some = cases[start : start + threads]
+            predictions = [predict(model, case, device) for case in some]
+            for scored in pool.map(score, predictions, some):
+                rows += scored
+            report(start + len(some), len(cases))
     return rows
 
 
-def _score(
-    prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str], postprocessing: str
-) -> list[dict[str, Any]]:
-    if postprocessing == "largest_component":
-        prediction = largest_components(prediction)
-    return list(_score_case(prediction, case, classes))
-
-
-def _score_case(prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str]) -> Iterator[dict[str, Any]]:
+def _score_case(
+    prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str], tolerance: float, set_distance: bool
+) -> Iterator[dict[str, Any]]:
     reference = np.asarray(case.reference)
     for value, name in enumerate(classes[1:], start=1):
         predicted, labelled = prediction == value, reference == value
-        scores = score_masks(predicted, labelled, case.spacing)
+        scores = score_masks(predicted, labelled, case.spacing, tolerance)
         yield {
             "case": case.id,
             "subject": case.subject,
             "class": name,
             **scores._asdict(),
+            **(
+                {"average_hausdorff_set": average_hausdorff_set(predicted, labelled, case.spacing)}
+                if set_distance
+                else {}
+            ),
             "predicted_voxels": int(np.count_nonzero(predicted)),
             "reference_voxels": int(np.count_nonzero(labelled)),
         }

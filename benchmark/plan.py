@@ -39,9 +39,11 @@ class Planner:
         self._loss = 1.0
         self._sources, self._charged = sources or {}, set[str]()
         self._kept = architecture
+        self._gathered = False
 
     def train(self, epochs: int, *, gather: bool = False) -> None:
         self.epochs += epochs
+        self._gathered = gather
         if self.epochs > _MOST_EPOCHS:
             raise StrategyError(f"does not end: {self.epochs} epochs with a validation loss that keeps falling")
 
@@ -50,12 +52,15 @@ class Planner:
         return Validation(self._loss, 1 - 1 / (1 + self.epochs))
 
     def score(self, importance: str) -> Scores:
+        if importance == "l2_gathered" and not self._gathered:
+            raise StrategyError("importance 'l2_gathered' needs the epoch before to gather norms, and it does not")
         self.ranking_passes += IMPORTANCES[importance].passes
         return {layer: [1.0] * width for layer, width in self.architecture.layers.items()}
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
         assert isinstance(self.architecture, UNetArchitecture)
         self.architecture = self.architecture.without(filters)
+        self._gathered = False
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None: ...
 

@@ -188,6 +188,8 @@ def _execute(
             compute.device,
             lambda done, of: progress.case(done, of, "testing"),
             postprocessing=run.spec.protocol.postprocessing,
+            tolerance=run.dataset.definition.surface_tolerance,
+            set_distance=run.spec.protocol.name == "pocketnet",
         )
     except (TrainingFailedError, StrategyError):
         raise
@@ -241,6 +243,9 @@ def _summary(trainer: RunTrainer, rows: list[dict[str, Any]], size: tuple[int, .
     return {
         "test_dice": _mean(cases["dice"]),
         "test_hd95": _mean(cases["hd95"]),
+        "test_hausdorff": _mean(cases["hausdorff"]),
+        "test_msd": _mean(cases["msd"]),
+        "test_nsd": _mean(cases["nsd"]),
         "test_empty": int((cases["empty"].isin(["reference", "prediction"])).sum()),
         "validation_dice": chosen["validation_dice"],
         "selected_step": trainer.selected.step,
@@ -274,6 +279,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "licence": dataset.source.licence if dataset.folder else dataset.definition.licence,
         "synthetic": dataset.definition.synthetic,
         "unit": dataset.unit,
+        "surface_tolerance": dataset.definition.surface_tolerance,
         "channels": list(dataset.channels),
         "classes": list(dataset.classes),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, PositiveFloat, PositiveInt
 
 
 class Phantom(BaseModel, frozen=True, extra="forbid"):
@@ -21,6 +21,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     `spatial_dims` of 2 cuts volumes into slices along their last axis (axial, once oriented to RAS).
     `test_subjects` of None holds out a quarter. `subject_pattern` is a regular expression whose first
     group, found in a case id, is the subject; None means that every case is a subject of its own.
+    `surface_tolerance` is that of the normalised surface Dice, in mm, or pixels where no spacing is known.
     """
 
     name: str
@@ -36,3 +37,4 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     size: tuple[PositiveInt, ...] | None = None
     test_subjects: PositiveInt | None = None
     subject_pattern: str | None = None
+    surface_tolerance: PositiveFloat = 1.0

@@ -3,8 +3,9 @@
 Why: with 4 to 32 channels PyTorch's convolutions are fastest on channels-last tensors, but its batch
 normalisation is slow there and loses three digits (its sums run over all voxels one by one).
 
-How: a channels-last tensor is, in memory, a matrix with a row of C numbers per voxel. Seen with rows of
-k voxels, k·C ≥ 16 numbers, every operation below fills whole vector registers. Sums over voxels are
+How: a channels-last tensor is, in memory, a matrix with a row of C numbers per voxel. Seen with rows of k
+voxels, k the smallest power of two that makes them long enough (and divides the voxels), the operations
+below fill whole vector registers. Sums over voxels are
 column sums; sums of products are the diagonal of a small matrix product, the fastest reduction there is.
 With m and v the mean and variance of a over batch and space, i = 1/√(v + ε), and d the dropout's factor
 per image and channel (0 or 1/(1 − p)),
@@ -23,16 +24,27 @@ there a is replaced by a − m first.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from stampbench.models.errors import ModelError
+
+Kernels = Literal["plain", "fast"]
+"""How a network computes: PyTorch's modules as everybody stacks them, or the same functions from here, on a CPU."""
 
 _CANCELS = 30.0
 """From this m²/v on the mean is taken off first; below, at most log10(30) of seven digits are lost."""
 _ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 _VECTOR, _ROW = 16, 64
-"""Numbers per row: for matrix products, and for everything else (both measured, see docs/performance.md)."""
+"""Numbers per row: for matrix products, where more are wasted work, and for everything else."""
+
+
+def runs_fast(kernels: Kernels, x: Tensor) -> bool:
+    """Whether a network with these kernels computes x by the functions from here."""
+    return kernels == "fast" and x.device.type == "cpu"
 
 
 def channels_last(x: Tensor) -> Tensor:
@@ -49,7 +61,8 @@ def convolve(module: nn.Module, x: Tensor, fast: bool) -> Tensor:
     of a small network.
     """
     x = channels_last(x) if fast else x
-    if fast and len(x) == 1 and _ONEDNN and not torch.is_autocast_enabled("cpu"):
+    single = len(x) == 1 and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    if fast and single and _ONEDNN:
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             padding, stride, dilation = module.padding, module.stride, module.dilation
             assert not isinstance(padding, str)
@@ -105,8 +118,17 @@ def normalise_and_drop(a: Tensor, norm: nn.BatchNorm2d | nn.BatchNorm3d, p: floa
 
     Returns:
         The output, and Σ over space of a², `(N, C)`.
+
+    Raises:
+        ModelError: a single value per channel, which has no variance.
     """
-    factor = a.new_empty(a.shape[:2]).bernoulli_(1 - p).div_(1 - p) if p > 0 else None
+    count = _count(a)
+    if count == 1:
+        raise ModelError(f"one value per channel, {tuple(a.shape)}, cannot be normalised")
+    factor = None
+    if p > 0:
+        factor = a.new_empty(a.shape[:2]).bernoulli_(1 - p)
+        factor = factor.div_(1 - p) if p < 1 else factor
     output, mean, variance, squares = _NormaliseAndDrop.apply(  # type: ignore[no-untyped-call]
         a, norm.weight, norm.bias, norm.eps, factor
     )
@@ -115,7 +137,6 @@ def normalise_and_drop(a: Tensor, norm: nn.BatchNorm2d | nn.BatchNorm3d, p: floa
         assert norm.running_var is not None
         assert norm.momentum is not None
         assert norm.num_batches_tracked is not None
-        count = _count(a)
         norm.running_mean.lerp_(mean, norm.momentum)
         norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
         norm.num_batches_tracked.add_(1)
@@ -148,8 +169,9 @@ class _NormaliseAndDrop(torch.autograd.Function):
         return _affine(a, _times(scale, factor), _times(bias - middle * scale, factor)), mean, variance, squares
 
     @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
     @torch.amp.custom_bwd(device_type="cpu")  # type: ignore[untyped-decorator]
-    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         gradient = gradients[0]
         assert gradient is not None
         a, weight, mean, inverse, factor = ctx.saved_tensors

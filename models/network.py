@@ -9,8 +9,9 @@ import torch
 from pydantic import Field, TypeAdapter
 
 from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.fused import Kernels
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
-from stampbench.models.unet import Kernels, UNet
+from stampbench.models.unet import UNet
 
 __all__ = ["Architecture", "Kernels", "Network", "build", "parameter_count", "parse_architecture"]
 

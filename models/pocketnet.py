@@ -17,9 +17,9 @@ from pydantic import BaseModel, PositiveInt
 from torch import Tensor, nn
 
 from stampbench.models.errors import ModelError
-from stampbench.models.fused import convolve
+from stampbench.models.fused import Kernels, convolve, runs_fast
 from stampbench.models.recompute import through
-from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV, Kernels
+from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
 
 Block = Literal["unet", "resnet", "densenet"]
 _LITS_DROPOUT = 0.25
@@ -123,7 +123,7 @@ class PocketNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         lits = self.architecture.construction == "lits2021"
-        fast = self.kernels == "fast" and x.device.type == "cpu"
+        fast = runs_fast(self.kernels, x)
         stem = x = torch.relu(convolve(self.stem, x, fast)) if lits else x
         skips = []
         for level, block in enumerate(self.down):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -28,27 +28,33 @@ def through(modules: Sequence[nn.Module], x: Tensor, fast: bool, *, save_memory:
     if not save_memory:
         return forward(x)
     output: Tensor = checkpoint(
-        forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _second_time(modules))
+        forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _SecondTime(modules))
     )
     return output
 
 
-@contextmanager
-def _second_time(modules: Sequence[nn.Module]) -> Iterator[None]:
-    """Running statistics stay as the first time left them, and nobody sees the same numbers twice."""
-    watched = [(module, module.see_squares) for module in modules if hasattr(module, "see_squares")]
-    for module, _ in watched:
-        module.see_squares = None  # type: ignore[assignment]
-    norms = [each for module in modules for each in module.modules() if isinstance(each, _Norm)]
-    before = [(norm.momentum, norm.num_batches_tracked) for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-        if norm.num_batches_tracked is not None:
-            norm.num_batches_tracked = norm.num_batches_tracked.clone()
-    try:
-        yield
-    finally:
-        for module, see in watched:
+class _SecondTime:
+    """Running statistics stay as the first time left them, and nobody sees the same numbers twice.
+
+    Can be entered again, as a second backward pass through the same graph does.
+    """
+
+    def __init__(self, modules: Sequence[nn.Module]) -> None:
+        self._modules = modules
+
+    def __enter__(self) -> None:
+        self._watched = [(module, module.see_squares) for module in self._modules if hasattr(module, "see_squares")]
+        for module, _ in self._watched:
+            module.see_squares = None  # type: ignore[assignment]
+        norms = [each for module in self._modules for each in module.modules() if isinstance(each, _Norm)]
+        self._before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+            if norm.num_batches_tracked is not None:
+                norm.num_batches_tracked = norm.num_batches_tracked.clone()
+
+    def __exit__(self, *_: object) -> None:
+        for module, see in self._watched:
             module.see_squares = see
-        for norm, (momentum, tracked) in zip(norms, before, strict=True):
+        for norm, momentum, tracked in self._before:
             norm.momentum, norm.num_batches_tracked = momentum, tracked

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
-from stampbench.models.fused import channels_last, convolve, normalise, normalise_and_drop
+from stampbench.models.fused import Kernels, channels_last, convolve, normalise, normalise_and_drop, runs_fast
 from stampbench.models.recompute import through
 
-Kernels = Literal["plain", "fast"]
-"""How a network computes: PyTorch's modules as everybody stacks them, or the same function by `fused` on a CPU."""
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 UPCONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
@@ -44,17 +41,17 @@ class ConvUnit(nn.Module):
     def forward(self, x: Tensor, fast: bool = False) -> Tensor:
         """`(N, in, *spatial)` to `(N, out, *spatial)`; `fast` takes channels-last input on a CPU."""
         if fast:
-            output, squares = self._fast(x)
+            activation = self.activation(channels_last(convolve(self.conv, x, fast)).to(self.norm.weight.dtype))
+            output, squares = self._normalised(activation)
         else:
-            activation = self.activation(self.conv(x))
+            # Normalised in the precision of the weights, also where convolutions are autocast to half.
+            activation = self.activation(self.conv(x)).to(self.norm.weight.dtype)
             output, squares = self.dropout(self.norm(activation)), None
         if self.see_squares is not None and self.training:
             self.see_squares(activation.detach().square().flatten(2).sum(2) if squares is None else squares)
         return output
 
-    def _fast(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        # Normalised in single precision, also where convolutions are autocast to half.
-        activation = self.activation(channels_last(convolve(self.conv, x, True)).float())
+    def _normalised(self, activation: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.training:
             return normalise_and_drop(activation, self.norm, self.dropout.p)
         return normalise(activation, self.norm), None
@@ -81,26 +78,29 @@ class UNet(nn.Module):
             UPCONV[a.spatial_dims](a.convs[(a.depth + 1 + step) * per_level - 1], width, kernel_size=2, stride=2)
             for step, width in enumerate(a.upconvs)
         )
+        self.upsampled = nn.ModuleList(nn.Identity() for _ in a.upconvs)
+        """What each transposed convolution gives, by whichever kernel: a place to watch it."""
         self.pool = POOL[a.spatial_dims](kernel_size=2)
         self.head = CONV[a.spatial_dims](a.convs[-1], a.out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(self.head, self.features(x), self._fast(x))
+        return convolve(self.head, self.features(x), runs_fast(self.kernels, x))
 
     def features(self, x: Tensor, units: int | None = None) -> Tensor:
         """What the head sees; or, ending early, the output of the first so many `units`."""
         self._check_input(x)
         per_level, depth = self.architecture.convs_per_level, self.architecture.depth
-        fast = self._fast(x)
+        fast, used = runs_fast(self.kernels, x), list(self.units[:units])
         skips: list[Tensor] = []
         for level in range(self.architecture.levels):
             if 0 < level <= depth:
                 skips.append(x)
                 x = self.pool(x)
             elif level > depth:
-                upconv = self.upconvs[level - depth - 1]
-                x = torch.cat([convolve(upconv, x, fast), skips.pop()], dim=1)
-            these = list(self.units[:units])[level * per_level : (level + 1) * per_level]
+                step = level - depth - 1
+                x = self.upsampled[step](convolve(self.upconvs[step], x, fast))
+                x = torch.cat([x, skips.pop()], dim=1)
+            these = used[level * per_level : (level + 1) * per_level]
             x = through(these, x, fast, save_memory=self.save_memory and self.training)
         return x
 
@@ -128,7 +128,7 @@ class UNet(nn.Module):
         return {
             name: self.layer(name).activation
             if name.startswith("conv")
-            else self.upconv(int(name.removeprefix("up")) - 1)
+            else self.upsampled[int(name.removeprefix("up")) - 1]
             for name in self.architecture.layers
         }
 
@@ -147,9 +147,6 @@ class UNet(nn.Module):
         """Per layer that has a dropout, its probability."""
         names = (name for name in self.architecture.layers if name.startswith("conv"))
         return {name: self.layer(name).dropout.p for name in names}
-
-    def _fast(self, x: Tensor) -> bool:
-        return self.kernels == "fast" and x.device.type == "cpu"
 
     def _check_input(self, x: Tensor) -> None:
         a = self.architecture

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stampbench.models.fused import channel_products, channel_sums, channels_last
+from stampbench.models.fused import channel_products, channel_sums, channels_last, runs_fast
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
 
@@ -51,7 +51,7 @@ def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
     norms: dict[str, list[Tensor]] = {}
 
     def add(name: str, output: Tensor) -> None:
-        if evidence.model.kernels == "fast" and output.device.type == "cpu":
+        if runs_fast(evidence.model.kernels, output):
             output = channels_last(output)
             sums = channel_products(output, output).sqrt() if order == 2 else channel_sums(output.abs())
         else:
@@ -121,6 +121,7 @@ def _taylor(evidence: Evidence) -> Scores:
     with _watched(evidence.model, add), torch.enable_grad():
         for images, labels in evidence.batches:
             evidence.model.zero_grad(set_to_none=True)
+            activations.clear()
             evidence.loss(evidence.model(images), labels).backward()  # type: ignore[no-untyped-call]
             for name, output in activations.items():
                 assert output.grad is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stampbench.models.network import Architecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
@@ -26,6 +26,13 @@ class Standard(Strategy):
     base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted probability")
     importance: ImportanceName = Field("l2", description="what targeted dropout ranks filters by")
     rank_every: int = Field(5, ge=1, description="epochs between rankings for targeted dropout")
+
+    @field_validator("importance")
+    @classmethod
+    def _nothing_is_gathered(cls, name: str) -> str:
+        if name == "l2_gathered":
+            raise ValueError("l2_gathered is for strategies that train and prune")
+        return name
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)

@@ -22,20 +22,20 @@ from stampbench.models.unet import UNet
 def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_path: Path) -> None:
     """To the digits that docs/performance.md states."""
     dataset = open_dataset(choose_dataset("hippocampus"), real_data)
-    protocol = choose_protocol("quick", ["max_epochs=3"])
-    (choice,) = choose_strategies("standard", protocol, [])
+    protocol = choose_protocol("quick", [])
+    (choice,) = choose_strategies("stamp_plus", protocol, ["filters_per_step=50", "recovery_epochs=1"])
     run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
     progress = Progress("test", 1, quiet=True)
     prepared = prepare([run], tmp_path / "cache", progress)
-    rows = []
+    losses = []
     for kernels in ("plain", "fast"):
         store = RunStore(tmp_path / kernels)
         execute(run, prepared, store, Compute(kernels=kernels), progress)  # type: ignore[arg-type]
-        rows.append(pd.read_csv(store.read(run.spec)[0] / "trajectory.csv").iloc[-1])
-    plain, fast = rows
-    for loss in ("training_loss", "validation_loss"):
-        assert fast[loss] == pytest.approx(plain[loss], abs=1e-3)
-    assert fast["validation_dice"] == pytest.approx(plain["validation_dice"], abs=0.01)
+        losses.append(pd.read_csv(store.read(run.spec)[0] / "trajectory.csv")["training_loss"])
+    plain, fast = losses
+    assert len(plain) == len(fast) > 1
+    assert fast[0] == pytest.approx(plain[0], abs=1e-3)
+    assert fast[:3].tolist() == pytest.approx(plain[:3].tolist(), abs=0.05)
 
 
 @pytest.mark.slow

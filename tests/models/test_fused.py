@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.errors import ModelError
 from stampbench.models.fused import channel_products, channel_sums, channels_last, normalise, normalise_and_drop
 from stampbench.models.network import Architecture, Network, build
 from stampbench.models.pocketnet import PocketNetArchitecture
@@ -41,7 +42,10 @@ def trained_norm(spatial_dims: int, channels: int) -> nn.BatchNorm2d | nn.BatchN
     return norm
 
 
-@settings(deadline=None, max_examples=40)
+NAMES = ("output", "input gradient", "weight gradient", "bias gradient", "running mean", "running variance")
+
+
+@settings(deadline=None, max_examples=60)
 @given(
     st.integers(1, 3),
     st.integers(1, 40),
@@ -78,13 +82,13 @@ def test_normalisation_equals_pytorchs(
         assert x.grad is not None
         return [y.detach(), x.grad, own.weight.grad, own.bias.grad, own.running_mean, own.running_var]
 
-    for found, plain, exact in zip(
-        run(torch.float32, True), run(torch.float32, False), run(torch.float64, False), strict=True
-    ):
-        # Gradients with respect to constant channels are differences of equal numbers: nothing but rounding.
-        floor = 64 * EPSILON * max(1.0, mean) * float(weights.abs().sum())
-        if float(exact.abs().max()) > floor:
-            assert_as_exact(found, plain, exact, slack=16)
+    results = zip(run(torch.float32, True), run(torch.float32, False), run(torch.float64, False), strict=True)
+    for name, (found, plain, exact) in zip(NAMES, results, strict=True):
+        # Gradients are sums over voxels that may cancel: known to a few roundings of what was added up.
+        added = float(weights.abs().transpose(0, 1).flatten(1).sum(1).max()) if "gradient" in name else 0.0
+        scale = max(added, float(exact.abs().max())) * max(1.0, mean)
+        of_plain = float((plain.double() - exact).abs().max())
+        assert float((found.double() - exact).abs().max()) <= 16 * max(of_plain, 4 * EPSILON * scale), name
 
 
 def test_a_large_mean_costs_no_digits() -> None:
@@ -167,11 +171,9 @@ def test_networks_agree_in_output_gradients_and_statistics(name: str, images: in
         statistics = [value for key, value in own.state_dict().items() if "running" in key]
         return outputs + statistics, [p.grad for p in own.parameters() if p.grad is not None]
 
-    torch.manual_seed(2)
-    if any(isinstance(m, nn.Dropout2d | nn.Dropout3d) and m.p > 0 for m in model.modules()):
-        for module in model.modules():
-            if isinstance(module, nn.Dropout2d | nn.Dropout3d):
-                module.p = 0.0  # float64 would draw other numbers
+    for module in model.modules():
+        if isinstance(module, nn.Dropout2d | nn.Dropout3d):
+            module.p = 0.0  # float64 would draw other numbers
     fast, plain, exact = run("fast", torch.float32), run("plain", torch.float32), run("plain", torch.float64)
     for found, other, truth in zip(fast[0], plain[0], exact[0], strict=True):
         assert_as_exact(found, other, truth)
@@ -195,8 +197,8 @@ def test_every_convolution_of_the_fast_path_gets_channels_last(name: str, spatia
     for module in model.modules():
         if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Conv2d | nn.Conv3d):
             module.register_forward_pre_hook(see)
-    model.train()(torch.randn(2, model.architecture.in_channels, *SIZES[spatial_dims]))
-    assert strides
+    model.train()(torch.randn(images, model.architecture.in_channels, *SIZES[spatial_dims]))
+    assert strides or images == 1  # a single image's convolutions are called another way
     assert all(strides)
 
 
@@ -231,17 +233,59 @@ def test_activations_computed_twice_change_nothing_but_the_memory(name: str, ker
     assert kept[1] < 0.6 * kept[0]
 
 
-def test_half_precision_convolutions_are_normalised_in_single_precision() -> None:
+@pytest.mark.parametrize("kernels", ["plain", "fast"])
+def test_half_precision_convolutions_are_normalised_in_single_precision(kernels: str) -> None:
     model = network("unet", 2).train()
-    model.kernels = "fast"
+    model.kernels = kernels  # type: ignore[assignment]
+    dtypes = []
+    for unit in model.units:
+        unit.see_squares = lambda squares: dtypes.append(squares.dtype)
     x = torch.randn(4, 2, *SIZES[2])
     exact = copy.deepcopy(model).double()
     exact.kernels = "plain"
     with torch.autocast("cpu", torch.bfloat16):
         found = model(x)
     found.float().square().mean().backward()
+    assert set(dtypes) == {torch.float32}
     truth = exact(x.double())
     assert error(found.detach().float(), truth.detach()) < 0.1
     for mine, other in zip(model.buffers(), exact.buffers(), strict=True):
         assert mine.dtype in (torch.float32, torch.int64)
         torch.testing.assert_close(mine.double(), other.double(), rtol=0.05, atol=0.02)
+
+
+def test_channels_last_batchnorm_of_pytorch_is_not_good_enough() -> None:
+    """Why it is not used: to be removed, with fused.py's statistics, once PyTorch's are exact (docs/performance.md)."""
+    torch.manual_seed(0)
+    a = channels_last(torch.randn(8, 4, 48, 64, 48).relu())
+    ours, theirs = nn.BatchNorm3d(4, momentum=1.0), nn.BatchNorm3d(4, momentum=1.0)
+    normalise_and_drop(a, ours, 0.0)
+    theirs(a)
+    exact = a.double().transpose(0, 1).flatten(1).var(1)
+    assert error(ours.running_var, exact) < 1e-5 < 1e-4 < error(theirs.running_var, exact)
+
+
+def test_a_second_derivative_is_refused_and_one_value_per_channel_too() -> None:
+    a = channels_last(torch.randn(2, 3, 4, 4)).requires_grad_()
+    output, _ = normalise_and_drop(a, nn.BatchNorm2d(3), 0.0)
+    (gradient,) = torch.autograd.grad(output.square().sum(), a, create_graph=True)
+    with pytest.raises(RuntimeError, match="once_differentiable"):
+        gradient.square().sum().backward()
+    with pytest.raises(ModelError, match="one value per channel"):
+        normalise_and_drop(torch.randn(1, 3, 1, 1), nn.BatchNorm2d(3), 0.0)
+
+
+def test_everything_dropped_is_zero_and_not_nan() -> None:
+    output, _ = normalise_and_drop(channels_last(torch.randn(2, 3, 4, 4)), nn.BatchNorm2d(3), 1.0)
+    assert torch.equal(output, torch.zeros(2, 3, 4, 4))
+
+
+def test_memory_saved_survives_a_second_backward_pass() -> None:
+    model = network("unet", 2).train()
+    model.save_memory = True
+    loss = model(torch.randn(2, 2, *SIZES[2])).square().mean()
+    loss.backward(retain_graph=True)
+    once = [p.grad.clone() for p in model.parameters() if p.grad is not None]
+    loss.backward()
+    for first, both in zip(once, (p.grad for p in model.parameters() if p.grad is not None), strict=True):
+        torch.testing.assert_close(both, 2 * first)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from stampbench.benchmark.data import Images
-from stampbench.benchmark.epoch import train_epoch
-from stampbench.benchmark.loss import make_loss
+from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.compute import Compute
+from stampbench.benchmark.data import FoldData, Images
+from stampbench.benchmark.progress import Progress
+from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.runner import plan_run
+from stampbench.benchmark.trainer import RunTrainer
+from stampbench.datasets.dataset import open_dataset
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.network import build
 
 VOLUME, PICTURE = (48, 64, 48), (320, 320)
 STEPS = {
@@ -49,8 +54,7 @@ def test_wide_step(workers: Callable[..., Any], in_turns: Any, report: Any) -> N
             "fast": workers(architecture, **common).train,
             "bf16": workers(architecture, **common, precision="bf16").train,
             "plain": workers(architecture, **common, loop="plain", kernels="plain").train,
-        },
-        5,
+        }
     )
     name = "step, 2D 320×320, f=32, batch 4"
     report(f"{name}: × plain, heap kept", taken.ratio("fast", "plain"), at_least=1.0,
@@ -67,6 +71,7 @@ def test_levers_alone(workers: Callable[..., Any], in_turns: Any, report: Any) -
     ways = {
         "whole": whole,
         "plain kernels": workers(architecture, **common, kernels="plain"),
+        "a DataLoader": workers(architecture, **common, loop="plain"),
         "system allocator": workers(architecture, **common, keep_heap=False),
         "Adam not fused": workers(architecture, **common, fused_adam=False),
         "bf16": workers(architecture, **common, precision="bf16"),
@@ -116,28 +121,25 @@ def test_two_runs_at_once(name: str, workers: Callable[..., Any], in_turns: Any,
            detail=taken.spread(*ways))  # fmt: skip
 
 
-def test_epoch_overhead(in_turns: Any, report: Any) -> None:
-    """Everything in an epoch but forward, loss, backward and optimiser step."""
-    model, loss = build(UNetArchitecture.doubling(3, 1, 3, f=4), "fast").train(), make_loss("dice_ce")
+def test_epoch_overhead(in_turns: Any, report: Any, tmp_path: Path) -> None:
+    """Everything a run does in an epoch but forward, loss, backward and optimiser step: books and state included."""
+    protocol = choose_protocol("quick", [])
+    (choice,) = choose_strategies("standard", protocol, [])
+    run = plan_run(choice, open_dataset(choose_dataset("phantom3d")), protocol, n_train=25, fold=0, seed=0)
     images = Images(torch.randn(20, 1, *VOLUME), torch.randint(3, (20, *VOLUME), dtype=torch.uint8), torch.arange(20))
-    adam = torch.optim.Adam(model.parameters(), fused=True)
+    data = FoldData(images, images, ("background", "one", "two"), 1, VOLUME)
+    architecture, progress = UNetArchitecture.doubling(3, 1, 3, f=4), Progress("bench", 1, quiet=True)
+    trainer = RunTrainer(run.spec, architecture, data, Compute(), progress, ResumeFile(tmp_path))
     order = torch.randperm(20)
     ready = [(images.pixels[part].clone(), images.labels[part].clone()) for part in order.split(4)]
 
-    def batch_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        value: torch.Tensor = loss(model(x), y.long().unsqueeze(1))
-        return value
-
     def bare() -> None:
+        trainer.model.train()
         for x, y in ready:
-            adam.zero_grad()
-            batch_loss(x, y).backward()  # type: ignore[no-untyped-call]
-            adam.step()
+            trainer._optimiser.zero_grad()
+            trainer._batch_loss(x, y).backward()
+            trainer._optimiser.step()
 
-    taken = in_turns({"bare": bare, "epoch": lambda: void(train_epoch(adam, images, order, 4, batch_loss))}, 15)
-    report("epoch overhead, batch 4: share of the epoch", 1 - 1 / taken.ratio("bare", "epoch"), at_most=0.03,
-           detail=taken.spread("bare", "epoch"))  # fmt: skip
-
-
-def void(_: object) -> None:
-    """The time is ours to take."""
+    taken = in_turns({"bare": bare, "epoch": lambda: trainer.train(1)}, 15)
+    report("epoch overhead, 20 volumes, batch 4: share of the epoch", 1 - 1 / taken.ratio("bare", "epoch"),
+           at_most=0.03, detail=taken.spread("bare", "epoch"))  # fmt: skip

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from stampbench.benchmark.plan import Planner
 from stampbench.benchmark.protocol import PAPER
+from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES
 
 
@@ -20,7 +21,7 @@ class Recorder(Planner):
         self.calls: list[tuple[str, Any]] = []
 
     def train(self, epochs: int, *, gather: bool = False) -> None:
-        super().train(epochs)
+        super().train(epochs, gather=gather)
         self.calls.append(("train, gather" if gather else "train", epochs))
 
     def score(self, importance: str) -> Any:
@@ -88,3 +89,11 @@ def test_gathered_norms_come_from_the_last_epoch_and_cost_no_pass() -> None:
 def test_gathered_norms_are_refused_where_no_epoch_gathers_them(setting: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(setting))):
         follow("stamp", importance="l2_gathered", **setting)
+
+
+def test_a_strategy_that_never_gathers_cannot_rank_by_it() -> None:
+    with pytest.raises(ValidationError, match="l2_gathered"):
+        follow("standard_plus", importance="l2_gathered")
+    planner = follow("stamp", f=2, depth=1)
+    with pytest.raises(StrategyError, match="l2_gathered"):
+        planner.score("l2_gathered")
