@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 import traceback
@@ -13,39 +12,24 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.model_commands import doctor, export, latency, predict
+from stampbench.benchmark.options import (
+    DEVICE,
+    PLUGIN,
+    ROOT,
+    RUNS,
+    THREADS,
+    cache_folder,
+    dataset_options,
+    load_plugins,
+    open_named,
+)  # fmt: skip
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
 from stampbench.strategies.errors import StrategyError
 
 if TYPE_CHECKING:
     from stampbench.benchmark.runner import Run
-    from stampbench.datasets.dataset import Dataset
-
-_ROOT = click.option(
-    "--data-root",
-    envvar="STAMPBENCH_DATA",
-    type=click.Path(path_type=Path),
-    help="Folder that holds the named datasets' folders  [env: STAMPBENCH_DATA]",
-)
-_RUNS = click.option(
-    "--runs",
-    "runs_folder",
-    type=click.Path(path_type=Path),
-    default=Path("runs"),
-    show_default=True,
-    help="Record store",
-)
-_PLUGIN = click.option(
-    "--plugin",
-    "plugins",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Python file with strategies in the making, repeatable",
-)
-_DATASET_OPTIONS = (
-    click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),
-    click.option("--subject-pattern", help="Regular expression; its first group in a case id is the subject"),
-)
 
 
 def main() -> NoReturn:
@@ -83,12 +67,6 @@ def cli(debug: bool) -> None:
     """
 
 
-def _dataset_options(command: Any) -> Any:
-    for option in reversed(_DATASET_OPTIONS):
-        command = option(command)
-    return command
-
-
 @cli.command()
 @click.option("--strategy", "strategies", required=True, help="Name, several with commas between, or all")
 @click.option("--dataset", required=True, help="Name, phantom2d:size=48,cases=20, or a folder")
@@ -98,8 +76,8 @@ def _dataset_options(command: Any) -> Any:
 @click.option("--protocol", default="paper", show_default=True, help="See 'stampbench list protocols'")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A hyperparameter, repeatable")
 @click.option("--protocol-set", "protocol_settings", multiple=True, metavar="KEY=VALUE", help="Repeatable")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]")
+@DEVICE
+@THREADS
 @click.option(
     "--kernels",
     type=click.Choice(["fast", "plain"]),
@@ -114,18 +92,30 @@ def _dataset_options(command: Any) -> Any:
     show_default=True,
     help="keep: freed memory stays with the process (glibc)",
 )
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="As --protocol-set precision=…")
+@click.option("--deterministic", is_flag=True, help="Refuse operations whose result depends on timing (GPU)")
+@click.option("--tf32", is_flag=True, help="Let a GPU round the inputs of convolutions to ten bits")
+@click.option(
+    "--runs-per-device",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Runs at a time, each in a process; CPU threads are shared out",
+)
+@click.option("--only", hidden=True, help="Execute this run of them alone")
 @click.option("--save-memory", is_flag=True, help="Compute activations twice instead of keeping them")
-@_ROOT
-@_RUNS
-@_dataset_options
-@_PLUGIN
+@ROOT
+@RUNS
+@dataset_options
+@PLUGIN
 @click.option("--force", is_flag=True, help="Run again what is finished; the old record stays until then")
 @click.option("--dry-run", is_flag=True, help="Print the runs and their epochs, do nothing")
 @click.option("--quiet", is_flag=True, help="No progress")
 def run(
     strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
     protocol_settings: tuple[str, ...], device: str, threads: int | None, kernels: Literal["fast", "plain"],
-    allocator: str, save_memory: bool, data_root: Path | None, runs_folder: Path,
+    allocator: str, precision: str | None, deterministic: bool, tf32: bool, runs_per_device: int, only: str | None,
+    save_memory: bool, data_root: Path | None, runs_folder: Path,
     spatial_dims: str | None, subject_pattern: str | None, plugins: tuple[Path, ...],
     force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
@@ -145,16 +135,20 @@ def run(
     from stampbench.benchmark.runner import plan_run, with_sources
     from stampbench.benchmark.store import RunStore
 
-    _load_plugins(plugins)
+    load_plugins(plugins)
+    if precision is not None:
+        protocol_settings = (*protocol_settings, f"precision={precision}")
     chosen_protocol = choose_protocol(protocol, protocol_settings)
     left_out: list[str] = []
     choices = choose_strategies(strategies, chosen_protocol, settings, left_out)
     for problem in left_out:
         click.echo(f"warning: left out: {problem}", err=True)
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
-    compute = Compute(choose_device(device), kernels, save_memory)
-    set_up_process(threads, keep_heap=allocator == "keep")
-    opened = _open(dataset, data_root, spatial_dims, subject_pattern)
+    compute = Compute(choose_device(device), kernels, save_memory, deterministic, tf32)
+    if chosen_protocol.precision == "fp16" and compute.device.type == "cpu":
+        raise UserError("precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU")
+    set_up_process(threads, keep_heap=allocator == "keep", deterministic=deterministic, tf32=tf32)
+    opened = open_named(dataset, data_root, spatial_dims, subject_pattern)
     store = RunStore(runs_folder)
     asked = [
         plan_run(choice, opened, chosen_protocol, n_train=size, fold=fold, seed=seed)
@@ -163,6 +157,8 @@ def run(
     ]
     runs, ids = with_sources(asked), {each.spec.id for each in asked}
     todo = [each for each in runs if (force and each.spec.id in ids) or store.status(each.spec) != "finished"]
+    if only is not None:
+        return _execute([each for each in runs if each.spec.id == only], store, compute, force=force, quiet=True)
     todo_ids = {each.spec.id for each in todo}
     for each in runs:
         if each.spec.id not in todo_ids:
@@ -180,7 +176,28 @@ def run(
     store.check_writable()
     if warning := busy_warning():
         click.echo(f"warning: {warning}", err=True)
+    if runs_per_device > 1:
+        return _execute_in_processes(todo, store, compute, runs_per_device, threads, quiet=quiet)
     return _execute(todo, store, compute, force=force, quiet=quiet)
+
+
+def _execute_in_processes(
+    todo: list[Run], store: Any, compute: Any, processes: int, threads: int | None, *, quiet: bool
+) -> int:
+    import torch
+
+    from stampbench.benchmark.parallel import run_in_processes
+    from stampbench.benchmark.progress import Progress
+    from stampbench.benchmark.runner import prepare
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
+        prepare(todo, cache_folder(), progress)  # once, and not by every process
+    share = threads or max(torch.get_num_threads() // processes, 1)
+    arguments = [*sys.argv[1:], "--threads", str(share)]
+    failed = run_in_processes(todo, store, processes, arguments, click.echo)
+    click.echo(f"next: stampbench leaderboard --runs {store.root}")
+    return 1 if failed else 0
 
 
 def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: bool) -> int:
@@ -189,7 +206,7 @@ def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: b
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
-        prepared = prepare(todo, _cache(), progress)
+        prepared = prepare(todo, cache_folder(), progress)
     failed = 0
     for each in todo:
         if absent := [name for name, source in each.sources.items() if store.status(source.spec) != "finished"]:
@@ -209,13 +226,14 @@ def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: b
             f"{each.spec.id}  {each.title}: test Dice {done['test_dice']:.3f}, {done['parameters']:,} parameters, "
             f"{done['epochs']} epochs, {done['training_seconds']:.0f} s"
         )
-    click.echo(f"next: stampbench leaderboard --runs {store.root}")
+    if len(todo) > 1 or not quiet:
+        click.echo(f"next: stampbench leaderboard --runs {store.root}")
     return 1 if failed else 0
 
 
 @cli.command("list")
 @click.argument("what", type=click.Choice(["strategies", "datasets", "protocols"]))
-@_PLUGIN
+@PLUGIN
 def list_names(what: str, plugins: tuple[Path, ...]) -> None:
     """Names that can be used, a line each.
 
@@ -226,7 +244,7 @@ def list_names(what: str, plugins: tuple[Path, ...]) -> None:
     if what == "strategies":
         from stampbench.strategies.registry import STRATEGIES
 
-        _load_plugins(plugins)
+        load_plugins(plugins)
         lines = {}
         for name, entry in STRATEGIES.items():
             try:
@@ -278,8 +296,8 @@ def datasets() -> None:
 
 @datasets.command("show")
 @click.argument("name")
-@_ROOT
-@_dataset_options
+@ROOT
+@dataset_options
 def show_dataset(
     name: str, data_root: Path | None, spatial_dims: str | None, subject_pattern: str | None
 ) -> None:  # fmt: skip
@@ -291,7 +309,7 @@ def show_dataset(
     """
     from stampbench.datasets.split import pool
 
-    dataset = _open(name, data_root, spatial_dims, subject_pattern)
+    dataset = open_named(name, data_root, spatial_dims, subject_pattern)
     definition, source = dataset.definition, dataset.source
     test, training = pool(definition, dataset.images)
     lines = {
@@ -313,7 +331,7 @@ def show_dataset(
 
 
 @cli.command()
-@_RUNS
+@RUNS
 @click.option("--dataset", help="Only this dataset")
 @click.option(
     "--format", "style", type=click.Choice(["markdown", "csv", "json"]), default="markdown", show_default=True
@@ -346,26 +364,5 @@ def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
 
 
-def _open(text: str, data_root: Path | None, spatial_dims: str | None, subject_pattern: str | None) -> Dataset:
-    from stampbench.benchmark.choices import choose_dataset
-    from stampbench.datasets.dataset import open_dataset
-
-    return open_dataset(
-        choose_dataset(text, None if spatial_dims is None else int(spatial_dims), subject_pattern), data_root
-    )
-
-
-def _load_plugins(plugins: tuple[Path, ...]) -> None:
-    """Installed ones that cannot be loaded are told and left out; a file that was asked for has to work."""
-    from stampbench.strategies.registry import discover, load_plugin
-
-    for problem in discover():
-        click.echo(f"warning: {problem}", err=True)
-    for path in plugins:
-        load_plugin(path)
-
-
-def _cache() -> Path:
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("STAMPBENCH_CACHE") or user_cache_path("stampbench"))
+for _command in (latency, export, predict, doctor):
+    cli.add_command(_command)

@@ -22,10 +22,21 @@ class Compute(NamedTuple):
     device: torch.device = torch.device("cpu")
     kernels: Kernels = "fast"
     save_memory: bool = False
+    deterministic: bool = False
+    tf32: bool = False
 
 
-def set_up_process(threads: int | None, *, keep_heap: bool) -> None:
-    """What holds for the whole process: CPU threads (None: PyTorch's choice) and the allocator."""
+def set_up_process(threads: int | None, *, keep_heap: bool, deterministic: bool = False, tf32: bool = False) -> None:
+    """What holds for the whole process: CPU threads (None: PyTorch's choice), the allocator, and a GPU's freedoms.
+
+    `deterministic` refuses operations whose result depends on timing; without it cuDNN may choose the fastest
+    convolution by trying. `tf32` lets a GPU round the inputs of convolutions to ten bits.
+    """
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = tf32
     if threads is not None:
         torch.set_num_threads(threads)
     if keep_heap:

@@ -42,15 +42,21 @@ def load_fold(
     classes: tuple[str, ...],
     device: torch.device,
 ) -> FoldData:
-    """Stack the images of a fold on `device`."""
-    training = _stack(split.training, prepared, device)
-    validation = _stack(split.validation, prepared, device)
+    """Stack the images of a fold on `device`, or in main memory where they would take half of what is free there."""
+    training, validation = _stack(split.training, prepared), _stack(split.validation, prepared)
+    if fits(sum(part.nbytes for part in (*training, *validation)), device):
+        training, validation = (Images(*(part.to(device) for part in each)) for each in (training, validation))
     return FoldData(training, validation, classes, training.pixels.shape[1], tuple(training.pixels.shape[2:]))
 
 
-def _stack(images: Sequence[Image], prepared: Mapping[str, PreparedCase], device: torch.device) -> Images:
+def fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes leave at least as many free for the network."""
+    return device.type != "cuda" or 2 * size <= torch.cuda.mem_get_info(device)[0]
+
+
+def _stack(images: Sequence[Image], prepared: Mapping[str, PreparedCase]) -> Images:
     numbers = {case: number for number, case in enumerate(dict.fromkeys(image.case for image in images))}
     pixels = np.stack([prepared[image.case].images[image.slice] for image in images])
     labels = np.stack([prepared[image.case].labels[image.slice] for image in images])
     cases = torch.tensor([numbers[image.case] for image in images])
-    return Images(torch.from_numpy(pixels).to(device), torch.from_numpy(labels).to(device), cases.to(device))
+    return Images(torch.from_numpy(pixels), torch.from_numpy(labels), cases)

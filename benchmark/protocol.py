@@ -25,7 +25,9 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     )
     plateau_patience: int = Field(5, ge=0, description="validations without a better loss that make a plateau")
     plateau_minimum: float = Field(1e-6, ge=0)
-    precision: Literal["fp32", "bf16"] = Field("fp32", description="of convolutions in training; weights stay fp32")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        "fp32", description="of convolutions in training; weights stay fp32; fp16 needs a GPU"
+    )
     postprocessing: Literal["none", "largest_component"] = "none"
     patience: int = Field(ge=1)
     finetune_patience: int = Field(ge=1)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stampbench.benchmark.errors import UserError
 
-_VERSION = 2
+_VERSION = 3
 
 
 class ResumeFile:

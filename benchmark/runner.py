@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+import torch
 
+from stampbench.benchmark.backends import Backend
 from stampbench.benchmark.choices import Choice, choose_strategy
 from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
-from stampbench.benchmark.data import load_fold
-from stampbench.benchmark.environment import environment, provenance
+from stampbench.benchmark.data import FoldData, load_fold
+from stampbench.benchmark.environment import environment, provenance, timing_machine
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.evaluation import evaluate
+from stampbench.benchmark.latency import compare
+from stampbench.benchmark.memory import inference_memory, training_memory
 from stampbench.benchmark.plan import Planner, plan
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.protocol import Protocol
@@ -29,10 +33,11 @@ from stampbench.datasets.prepare import PreparedCase
 from stampbench.datasets.split import Split, split
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.files import save_model
-from stampbench.models.network import Architecture, parse_architecture
+from stampbench.models.network import Architecture, Network, parse_architecture
 from stampbench.strategies.base import Source
 from stampbench.strategies.errors import StrategyError
 
+_LATENCY_SECONDS = 2.0
 _PRUNED_COLUMNS = ["step", "layer", "filter", "score"]
 
 
@@ -162,10 +167,24 @@ def execute(
     except OSError as error:  # a full disk, say; what was trained can go on
         raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
     except Exception as error:  # a strategy from outside may fail in any way
+        if _memory_ran_out(error):
+            batch = run.spec.protocol.batch_size
+            reason = (
+                f"memory ran out on {compute.device} with batch size {batch}; --save-memory needs less, "
+                f"or --protocol-set batch_size={max(batch // 2, 1)} (another protocol)"
+            )
+            folder.fail(reason, resumable=True)
+            torch.cuda.empty_cache()  # nothing, where no GPU was used
+            raise TrainingFailedError(reason) from error
         hopeless = isinstance(error, TrainingFailedError | StrategyError)
         reason = ("" if hopeless else f"{type(error).__name__}: ") + " ".join(str(error).split())
         folder.fail(reason, resumable=not hopeless)
         raise TrainingFailedError(reason) from error
+
+
+def _memory_ran_out(error: Exception) -> bool:
+    """On the CPU, PyTorch says so in words only."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _execute(
@@ -199,10 +218,25 @@ def _execute(
     folder.write_table("trajectory.csv", trainer.trajectory)
     folder.write_table("pruned.csv", trainer.pruned, _PRUNED_COLUMNS)
     folder.write_table("cases.csv", rows)
+    folder.write_table("latency.csv", _latency(model, data, compute))
     save_model(model.cpu(), folder.model)
-    summary = _summary(trainer, rows, run.dataset.size)
+    summary = _summary(trainer, rows, run.dataset.size) | {
+        "model_bytes": sum(path.stat().st_size for path in folder.model.iterdir())
+    }
     folder.finish(summary)
     return summary
+
+
+def _latency(model: Network, data: FoldData, compute: Compute) -> list[dict[str, Any]]:
+    """Of the selected network for one image: PyTorch as it is, and as this package runs it."""
+    image = data.validation.pixels[:1].to(compute.device)
+    backends: list[Backend] = ["eager", "fast"] if compute.device.type == "cpu" else ["eager"]
+    machine = timing_machine(compute.device)
+    return [
+        row | machine
+        for backend in backends
+        for row in compare({"selected": model}, image, backend, "fp32", seconds=_LATENCY_SECONDS)
+    ]
 
 
 def _begin(choice: Choice, dataset: Dataset) -> tuple[Architecture, Mapping[str, Source]]:
@@ -238,7 +272,8 @@ def _check_fit(
 def _summary(trainer: RunTrainer, rows: list[dict[str, Any]], size: tuple[int, ...]) -> dict[str, Any]:
     assert trainer.selected is not None
     chosen = trainer.trajectory[trainer.selected.step]
-    cost = count(parse_architecture(trainer.selected.architecture), size)
+    selected = parse_architecture(trainer.selected.architecture)
+    cost = count(selected, size)
     cases = pd.DataFrame(rows)
     return {
         "test_dice": _mean(cases["dice"]),
@@ -254,10 +289,13 @@ def _summary(trainer: RunTrainer, rows: list[dict[str, Any]], size: tuple[int, .
         "parameters": cost.parameters,
         "macs": cost.macs,
         "flops": cost.flops,
+        "inference_bytes": inference_memory(selected, size),
+        "training_bytes": training_memory(selected, size, trainer.protocol.batch_size),
         "epochs": trainer.epochs,
         "source_epochs": trainer.source_epochs,
         "ranking_passes": trainer.ranking_passes,
         "training_seconds": round(trainer.seconds, 3),
+        "training_joules": trainer.joules,
     }
 
 
@@ -282,6 +320,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "surface_tolerance": dataset.definition.surface_tolerance,
         "channels": list(dataset.channels),
         "classes": list(dataset.classes),
+        "values": list(dataset.source.values),
     }
 
 

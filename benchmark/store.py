@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.errors import UserError, unknown
 from stampbench.benchmark.spec import RunSpec
 
 SCHEMA = 1
@@ -145,6 +145,31 @@ class RunStore:
                     problems.append(problem)
                 else:
                     yield path.parent, record
+
+    def find(self, text: str) -> tuple[Path, dict[str, Any]]:
+        """A finished run by its id, by the beginning of it, or by its folder.
+
+        Raises:
+            UserError: there is none, several, or it is damaged.
+        """
+        folder = Path(text)
+        if (folder / _RECORD).is_file():
+            found = [folder]
+        else:
+            found = [
+                path.parent for path in self.root.glob(f"*/*/[!.]*/{_RECORD}") if path.parent.name.startswith(text)
+            ]
+        if not found:
+            known = [path.parent.name for path in sorted(self.root.glob(f"*/*/[!.]*/{_RECORD}"))]
+            raise unknown(f"run at {self.root}", text, known)
+        if len(found) > 1:
+            raise UserError(f"run '{text}' could be {', '.join(sorted(path.name for path in found))}")
+        record = _read(found[0] / _RECORD)
+        if record is None or record.get("status") != "finished":
+            raise UserError(f"run {found[0]} is not finished")
+        if problem := _damage(found[0], record):
+            raise UserError(problem)
+        return found[0], record
 
     def frames(self, problems: list[str], dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Finished runs, one row each, and their cases, one row per run, case and class.

@@ -20,6 +20,7 @@ from torch import Tensor
 from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
+from stampbench.benchmark.energy import joules
 from stampbench.benchmark.epoch import train_epoch
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.loss import distillation_loss, make_loss
@@ -39,6 +40,7 @@ from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores, gath
 
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_WRITES = 10.0
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Selected(NamedTuple):
@@ -83,6 +85,7 @@ class RunTrainer:
         self.source_epochs = 0
         self.ranking_passes = 0
         self.seconds = 0.0
+        self.joules: float | None = None
         self._progress, self._resume = progress, resume
         self._sources: Mapping[str, FinishedSource] = sources or {}
         self._charged: list[str] = []
@@ -96,6 +99,7 @@ class RunTrainer:
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         self._loss = make_loss(spec.protocol.loss)
+        self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
         torch.manual_seed(spec.stream("initialisation"))
         self.model = self._initialised(architecture)
         torch.manual_seed(spec.stream("dropout"))
@@ -183,9 +187,11 @@ class RunTrainer:
                 raise UserError(f"{self._resume.path}: is of another version of the strategy; delete it to start anew")
             self._replayed += 1
             return result  # type: ignore[no-any-return]
-        started = time.monotonic()
+        started, used = time.monotonic(), joules(self.device)
         result = action()
         self.seconds += time.monotonic() - started
+        if used is not None and (now := joules(self.device)) is not None and now >= used:
+            self.joules = (self.joules or 0.0) + now - used
         self._journal.append((call, result))
         self._replayed += 1
         self._snapshot = self._state()
@@ -227,6 +233,8 @@ class RunTrainer:
             "training_loss": self._training_loss,
             "gathered": self._gathered,
             "kernels": self.compute.kernels,
+            "scaler": None if self._scaler is None else self._scaler.state_dict(),
+            "joules": self.joules,
         }
 
     def _load(self, state: dict[str, Any]) -> None:
@@ -253,6 +261,9 @@ class RunTrainer:
         self.source_epochs = state["source_epochs"]
         self.seconds, self._training_loss = state["seconds"], state["training_loss"]
         self._gathered = state["gathered"]
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
+        self.joules = state["joules"]
         self._snapshot = self._state()  # not `state` itself, whose tensors the optimiser goes on with
         self._progress.resumed(self.epochs - self.source_epochs)
 
@@ -262,8 +273,10 @@ class RunTrainer:
         self.model.train()
         self._scored = self._gathered = None
         images = self.data.training
-        order = torch.randperm(len(images.pixels), generator=self._order).to(self.device)
-        self._training_loss = train_epoch(self._optimiser, images, order, self.protocol.batch_size, self._batch_loss)
+        order = torch.randperm(len(images.pixels), generator=self._order).to(images.pixels.device)
+        self._training_loss = train_epoch(
+            self._optimiser, images, order, self.protocol.batch_size, self._batch_loss, self._scaler
+        )
         self.epochs += 1
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
@@ -274,7 +287,7 @@ class RunTrainer:
         assert isinstance(self.model, UNet)
         with gathering(self.model) as norms:
             self._epoch()
-        self._gathered = {name: torch.cat(each).mean(0).tolist() for name, each in norms.items()}
+        self._gathered = {name: torch.cat(each).cpu().double().mean(0).tolist() for name, each in norms.items()}
 
     def _validated(self) -> Scored:
         """Scores of the network as it is, computed once."""
@@ -292,7 +305,10 @@ class RunTrainer:
 
     def _score(self, importance: str) -> Scores:
         chosen = IMPORTANCES[importance]
-        batches = ((batch.pixels, batch.labels) for batch in self.data.training.batches(self.protocol.batch_size))
+        batches = (
+            (batch.pixels.to(self.device), batch.labels.to(self.device))
+            for batch in self.data.training.batches(self.protocol.batch_size)
+        )
         assert isinstance(self.model, UNet)
         # Its own generator: the strategy's is drawn from again in a replay, which does not score again.
         rng = np.random.default_rng([self._score_seed, len(self._journal)])
@@ -367,7 +383,10 @@ class RunTrainer:
         return loss
 
     def _batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.protocol.precision == "bf16"):
+        # A training set that the device has no room for waits in main memory.
+        pixels, labels = pixels.to(self.device), labels.to(self.device)
+        half = DTYPES.get(self.protocol.precision)
+        with torch.autocast(self.device.type, half, enabled=half is not None):
             logits = self.model(pixels)
         logits = logits.float()
         loss = self._label_loss(logits, labels)

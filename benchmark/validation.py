@@ -34,19 +34,20 @@ def validate(
     A case's slices count together. A class that is in neither prediction nor label of a case has Dice 1.
     """
     model.eval()
-    device = images.pixels.device
+    device = next(model.parameters()).device if any(True for _ in model.parameters()) else images.pixels.device
     total = torch.zeros((), device=device)
     # Voxels by case, labelled class and predicted class.
     voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)
     pair_type = torch.uint8 if classes * classes <= 256 else torch.int32
     with torch.inference_mode():
         for batch in images.batches(batch_size):
+            batch = Images(*(part.to(device) for part in batch))
             logits = model(batch.pixels).contiguous()
             total += loss(logits, batch.labels) * len(batch.pixels)
             pairs = (batch.labels.to(pair_type) * classes).add_(class_map(logits))
             for case, each in zip(batch.cases, pairs.flatten(1), strict=True):
                 voxels[case] += torch.bincount(each, minlength=classes * classes)
-    table = voxels.view(-1, classes, classes).double()
+    table = voxels.cpu().view(-1, classes, classes).double()
     both, labelled, predicted = (part[:, 1:] for part in (table.diagonal(dim1=1, dim2=2), table.sum(2), table.sum(1)))
     union = predicted + labelled
     dice = torch.where(union > 0, 2 * both / union.clamp(min=1), 1.0).mean(0)

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import nibabel as nib
 import numpy as np
 import torch
 from monai.data import MetaTensor
@@ -68,6 +69,21 @@ def prepare_case(source: Source, case: Case, recipe: Recipe, identity: tuple[str
     )
 
 
+def normalise(image: NDArray[np.float32], affine: NDArray[np.float64] | None) -> NDArray[np.float32]:
+    """A whole image `(channels, *spatial)` oriented to RAS, each channel with mean 0 and standard deviation 1."""
+    oriented = image if affine is None else _oriented(image, affine)[0]
+    return np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
+
+
+def unorient(labels: NDArray[np.uint8], affine: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+    """A label map `(*spatial)` in RAS with its axes back in the order and direction of the file."""
+    if affine is None:
+        return labels
+    ras = nib.orientations.axcodes2ornt("RAS")
+    back = nib.orientations.ornt_transform(ras, nib.orientations.io_orientation(affine))
+    return np.ascontiguousarray(nib.orientations.apply_orientation(labels, back))
+
+
 def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uint8]:
     """Put a prepared prediction `(n, *size)` back into the grid of `case.reference`; what was cropped is background."""
     if case.reference.ndim == prediction.ndim - 1:  # one image: n is the channel
@@ -90,13 +106,12 @@ def _unresize(prediction: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[n
 def _prepare(
     raw: RawCase, recipe: Recipe
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8], tuple[float, ...]]:
-    image, label = raw.image, raw.label
+    label = raw.label
     spacing: tuple[float, ...] = (1.0,) * label.ndim
     if raw.affine is not None:
-        image, spacing = _oriented(image, raw.affine)
-        label = _oriented(label[None], raw.affine)[0][0]
-    normalised = NormalizeIntensity(channel_wise=True)(torch.from_numpy(image))
-    pixels = np.asarray(normalised, dtype=np.float32)
+        oriented, spacing = _oriented(label[None], raw.affine)
+        label = oriented[0]
+    pixels = normalise(raw.image, raw.affine)
     images, labels = pixels[None], label[None]
     if recipe.spatial_dims == 2 and label.ndim == 3:
         images, labels = np.moveaxis(pixels, -1, 0), np.moveaxis(label, -1, 0)

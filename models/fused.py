@@ -60,9 +60,9 @@ def convolve(module: nn.Module, x: Tensor, fast: bool) -> Tensor:
     For a batch of one PyTorch takes a slow fallback instead of oneDNN when N·C·D·H ≤ 20,480, which is most
     of a small network.
     """
-    x = channels_last(x) if fast else x
-    single = len(x) == 1 and x.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
-    if fast and single and _ONEDNN:
+    if fast:
+        x = channels_last(x)
+    if fast and len(x) == 1 and x.dtype == torch.float32 and _ONEDNN and not torch.is_autocast_enabled("cpu"):
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             padding, stride, dilation = module.padding, module.stride, module.dilation
             assert not isinstance(padding, str)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from stampbench.models.errors import ModelError
 from stampbench.models.fused import Kernels, convolve, runs_fast
-from stampbench.models.recompute import through
+from stampbench.models.recompute import recomputed
 from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
 
 Block = Literal["unet", "resnet", "densenet"]
@@ -137,7 +137,8 @@ class PocketNet(nn.Module):
         return convolve(self.head, torch.cat([x, stem], 1) if lits else x, fast)
 
     def _block(self, block: nn.Module, x: Tensor, fast: bool) -> Tensor:
-        return through([block], x, fast, save_memory=self.save_memory and self.training)
+        output: Tensor = recomputed([block], x, fast) if self.save_memory and self.training else block(x, fast)
+        return output
 
     def activations(self) -> dict[str, nn.Module]:
         """Nothing is ranked, because nothing can be pruned."""

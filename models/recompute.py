@@ -11,10 +11,8 @@ from torch.utils.checkpoint import checkpoint
 _Norm = nn.BatchNorm2d | nn.BatchNorm3d
 
 
-def through(modules: Sequence[nn.Module], x: Tensor, fast: bool, *, save_memory: bool) -> Tensor:
-    """`module(x, fast)` of one module after the other; `save_memory` keeps only x for the backward pass.
-
-    What was not kept is computed again (Chen et al. 2016).
+def recomputed(modules: Sequence[nn.Module], x: Tensor, fast: bool) -> Tensor:
+    """`module(x, fast)` of one module after the other, keeping only x for the backward pass (Chen et al. 2016).
 
     The function stays the same, dropout included, and so do the statistics that BatchNorm sees: the whole
     batch, once. Smaller batches with added gradients would be another method.
@@ -25,8 +23,6 @@ def through(modules: Sequence[nn.Module], x: Tensor, fast: bool, *, save_memory:
             x = module(x, fast)
         return x
 
-    if not save_memory:
-        return forward(x)
     output: Tensor = checkpoint(
         forward, x, use_reentrant=False, context_fn=lambda: (nullcontext(), _SecondTime(modules))
     )

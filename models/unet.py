@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
 from stampbench.models.fused import Kernels, channels_last, convolve, normalise, normalise_and_drop, runs_fast
-from stampbench.models.recompute import through
+from stampbench.models.recompute import recomputed
 
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 UPCONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
@@ -101,7 +101,11 @@ class UNet(nn.Module):
                 x = self.upsampled[step](convolve(self.upconvs[step], x, fast))
                 x = torch.cat([x, skips.pop()], dim=1)
             these = used[level * per_level : (level + 1) * per_level]
-            x = through(these, x, fast, save_memory=self.save_memory and self.training)
+            if self.save_memory and self.training:
+                x = recomputed(these, x, fast)
+            else:
+                for unit in these:
+                    x = unit(x, fast)
         return x
 
     def unit(self, position: int) -> ConvUnit:

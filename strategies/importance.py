@@ -56,13 +56,14 @@ def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
             sums = channel_products(output, output).sqrt() if order == 2 else channel_sums(output.abs())
         else:
             sums = torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2)
-        norms.setdefault(name, []).append(sums.double())
+        norms.setdefault(name, []).append(sums)
 
     with _watched(evidence.model, add), torch.inference_mode():
         for images, _ in evidence.batches:
             # Nothing behind the last ranked layer has to be computed.
             evidence.model.features(images, units=len(evidence.model.units) - 1)
-    return {name: torch.cat(norms[name]) for name in evidence.model.architecture.layers}
+    # Doubled on the CPU: not every device has double precision.
+    return {name: torch.cat(norms[name]).cpu().double() for name in evidence.model.architecture.layers}
 
 
 def _mean_norm(evidence: Evidence, order: int) -> Scores:
@@ -90,7 +91,7 @@ def gathering(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
     norms: dict[str, list[Tensor]] = {name: [] for name in units}
 
     def add(name: str, squares: Tensor) -> None:
-        norms[name].append(squares.sqrt().double())
+        norms[name].append(squares.sqrt())
 
     for name, unit in units.items():
         unit.see_squares = partial(add, name)
@@ -125,7 +126,7 @@ def _taylor(evidence: Evidence) -> Scores:
             evidence.loss(evidence.model(images), labels).backward()  # type: ignore[no-untyped-call]
             for name, output in activations.items():
                 assert output.grad is not None
-                product = (output.detach() * output.grad).flatten(2).mean((0, 2)).double()
+                product = (output.detach() * output.grad).flatten(2).mean((0, 2)).cpu().double()
                 sums[name] = sums[name] + product if name in sums else product
     evidence.model.zero_grad(set_to_none=True)
     return {name: sums[name].abs().tolist() for name in evidence.model.architecture.layers}
@@ -139,7 +140,7 @@ def _weight_norm(evidence: Evidence) -> Scores:
             weight = model.layer(name).conv.weight
         else:
             weight = model.upconv(_step(name)).weight.transpose(0, 1)
-        scores[name] = weight.detach().flatten(1).double().norm(dim=1).tolist()
+        scores[name] = weight.detach().flatten(1).cpu().double().norm(dim=1).tolist()
     return scores
 
 

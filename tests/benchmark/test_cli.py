@@ -16,25 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from stampbench.benchmark import cli
-
 TINY = ["--set", "f=2", "--set", "depth=1", "--protocol-set", "max_epochs=2", "--protocol", "quick"]
 PHANTOM = ["--dataset", "phantom2d:size=16,cases=14", "--folds", "0", *TINY]
-
-
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["stampbench", *map(str, words)])
-    with pytest.raises(SystemExit) as raised:
-        cli.main()
-    output = capsys.readouterr()
-    return int(raised.value.code or 0), output.out, output.err
-
-
-@pytest.fixture
-def stampbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("STAMPBENCH_DATA", raising=False)
-    return lambda *words: call(capsys, monkeypatch, *words)
 
 
 def test_help_answers_at_once_and_without_torch() -> None:

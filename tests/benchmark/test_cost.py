@@ -6,6 +6,7 @@ import pytest
 
 from stampbench.benchmark.cost import count
 from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.pocketnet import Block, PocketNetArchitecture
 
 
 def by_hand(architecture: UNetArchitecture, size: tuple[int, ...]) -> int:
@@ -51,6 +52,46 @@ def test_macs_are_those_counted_by_hand(
     assert cost.flops == 2 * cost.macs
     if macs is not None:
         assert cost.macs == macs
+
+
+@pytest.mark.parametrize(
+    ("block", "spatial_dims", "terms"),
+    [
+        # 8 × 8, one channel, two classes, 4 features doubled once. Level 0: 64 voxels, 9 taps; level 1: 16 voxels.
+        # down 0, down 1, transposed convolution (on its 16 input voxels, 4 taps), up 0 from 8 channels, head.
+        ("unet", 2, [64 * 9 * (4 + 16), 16 * 9 * (32 + 64), 16 * 4 * 32, 64 * 9 * (32 + 16), 64 * 8]),
+        ("resnet", 2, [64 * 9 * (4 + 16), 16 * 9 * (32 + 64), 16 * 4 * 32, 64 * 9 * (32 + 16), 64 * 8]),
+        # Dense: the second convolution sees input and first, a 1-convolution joins input, first and second.
+        (
+            "densenet", 2,
+            [
+                64 * (9 * (4 + (1 + 4) * 4) + (1 + 8) * 4), 16 * (9 * (32 + (4 + 8) * 8) + (4 + 16) * 8), 16 * 4 * 32,
+                64 * (9 * (32 + (8 + 4) * 4) + (8 + 8) * 4), 64 * 8,
+            ],
+        ),
+        # 8 × 8 × 3: pooling and upsampling are in-plane, so 192 and 48 voxels, 27 taps.
+        ("unet", 3, [192 * 27 * (4 + 16), 48 * 27 * (32 + 64), 48 * 4 * 32, 192 * 27 * (32 + 16), 192 * 8]),
+        ("resnet", 3, [192 * 27 * (4 + 16), 48 * 27 * (32 + 64), 48 * 4 * 32, 192 * 27 * (32 + 16), 192 * 8]),
+        (
+            "densenet", 3,
+            [
+                192 * (27 * (4 + (1 + 4) * 4) + (1 + 8) * 4), 48 * (27 * (32 + (4 + 8) * 8) + (4 + 16) * 8), 48 * 4 * 32,
+                192 * (27 * (32 + (8 + 4) * 4) + (8 + 8) * 4), 192 * 8,
+            ],
+        ),
+    ],
+)  # fmt: skip
+def test_macs_of_pocketnets_by_hand(block: Block, spatial_dims: int, terms: list[int]) -> None:
+    architecture = PocketNetArchitecture(
+        spatial_dims=spatial_dims,  # type: ignore[arg-type]
+        in_channels=1,
+        out_channels=2,
+        depth=1,
+        f=4,
+        block=block,
+        pocket=False,
+    )
+    assert count(architecture, (8, 8, 3)[:spatial_dims]).macs == sum(terms)
 
 
 def test_parameters() -> None:

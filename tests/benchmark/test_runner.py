@@ -33,7 +33,8 @@ def test_a_record_holds_everything(perform: Perform, make_run: MakeRun, tmp_path
     assert folder == tmp_path / "runs" / run.dataset.name / "stamp" / run.spec.id
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        "run.json", "trajectory.csv", "pruned.csv", "cases.csv", "model/architecture.json", "model/weights.safetensors",
+        "run.json", "trajectory.csv", "pruned.csv", "cases.csv", "latency.csv",
+        "model/architecture.json", "model/weights.safetensors",
     }  # fmt: skip
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished"

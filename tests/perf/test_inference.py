@@ -17,15 +17,17 @@ from monai.metrics import (
     compute_surface_dice,
 )
 
+from stampbench.benchmark.backends import Backend
 from stampbench.benchmark.choices import choose_protocol
 from stampbench.benchmark.data import Images
 from stampbench.benchmark.epoch import train_epoch
+from stampbench.benchmark.latency import compare
 from stampbench.benchmark.loss import make_loss
 from stampbench.benchmark.metrics import score_masks
 from stampbench.benchmark.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.validation import class_map, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.network import build
+from stampbench.models.network import Network, build
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
 from stampbench.strategies.importance import IMPORTANCES, Evidence, gathering
@@ -75,6 +77,32 @@ def test_a_single_image(spatial_dims: int, in_turns: Any, report: Any) -> None:
     goal = {"at_least": 3.5} if spatial_dims == 3 else {}
     report(f"inference of one image, {spatial_dims}D f=4: × plain eager", taken.ratio("fast", "plain"), **goal,
            detail=taken.spread("fast", "plain"))  # fmt: skip
+
+
+PRUNED = {
+    "pruned to widths 2, 3, 5, 7, 5": [2, 3, 5, 7, 5],
+    "one filter each": [1] * 5,
+}
+
+
+@pytest.mark.parametrize("backend", ["eager", "fast", "onnxruntime"])
+def test_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
+    """Latency of one volume, as `stampbench latency` measures it."""
+    networks: dict[str, Network] = {"standard": fast_unet()}
+    for name, levels in PRUNED.items():
+        widths = [width for level in (*range(5), *range(3, -1, -1)) for width in [levels[level]] * 2]
+        upconvs = tuple(4 * 2**level for level in range(3, -1, -1))  # these are not pruned
+        networks[name] = build(
+            UNetArchitecture(
+                spatial_dims=3, in_channels=1, out_channels=3, depth=4, convs=tuple(widths), upconvs=upconvs
+            )
+        )
+    rows = benchmark.pedantic(
+        lambda: compare(networks, torch.randn(1, 1, *VOLUME), backend, "fp32", seconds=10), rounds=1
+    )
+    for row in rows[1:]:
+        report(f"latency in {backend}, 3D f=4 {row['network']}: × standard", row["ratio"],
+               detail=f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f} (95 %)")  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", ["dice", "dice_ce"])

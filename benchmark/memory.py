@@ -1,0 +1,89 @@
+"""How much memory the tensors of a network take at once, counted and not measured."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_iter
+
+from stampbench.models.network import Architecture, Network, build
+
+_ADAM_BYTES = 8
+"""Two float32 moments per parameter."""
+
+
+def inference_memory(architecture: Architecture, size: tuple[int, ...]) -> int:
+    """Bytes of the float32 tensors that live at the same time, at their most, for one image; weights are among them.
+
+    Counted on the plain network, without allocating any. What a library needs inside of a convolution is not
+    counted, and neither is the program itself.
+    """
+    model, image = _on_paper(architecture, size, 1)
+
+    def infer() -> None:
+        with torch.no_grad():
+            model.eval()(image)
+
+    return _bytes(model) + image.nbytes + _peak(infer)
+
+
+def training_memory(architecture: Architecture, size: tuple[int, ...], batch: int) -> int:
+    """The same of a training step with a batch: activations, gradients and Adam's moments too."""
+    model, images = _on_paper(architecture, size, batch)
+
+    def step() -> None:
+        model.train()(images).sum().backward()
+
+    moments = sum(_ADAM_BYTES * each.numel() for each in model.parameters())
+    return _bytes(model) + images.nbytes + moments + _peak(step)
+
+
+def _on_paper(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Network, Tensor]:
+    with torch.device("meta"):
+        return build(architecture), torch.empty(batch, architecture.in_channels, *size)
+
+
+def _bytes(model: Network) -> int:
+    return sum(each.nbytes for each in model.state_dict().values())
+
+
+def _peak(work: Callable[[], None]) -> int:
+    live = _Live()  # type: ignore[no-untyped-call]
+    with live:
+        work()
+    return int(live.peak)
+
+
+class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Adds up the storages that operations make, and takes them off when they are freed."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.now, self.peak = 0, 0
+        self._known: dict[int, weakref.ref[Any]] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        outputs = func(*args, **(kwargs or {}))
+        inputs = {each.untyped_storage()._cdata for each in tree_iter((args, kwargs)) if isinstance(each, Tensor)}
+        for each in tree_iter(outputs):
+            if isinstance(each, Tensor) and each.untyped_storage()._cdata not in inputs:
+                self._add(each.untyped_storage())
+        return outputs
+
+    def _add(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+
+        def freed(_: object) -> None:
+            self.now -= size
+            del self._known[key]
+
+        self._known[key] = weakref.ref(storage, freed)
+        self.now += size
+        self.peak = max(self.peak, self.now)

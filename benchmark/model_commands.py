@@ -1,0 +1,335 @@
+"""Commands that use networks: how fast they are, out of here, on new images; and what this machine has for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.options import (
+    DEVICE,
+    PLUGIN,
+    ROOT,
+    RUNS,
+    THREADS,
+    cache_folder,
+    dataset_options,
+    load_plugins,
+    open_named,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from stampbench.benchmark.store import RunStore
+    from stampbench.models.network import Network
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="[RUN]...")
+@click.option("--strategy", "strategies", help="Names with commas between: recorded on --dataset, else never trained")
+@click.option("--dataset", help="Whose channels, classes and size the networks of --strategy have")
+@click.option(
+    "--trajectory", type=click.IntRange(2), help="Of each RUN so many checkpoints instead of the selected one"
+)
+@click.option("--batch", "batches", default="1", show_default=True, help="Sizes with commas between; auto saturates")
+@click.option("--precision", "precisions", default="fp32", show_default=True, help="fp32, bf16, fp16; commas between")
+@click.option(
+    "--backend",
+    "backends",
+    default="eager,onnxruntime",
+    show_default=True,
+    help="eager, fast, compile, onnxruntime, openvino; commas between",
+)
+@click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
+@click.option("--seconds", default=20.0, show_default=True, help="The most that measuring one table takes")
+@click.option("--output", type=click.Path(path_type=Path), help="Write the timings to a CSV file too")
+@DEVICE
+@THREADS
+@ROOT
+@RUNS
+@dataset_options
+@PLUGIN
+def latency(
+    runs: tuple[str, ...], strategies: str | None, dataset: str | None, trajectory: int | None, batches: str,
+    precisions: str, backends: str, shape: str | None, seconds: float, output: Path | None, device: str,
+    threads: int | None, data_root: Path | None, runs_folder: Path, spatial_dims: str | None,
+    subject_pattern: str | None, plugins: tuple[Path, ...],
+) -> int:  # fmt: skip
+    """How long networks take for a batch: recorded ones, their trajectories, or shapes that were never trained.
+
+    The networks take turns in one process; the first one is what the others are compared with. A number that
+    this machine is too noisy to tell is not printed.
+
+    \b
+    Example:
+      stampbench latency --strategy standard,flat,pocket_unet,stamp_plus --dataset hippocampus
+    """
+    import pandas as pd
+    import torch
+
+    from stampbench.benchmark.compute import set_up_process
+    from stampbench.benchmark.environment import choose_device, timing_machine
+    from stampbench.benchmark.latency import compare, saturating_batch
+    from stampbench.benchmark.store import RunStore
+    from stampbench.reports.latency import latency_tables
+
+    load_plugins(plugins)
+    where = choose_device(device)
+    set_up_process(threads, keep_heap=True)
+    store = RunStore(runs_folder)
+    networks, size = _recorded(store, runs, trajectory)
+    if strategies:
+        if not dataset:
+            raise UserError("--strategy needs --dataset, whose channels, classes and size the networks get")
+        named, size = _named(store, strategies, dataset, data_root, spatial_dims, subject_pattern)
+        networks = named | networks
+    if not networks:
+        raise UserError("nothing to time: name runs, or --strategy and --dataset")
+    size = _size(shape, networks) if shape else size
+    assert size is not None
+    _check_alike(networks, size)
+    first = next(iter(networks.values()))
+    rows: list[dict[str, Any]] = []
+    machine = timing_machine(where)
+    for backend in _split("backend", backends, _backends()):
+        for precision in _split("precision", precisions, ("fp32", "bf16", "fp16")):
+            for batch in batches.split(","):
+                torch.manual_seed(0)
+                image = torch.randn(1, first.architecture.in_channels, *size, device=where)
+                number = (
+                    saturating_batch(first, image, backend, precision)  # type: ignore[arg-type]
+                    if batch == "auto"
+                    else _batch(batch)
+                )
+                images = image.repeat(number, *[1] * (image.ndim - 1))
+                say = lambda text: click.echo(text, err=True)  # noqa: E731
+                rows += compare(networks, images, backend, precision, seconds=seconds, report=say)  # type: ignore[arg-type]
+    frame = pd.DataFrame([row | machine for row in rows])
+    click.echo(latency_tables(frame))
+    if output is not None:
+        _write(output, frame.to_csv(index=False))
+    if frame["noisy"].any():
+        click.echo(
+            "warning: the machine is too noisy for some of these numbers; end what else runs on it, or raise --seconds",
+            err=True,
+        )
+    return 0
+
+
+@click.command()
+@click.argument("run")
+@click.option("--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True)
+@click.option("--output", type=click.Path(path_type=Path), help="File  [default: RUN.onnx or RUN.pt2, here]")
+@ROOT
+@RUNS
+def export(
+    run: str, form: Literal["onnx", "pt2"], output: Path | None, data_root: Path | None, runs_folder: Path
+) -> None:
+    """Write a recorded network to a file that needs neither this package nor its code.
+
+    The file takes any number of images, of any size that is a multiple of 2^depth, and gives logits. It is
+    kept only if it computes what the recorded network does, on a test case where the dataset is present.
+
+    \b
+    Example:
+      stampbench export 0123456789ab --format onnx --output prostate.onnx
+    """
+    from stampbench.benchmark.export import export as write
+    from stampbench.benchmark.store import RunStore
+    from stampbench.models.files import load_model
+
+    folder, record = RunStore(runs_folder).find(run)
+    model = load_model(folder / "model")
+    path = output or Path(f"{record['id']}.{form}")
+    images, origin = _test_images(record, data_root)
+    error = write(model, images, path, form)
+    sizes = " × ".join(f"{divisor}·n" if divisor > 1 else "n" for divisor in model.architecture.divisors)
+    click.echo(
+        f"{path}: {model.architecture.in_channels} channels of size {sizes} in, logits of {origin['classes']} out"
+    )
+    click.echo(f"compared on {origin['images']}: largest difference {error:.1e} of the largest logit")
+
+
+@click.command()
+@click.argument("run")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for the label maps")
+@DEVICE
+@THREADS
+@RUNS
+def predict(
+    run: str, images: tuple[Path, ...], output: Path, device: str, threads: int | None, runs_folder: Path
+) -> None:  # fmt: skip
+    """Segment images with a recorded network; label maps lie over their images in a viewer.
+
+    NIfTI, PNG or TIFF, as the dataset's images were; orientation, spacing and shape are restored. An image
+    larger than those it was trained on is segmented in overlapping windows.
+
+    \b
+    Example:
+      stampbench predict 0123456789ab scan.nii.gz --output labels
+    """
+    from stampbench.benchmark.compute import set_up_process
+    from stampbench.benchmark.environment import choose_device
+    from stampbench.benchmark.segment import segment_file
+    from stampbench.benchmark.store import RunStore
+    from stampbench.models.files import load_model
+
+    where = choose_device(device)
+    set_up_process(threads, keep_heap=True)
+    folder, record = RunStore(runs_folder).find(run)
+    model = load_model(folder / "model")
+    model.kernels = "fast"
+    classes = record["dataset"]["classes"]
+    values = record["dataset"].get("values", list(range(len(classes))))
+    size = record["spec"]["dataset"]["size"]
+    for path in images:
+        click.echo(segment_file(model, path, output, size=size, values=values, device=where))
+
+
+@click.command()
+@ROOT
+def doctor(data_root: Path | None) -> None:
+    """What this machine has, what is missing, and how to get it.
+
+    \b
+    Example:
+      stampbench doctor
+    """
+    from stampbench.benchmark.doctor import examine
+
+    for finding in examine(data_root, cache_folder()):
+        advice = f"  → {finding.advice}" if finding.advice else ""
+        click.echo(f"{finding.what:20} {finding.found}{advice}")
+
+
+def _recorded(
+    store: RunStore, runs: tuple[str, ...], trajectory: int | None
+) -> tuple[dict[str, Network], tuple[int, ...] | None]:
+    """The networks of recorded runs by a name that tells them apart, and their size."""
+    import numpy as np
+    import pandas as pd
+
+    from stampbench.models.files import load_model
+    from stampbench.models.network import build, parse_architecture
+
+    networks: dict[str, Network] = {}
+    size: tuple[int, ...] | None = None
+    for text in runs:
+        folder, record = store.find(text)
+        size = tuple(record["spec"]["dataset"]["size"])
+        name = f"{record['label']} {record['id']}"
+        if trajectory is None:
+            networks[name] = load_model(folder / "model")
+            continue
+        rows = pd.read_csv(folder / "trajectory.csv")
+        for step in sorted(set(np.linspace(0, len(rows) - 1, trajectory).round().astype(int))):
+            # Weights do not matter for time, so those that were not kept need not be.
+            networks[f"{name} step {step}"] = build(parse_architecture(rows["architecture"][step]))
+    return networks, size
+
+
+def _named(
+    store: RunStore, names: str, dataset: str, data_root: Path | None, spatial_dims: str | None,
+    subject_pattern: str | None,
+) -> tuple[dict[str, Network], tuple[int, ...]]:  # fmt: skip
+    """For each strategy the latest network recorded on the dataset, else the one that it starts with."""
+    from stampbench.benchmark.choices import choose_protocol, choose_strategies
+    from stampbench.models.files import load_model
+    from stampbench.models.network import build
+
+    opened = open_named(dataset, data_root, spatial_dims, subject_pattern)
+    networks: dict[str, Network] = {}
+    recorded: dict[str, tuple[str, Path, str]] = {}
+    for folder, record in store.records([]):
+        if record["spec"]["dataset"]["name"] == opened.name and tuple(record["spec"]["dataset"]["size"]) == opened.size:
+            name, ended = record["spec"]["strategy"], str(record.get("ended"))
+            recorded[name] = max(recorded.get(name, ("", folder, "")), (ended, folder, record["id"]))
+    for choice in choose_strategies(names, choose_protocol("paper", []), []):
+        if choice.name in recorded:
+            _, folder, run = recorded[choice.name]
+            networks[f"{choice.name} {run}"] = load_model(folder / "model")
+        else:
+            start = choice.strategy.start(opened.spatial_dims, len(opened.channels), len(opened.classes))
+            networks[f"{choice.name} (untrained start)"] = build(start)
+    return networks, opened.size
+
+
+def _size(shape: str, networks: dict[str, Network]) -> tuple[int, ...]:
+    dims = next(iter(networks.values())).architecture.spatial_dims
+    try:
+        size = tuple(int(edge) for edge in shape.replace("x", ",").replace("×", ",").split(","))
+    except ValueError:
+        size = ()
+    if len(size) != dims or min(size) < 1:
+        raise UserError(f"--shape '{shape}': {dims} numbers with commas between are expected")
+    return size
+
+
+def _check_alike(networks: dict[str, Network], size: tuple[int, ...]) -> None:
+    """What is compared has to take the same images."""
+    architectures = {name: network.architecture for name, network in networks.items()}
+    (first, one), *others = architectures.items()
+    for name, other in others:
+        if (other.spatial_dims, other.in_channels) != (one.spatial_dims, one.in_channels):
+            raise UserError(
+                f"'{first}' takes {one.in_channels} channels in {one.spatial_dims}D, '{name}' {other.in_channels} in "
+                f"{other.spatial_dims}D; a table compares networks that take the same images"
+            )
+    for name, each in architectures.items():
+        for edge, divisor in zip(size, each.divisors, strict=True):
+            if edge % divisor:
+                raise UserError(f"'{name}' needs sizes that are multiples of {divisor}, not {edge}")
+
+
+def _test_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, dict[str, str]]:
+    """A test case of the run's dataset where that is present, else noise; and a word on which it is."""
+    import torch
+
+    from stampbench.benchmark.choices import choose_dataset
+    from stampbench.datasets.dataset import open_dataset
+    from stampbench.datasets.errors import DatasetError
+
+    identity = record["spec"]["dataset"]
+    channels, classes = len(record["dataset"]["channels"]), ", ".join(record["dataset"]["classes"])
+    try:
+        dataset = open_dataset(choose_dataset(identity["name"]), data_root)
+        case = dataset.source.cases[0].id
+        images = torch.from_numpy(dataset.prepare([case], cache_folder())[case].images[:4].copy())
+        if tuple(images.shape[1:]) == (channels, *identity["size"]):
+            return images, {"images": f"case {case}", "classes": classes}
+    except (UserError, DatasetError):
+        pass
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(1, channels, *identity["size"], generator=generator)
+    return noise, {"images": "noise, because the dataset is not here", "classes": classes}
+
+
+def _split(what: str, text: str, known: tuple[str, ...]) -> list[str]:
+    from stampbench.benchmark.errors import unknown
+
+    names = [name.strip() for name in text.split(",")]
+    for name in names:
+        if name not in known:
+            raise unknown(what, name, known)
+    return names
+
+
+def _backends() -> tuple[str, ...]:
+    from stampbench.benchmark.backends import BACKENDS
+
+    return tuple(BACKENDS)
+
+
+def _batch(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--batch '{text}' is neither a number of images nor 'auto'")
+    return int(text)
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
