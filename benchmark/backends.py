@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -34,13 +35,8 @@ class Prepared(NamedTuple):
     layout: str
 
 
-def prepare(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Prepared:
-    """Make a network ready on the device of `images`, `(N, channels, *spatial)`.
-
-    Raises:
-        UserError: the backend does not exist for this device or precision, or its package is missing.
-    """
-    device = images.device
+def check(device: torch.device, backend: Backend, precision: Precision) -> None:
+    """Raises UserError if a backend does not exist for a device or precision, or its package is missing."""
     if precision == "fp16" and device.type == "cpu":
         raise UserError("precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU")
     if backend in ("onnxruntime", "openvino"):
@@ -48,9 +44,31 @@ def prepare(model: Network, images: Tensor, backend: Backend, precision: Precisi
             raise UserError(f"backend '{backend}' is timed on the CPU only, not on '{device.type}'")
         if precision != "fp32" and (backend, precision) != ("openvino", "bf16"):
             raise UserError(f"backend '{backend}' is not timed in {precision}")
-        return _onnx(model, images, backend, precision)
+        require("onnx", "onnxscript", backend)
     if backend == "fast" and device.type != "cpu":
         raise UserError("backend 'fast' is for the CPU; eager is the same elsewhere")
+    if backend == "compile" and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
+        raise UserError("backend 'compile' needs a C++ compiler, and none is installed")
+
+
+def default_backends(device: torch.device) -> list[Backend]:
+    """PyTorch as it is, and on a CPU ONNX Runtime where it is installed."""
+    try:
+        check(device, "onnxruntime", "fp32")
+    except UserError:
+        return ["eager"]
+    return ["eager", "onnxruntime"]
+
+
+def prepare(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Prepared:
+    """Make a network ready on the device of `images`, `(N, channels, *spatial)`.
+
+    Raises:
+        UserError: the backend does not exist for this device or precision, or its package is missing.
+    """
+    check(images.device, backend, precision)
+    if backend in ("onnxruntime", "openvino"):
+        return _onnx(model, images, backend, precision)
     return _torch(model, images, backend, precision)
 
 
@@ -69,7 +87,6 @@ def _torch(model: Network, images: Tensor, backend: Backend, precision: Precisio
 
 
 def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Prepared:
-    require("onnx", "onnxscript", backend)
     pixels, threads = images.numpy(), torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -158,7 +158,10 @@ def run(
     runs, ids = with_sources(asked), {each.spec.id for each in asked}
     todo = [each for each in runs if (force and each.spec.id in ids) or store.status(each.spec) != "finished"]
     if only is not None:
-        return _execute([each for each in runs if each.spec.id == only], store, compute, force=force, quiet=True)
+        alone = [each for each in runs if each.spec.id == only]
+        if not alone:
+            raise UserError(f"run {only} is not among these runs")
+        return _execute(alone, store, compute._replace(timed=False), force=force, quiet=True)
     todo_ids = {each.spec.id for each in todo}
     for each in runs:
         if each.spec.id not in todo_ids:
@@ -181,6 +184,13 @@ def run(
     return _execute(todo, store, compute, force=force, quiet=quiet)
 
 
+def _end_like_ctrl_c() -> None:
+    """Ended by a supervisor, or with its terminal, a run saves its state too."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)
+
+
 def _execute_in_processes(
     todo: list[Run], store: Any, compute: Any, processes: int, threads: int | None, *, quiet: bool
 ) -> int:
@@ -190,10 +200,10 @@ def _execute_in_processes(
     from stampbench.benchmark.progress import Progress
     from stampbench.benchmark.runner import prepare
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
         prepare(todo, cache_folder(), progress)  # once, and not by every process
-    share = threads or max(torch.get_num_threads() // processes, 1)
+    share = max(torch.get_num_threads() // processes, 1)
     arguments = [*sys.argv[1:], "--threads", str(share)]
     failed = run_in_processes(todo, store, processes, arguments, click.echo)
     click.echo(f"next: stampbench leaderboard --runs {store.root}")
@@ -204,7 +214,7 @@ def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: b
     from stampbench.benchmark.progress import Progress
     from stampbench.benchmark.runner import execute, prepare
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
         prepared = prepare(todo, cache_folder(), progress)
     failed = 0

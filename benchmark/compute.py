@@ -24,6 +24,8 @@ class Compute(NamedTuple):
     save_memory: bool = False
     deterministic: bool = False
     tf32: bool = False
+    timed: bool = True
+    """Whether a run measures its network's latency, which means nothing where other runs share the device."""
 
 
 def set_up_process(threads: int | None, *, keep_heap: bool, deterministic: bool = False, tf32: bool = False) -> None:

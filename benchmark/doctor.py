@@ -37,7 +37,8 @@ def examine(data_root: Path | None, cache: Path) -> Iterator[Finding]:
     yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
     yield Finding("stampbench", metadata.version("stampbench"))
     for name in _NEEDED:
-        yield Finding(name, metadata.version(name))
+        found = _version(name)
+        yield Finding(name, found or "missing", "" if found else f"pip install {name}")
     for extra, names in EXTRAS.items():
         for name in names:
             found = _version(name)

@@ -45,7 +45,7 @@ def export(model: Network, images: Tensor, path: Path, form: Format) -> float:
     if form == "onnx":
         require("onnx", "onnxscript", "onnxruntime")
     program = exportable(model, images)
-    unfinished = Path(tempfile.mkdtemp(prefix=".export-", dir=_made(path.parent))) / path.name
+    unfinished = _beside(path)
     try:
         if form == "onnx":
             write_onnx(program, unfinished)
@@ -128,12 +128,13 @@ def _difference(model: Network, run: Callable[[NDArray[np.float32]], NDArray[np.
     return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-30))
 
 
-def _made(folder: Path) -> Path:
+def _beside(path: Path) -> Path:
+    """The same name in a new folder beside it, to be moved once it is whole."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent)) / path.name
     except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
-    return folder
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,7 +23,7 @@ from stampbench.benchmark.cost import count
 from stampbench.benchmark.memory import inference_memory
 from stampbench.models.network import Network
 
-_LEAST_ROUNDS = 15
+_LEAST_ROUNDS, _FEWEST_ROUNDS = 15, 6
 _SURE = 0.03
 """Half the width of the ratio's 95 % interval, relative to the ratio, at which measuring ends."""
 NOISY = 0.10
@@ -30,6 +31,8 @@ NOISY = 0.10
 _SATURATED = 1.05
 """Doubling the batch has to bring more than this in images per second."""
 _LARGEST_BATCH = 64
+_MOST_BYTES = 4 * 2**30
+"""Tensors of a batch that is tried."""
 
 
 class Interval(NamedTuple):
@@ -51,11 +54,13 @@ class Timing(NamedTuple):
     p90: float
     p99: float
     ratio: Interval
+    own: Interval
     rounds: int
 
     @property
     def noisy(self) -> bool:
-        return self.ratio.half_width > NOISY
+        """Whether the ratio or the time itself is known too badly; what slows all networks alike leaves ratios sure."""
+        return max(self.ratio.half_width, self.own.half_width) > NOISY
 
 
 def compare(
@@ -104,7 +109,7 @@ def compare(
                 "p90_ms": timing.p90,
                 "p99_ms": timing.p99,
                 "images_per_second": 1000 * len(images) / timing.p50,
-                "tensor_bytes": inference_memory(architecture, size),
+                "tensor_bytes": inference_memory(architecture, size, len(images)),
                 "rounds": timing.rounds,
                 "noisy": timing.noisy,
             }
@@ -116,21 +121,26 @@ def saturating_batch(network: Network, image: Tensor, backend: Backend, precisio
     """The batch from which on doubling brings no more images per second; `image` is a batch of one."""
     batch, throughput = 1, 0.0
     while batch <= _LARGEST_BATCH:
+        if inference_memory(network.architecture, tuple(image.shape[2:]), batch) > _MOST_BYTES:
+            break
         images = image.repeat(batch, *[1] * (image.ndim - 1))
-        call = prepare(network, images, backend, precision).call
-        timing = time_in_turns({"one": call}, image.device, seconds=2.0)["one"]
+        try:
+            call = prepare(network, images, backend, precision).call
+            timing = time_in_turns({"one": call}, image.device, seconds=2.0)["one"]
+        except torch.OutOfMemoryError:
+            break
         now = batch / timing.p50
         if now < _SATURATED * throughput:
             return batch // 2
         batch, throughput = 2 * batch, now
-    return _LARGEST_BATCH
+    return max(batch // 2, 1)
 
 
 def time_in_turns(
     calls: Mapping[str, Callable[[], object]], device: torch.device, *, seconds: float
 ) -> dict[str, Timing]:
     """Call each once per round, until the ratios to the first are sure or the time is over."""
-    stopwatch = _cuda_milliseconds if device.type == "cuda" else _milliseconds
+    stopwatch = _stopwatch(device)
     for call in calls.values():
         _warm_up(call, stopwatch)
     taken: dict[str, list[float]] = {name: [] for name in calls}
@@ -142,9 +152,11 @@ def time_in_turns(
         for name in names[rounds % len(names) :] + names[: rounds % len(names)]:
             taken[name].append(stopwatch(calls[name]))
         over = time.perf_counter() - started > seconds
-        if rounds + 1 >= _LEAST_ROUNDS and (over or rounds % 5 == 0):
-            timings = {name: _timing(taken[name], taken[names[0]], alone=len(names) == 1) for name in names}
-            if over or all(timing.ratio.half_width <= _SURE for timing in timings.values()):
+        # Of slow networks fewer rounds have to do; their interval says so.
+        if (rounds + 1 >= _LEAST_ROUNDS or (over and rounds + 1 >= _FEWEST_ROUNDS)) and (over or rounds % 5 == 0):
+            timings = {name: _timing(taken[name], taken[names[0]]) for name in names}
+            sure = all(max(each.ratio.half_width, each.own.half_width) <= _SURE for each in timings.values())
+            if over or sure:
                 return timings
 
 
@@ -159,14 +171,11 @@ def median_interval(values: Sequence[float]) -> Interval:
     return Interval(float(np.median(ordered)), ordered[low], ordered[len(ordered) - 1 - low])
 
 
-def _timing(mine: Sequence[float], first: Sequence[float], *, alone: bool) -> Timing:
+def _timing(mine: Sequence[float], first: Sequence[float]) -> Timing:
     p50, p90, p99 = np.percentile(mine, [50, 90, 99])
     own = median_interval(mine)
-    if alone:  # nothing to compare with: how sure the time itself is
-        ratio = Interval(1.0, own.low / own.median, own.high / own.median)
-    else:
-        ratio = median_interval([a / b for a, b in zip(mine, first, strict=True)])
-    return Timing(float(p50), float(p90), float(p99), ratio, len(mine))
+    ratio = median_interval([a / b for a, b in zip(mine, first, strict=True)])
+    return Timing(float(p50), float(p90), float(p99), ratio, own, len(mine))
 
 
 def _warm_up(call: Callable[[], object], stopwatch: Callable[[Callable[[], object]], float]) -> None:
@@ -177,16 +186,33 @@ def _warm_up(call: Callable[[], object], stopwatch: Callable[[Callable[[], objec
         before, taken = float(np.median(taken)), [stopwatch(call) for _ in range(3)]
 
 
+def _stopwatch(device: torch.device) -> Callable[[Callable[[], object]], float]:
+    if device.type == "cuda":
+        return partial(_cuda_milliseconds, device)
+    if device.type == "mps":
+        return _mps_milliseconds
+    return _milliseconds
+
+
 def _milliseconds(call: Callable[[], object]) -> float:
     started = time.perf_counter()
     call()
     return 1000 * (time.perf_counter() - started)
 
 
-def _cuda_milliseconds(call: Callable[[], object]) -> float:
-    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-    start.record()  # type: ignore[no-untyped-call]
+def _mps_milliseconds(call: Callable[[], object]) -> float:
+    torch.mps.synchronize()
+    started = time.perf_counter()
     call()
-    end.record()  # type: ignore[no-untyped-call]
-    end.synchronize()  # type: ignore[no-untyped-call]
+    torch.mps.synchronize()
+    return 1000 * (time.perf_counter() - started)
+
+
+def _cuda_milliseconds(device: torch.device, call: Callable[[], object]) -> float:
+    with torch.cuda.device(device):  # whose stream the events are put into
+        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+        start.record()  # type: ignore[no-untyped-call]
+        call()
+        end.record()  # type: ignore[no-untyped-call]
+        end.synchronize()  # type: ignore[no-untyped-call]
     return float(start.elapsed_time(end))  # type: ignore[no-untyped-call]

@@ -17,13 +17,13 @@ _ADAM_BYTES = 8
 """Two float32 moments per parameter."""
 
 
-def inference_memory(architecture: Architecture, size: tuple[int, ...]) -> int:
-    """Bytes of the float32 tensors that live at the same time, at their most, for one image; weights are among them.
+def inference_memory(architecture: Architecture, size: tuple[int, ...], batch: int = 1) -> int:
+    """Bytes of the float32 tensors that live at the same time, at their most, for a batch; weights are among them.
 
     Counted on the plain network, without allocating any. What a library needs inside of a convolution is not
     counted, and neither is the program itself.
     """
-    model, image = _on_paper(architecture, size, 1)
+    model, image = _on_paper(architecture, size, batch)
 
     def infer() -> None:
         with torch.no_grad():
@@ -33,7 +33,10 @@ def inference_memory(architecture: Architecture, size: tuple[int, ...]) -> int:
 
 
 def training_memory(architecture: Architecture, size: tuple[int, ...], batch: int) -> int:
-    """The same of a training step with a batch: activations, gradients and Adam's moments too."""
+    """The same of a training step: activations, gradients and Adam's moments too.
+
+    In float32 and without the loss's own tensors; `--save-memory` and half precision need less.
+    """
     model, images = _on_paper(architecture, size, batch)
 
     def step() -> None:

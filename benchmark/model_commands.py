@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -37,9 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     "backends",
-    default="eager,onnxruntime",
-    show_default=True,
-    help="eager, fast, compile, onnxruntime, openvino; commas between",
+    help="eager, fast, compile, onnxruntime, openvino; commas between  [default: eager, and onnxruntime if installed]",
 )
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
 @click.option("--seconds", default=20.0, show_default=True, help="The most that measuring one table takes")
@@ -52,14 +51,14 @@ if TYPE_CHECKING:
 @PLUGIN
 def latency(
     runs: tuple[str, ...], strategies: str | None, dataset: str | None, trajectory: int | None, batches: str,
-    precisions: str, backends: str, shape: str | None, seconds: float, output: Path | None, device: str,
+    precisions: str, backends: str | None, shape: str | None, seconds: float, output: Path | None, device: str,
     threads: int | None, data_root: Path | None, runs_folder: Path, spatial_dims: str | None,
     subject_pattern: str | None, plugins: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """How long networks take for a batch: recorded ones, their trajectories, or shapes that were never trained.
 
-    The networks take turns in one process; the first one is what the others are compared with. A number that
-    this machine is too noisy to tell is not printed.
+    The networks take turns in one process; standard, else the first one, is what the others are compared with.
+    A number that this machine is too noisy to tell is not printed.
 
     \b
     Example:
@@ -68,7 +67,8 @@ def latency(
     import pandas as pd
     import torch
 
-    from stampbench.benchmark.compute import set_up_process
+    from stampbench.benchmark.backends import BACKENDS, DTYPES, check, default_backends
+    from stampbench.benchmark.compute import busy_warning, set_up_process
     from stampbench.benchmark.environment import choose_device, timing_machine
     from stampbench.benchmark.latency import compare, saturating_batch
     from stampbench.benchmark.store import RunStore
@@ -87,24 +87,36 @@ def latency(
     if not networks:
         raise UserError("nothing to time: name runs, or --strategy and --dataset")
     size = _size(shape, networks) if shape else size
-    assert size is not None
+    if size is None:
+        raise UserError("these runs have images of different sizes; --shape says which to time")
+    # What everything is compared with stands first: the standard network, where it is among them.
+    networks = dict(sorted(networks.items(), key=lambda item: item[0].split()[0] != "standard"))
     _check_alike(networks, size)
     first = next(iter(networks.values()))
-    rows: list[dict[str, Any]] = []
+    asked = [
+        (backend, precision, batch)
+        for backend in (_split("backend", backends, BACKENDS) if backends else default_backends(where))
+        for precision in _split("precision", precisions, DTYPES)
+        for batch in map(_batch, batches.split(","))
+    ]
+    for backend, precision, _ in asked:  # before anything is timed
+        check(where, backend, precision)  # type: ignore[arg-type]
+    if warning := busy_warning():
+        click.echo(f"warning: {warning}", err=True)
+    torch.manual_seed(0)
+    image = torch.randn(1, first.architecture.in_channels, *size, device=where)
     machine = timing_machine(where)
-    for backend in _split("backend", backends, _backends()):
-        for precision in _split("precision", precisions, ("fp32", "bf16", "fp16")):
-            for batch in batches.split(","):
-                torch.manual_seed(0)
-                image = torch.randn(1, first.architecture.in_channels, *size, device=where)
-                number = (
-                    saturating_batch(first, image, backend, precision)  # type: ignore[arg-type]
-                    if batch == "auto"
-                    else _batch(batch)
-                )
-                images = image.repeat(number, *[1] * (image.ndim - 1))
-                say = lambda text: click.echo(text, err=True)  # noqa: E731
-                rows += compare(networks, images, backend, precision, seconds=seconds, report=say)  # type: ignore[arg-type]
+    rows: list[dict[str, Any]] = []
+    for backend, precision, batch in asked:
+        number = batch or saturating_batch(first, image, backend, precision)  # type: ignore[arg-type]
+        rows += compare(
+            networks,
+            image.repeat(number, *[1] * (image.ndim - 1)),
+            backend,  # type: ignore[arg-type]
+            precision,  # type: ignore[arg-type]
+            seconds=seconds,
+            report=lambda text: click.echo(text, err=True),
+        )
     frame = pd.DataFrame([row | machine for row in rows])
     click.echo(latency_tables(frame))
     if output is not None:
@@ -129,7 +141,7 @@ def export(
     """Write a recorded network to a file that needs neither this package nor its code.
 
     The file takes any number of images, of any size that is a multiple of 2^depth, and gives logits. It is
-    kept only if it computes what the recorded network does, on a test case where the dataset is present.
+    kept only if it computes what the recorded network does, on a case of the dataset where that is present.
 
     \b
     Example:
@@ -137,10 +149,8 @@ def export(
     """
     from stampbench.benchmark.export import export as write
     from stampbench.benchmark.store import RunStore
-    from stampbench.models.files import load_model
 
-    folder, record = RunStore(runs_folder).find(run)
-    model = load_model(folder / "model")
+    model, record = RunStore(runs_folder).model(run)
     path = output or Path(f"{record['id']}.{form}")
     images, origin = _test_images(record, data_root)
     error = write(model, images, path, form)
@@ -155,11 +165,12 @@ def export(
 @click.argument("run")
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for the label maps")
+@click.option("--force", is_flag=True, help="Write over label maps that are there")
 @DEVICE
 @THREADS
 @RUNS
 def predict(
-    run: str, images: tuple[Path, ...], output: Path, device: str, threads: int | None, runs_folder: Path
+    run: str, images: tuple[Path, ...], output: Path, force: bool, device: str, threads: int | None, runs_folder: Path
 ) -> None:  # fmt: skip
     """Segment images with a recorded network; label maps lie over their images in a viewer.
 
@@ -172,20 +183,25 @@ def predict(
     """
     from stampbench.benchmark.compute import set_up_process
     from stampbench.benchmark.environment import choose_device
-    from stampbench.benchmark.segment import segment_file
+    from stampbench.benchmark.segment import outputs_of, segment_file
     from stampbench.benchmark.store import RunStore
-    from stampbench.models.files import load_model
 
     where = choose_device(device)
     set_up_process(threads, keep_heap=True)
-    folder, record = RunStore(runs_folder).find(run)
-    model = load_model(folder / "model")
+    model, record = RunStore(runs_folder).model(run)
     model.kernels = "fast"
-    classes = record["dataset"]["classes"]
-    values = record["dataset"].get("values", list(range(len(classes))))
-    size = record["spec"]["dataset"]["size"]
-    for path in images:
-        click.echo(segment_file(model, path, output, size=size, values=values, device=where))
+    data, spec = record["dataset"], record["spec"]
+    for path, map_path in zip(images, outputs_of(images, output, force=force), strict=True):
+        written = segment_file(
+            model,
+            path,
+            map_path,
+            size=spec["dataset"]["size"],
+            values=data.get("values", list(range(len(data["classes"])))),
+            device=where,
+            postprocessing=spec["protocol"]["postprocessing"],
+        )
+        click.echo(written)
 
 
 @click.command()
@@ -207,27 +223,26 @@ def doctor(data_root: Path | None) -> None:
 def _recorded(
     store: RunStore, runs: tuple[str, ...], trajectory: int | None
 ) -> tuple[dict[str, Network], tuple[int, ...] | None]:
-    """The networks of recorded runs by a name that tells them apart, and their size."""
+    """The networks of recorded runs by a name that tells them apart, and their size where it is the same."""
     import numpy as np
     import pandas as pd
 
-    from stampbench.models.files import load_model
     from stampbench.models.network import build, parse_architecture
 
     networks: dict[str, Network] = {}
-    size: tuple[int, ...] | None = None
+    sizes: set[tuple[int, ...]] = set()
     for text in runs:
         folder, record = store.find(text)
-        size = tuple(record["spec"]["dataset"]["size"])
+        sizes.add(tuple(record["spec"]["dataset"]["size"]))
         name = f"{record['label']} {record['id']}"
         if trajectory is None:
-            networks[name] = load_model(folder / "model")
+            networks[name] = store.model(text)[0]
             continue
         rows = pd.read_csv(folder / "trajectory.csv")
         for step in sorted(set(np.linspace(0, len(rows) - 1, trajectory).round().astype(int))):
             # Weights do not matter for time, so those that were not kept need not be.
             networks[f"{name} step {step}"] = build(parse_architecture(rows["architecture"][step]))
-    return networks, size
+    return networks, sizes.pop() if len(sizes) == 1 else None
 
 
 def _named(
@@ -306,7 +321,7 @@ def _test_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, d
     return noise, {"images": "noise, because the dataset is not here", "classes": classes}
 
 
-def _split(what: str, text: str, known: tuple[str, ...]) -> list[str]:
+def _split(what: str, text: str, known: Iterable[str]) -> list[str]:
     from stampbench.benchmark.errors import unknown
 
     names = [name.strip() for name in text.split(",")]
@@ -316,16 +331,12 @@ def _split(what: str, text: str, known: tuple[str, ...]) -> list[str]:
     return names
 
 
-def _backends() -> tuple[str, ...]:
-    from stampbench.benchmark.backends import BACKENDS
-
-    return tuple(BACKENDS)
-
-
-def _batch(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
+def _batch(text: str) -> int | None:
+    """A number of images; None stands for `auto`."""
+    text = text.strip()
+    if text != "auto" and (not text.isdecimal() or int(text) < 1):
         raise UserError(f"--batch '{text}' is neither a number of images nor 'auto'")
-    return int(text)
+    return None if text == "auto" else int(text)
 
 
 def _write(path: Path, text: str) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from typing import IO, NamedTuple
 
 from stampbench.benchmark.runner import Run
 from stampbench.benchmark.store import RunStore
@@ -28,7 +30,7 @@ def run_in_processes(
     Returns:
         How many runs failed. Interrupted, the runs save their state first, and KeyboardInterrupt goes on.
     """
-    waiting, running, failed = list(todo), dict[str, subprocess.Popen[str]](), set[str]()
+    waiting, running, failed = list(todo), dict[str, _Child](), set[str]()
     try:
         while waiting or running:
             for run in list(waiting):
@@ -37,23 +39,33 @@ def run_in_processes(
                     waiting.remove(run)
                     failed.add(run.spec.id)
                     say(f"{run.spec.id}  {run.title}: left out: a source failed")
-                elif len(running) < processes and _finished(run, store):
+                elif (
+                    len(running) < processes
+                    and not sources & (set(running) | {each.spec.id for each in waiting})
+                    and _finished(run, store)
+                ):
                     waiting.remove(run)
                     running[run.spec.id] = _start([*arguments, "--only", run.spec.id])
+            if waiting and not running:  # what it builds on is neither finished nor under way
+                stuck = waiting.pop(0)
+                failed.add(stuck.spec.id)
+                say(f"{stuck.spec.id}  {stuck.title}: left out: a source is not finished")
             time.sleep(_POLL_SECONDS)
-            for run_id, process in list(running.items()):
-                if process.poll() is not None:
+            for run_id, child in list(running.items()):
+                if child.process.poll() is not None:
                     del running[run_id]
-                    out, err = process.communicate()
-                    for line in (*out.splitlines(), *err.splitlines()):
+                    child.output.seek(0)
+                    for line in child.output.read().splitlines():
                         say(line)
-                    if process.returncode:
+                    child.output.close()
+                    if child.process.returncode:
                         failed.add(run_id)
     finally:
-        for process in running.values():
-            process.terminate()  # answered like Ctrl-C: the state is written
-        for process in running.values():
-            process.wait()
+        for child in running.values():
+            child.process.terminate()  # answered like Ctrl-C: the state is written
+        for child in running.values():
+            child.process.wait()
+            child.output.close()
     return len(failed)
 
 
@@ -61,12 +73,21 @@ def _finished(run: Run, store: RunStore) -> bool:
     return all(store.status(source.spec) == "finished" for source in run.sources.values())
 
 
-def _start(arguments: Sequence[str]) -> subprocess.Popen[str]:
+class _Child(NamedTuple):
+    """A run's process and the file of all it prints, which unlike a pipe never fills up."""
+
+    process: subprocess.Popen[str]
+    output: IO[str]
+
+
+def _start(arguments: Sequence[str]) -> _Child:
+    output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed when the run has ended)
     # A session of its own: Ctrl-C reaches the runs through this process alone, once.
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, "-m", "stampbench.benchmark", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stdout=output,
+        stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
     )
+    return _Child(process, output)

@@ -229,14 +229,19 @@ def _execute(
 
 def _latency(model: Network, data: FoldData, compute: Compute) -> list[dict[str, Any]]:
     """Of the selected network for one image: PyTorch as it is, and as this package runs it."""
-    image = data.validation.pixels[:1].to(compute.device)
     backends: list[Backend] = ["eager", "fast"] if compute.device.type == "cpu" else ["eager"]
-    machine = timing_machine(compute.device)
-    return [
-        row | machine
-        for backend in backends
-        for row in compare({"selected": model}, image, backend, "fp32", seconds=_LATENCY_SECONDS)
-    ]
+    if not compute.timed:
+        return []
+    try:
+        image = data.validation.pixels[:1].to(compute.device)
+        machine = timing_machine(compute.device)
+        return [
+            row | machine
+            for backend in backends
+            for row in compare({"selected": model}, image, backend, "fp32", seconds=_LATENCY_SECONDS)
+        ]
+    except (RuntimeError, UserError):  # a trained run is not lost because its speed cannot be told
+        return []
 
 
 def _begin(choice: Choice, dataset: Dataset) -> tuple[Architecture, Mapping[str, Source]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,20 +17,46 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.evaluation import largest_components
 from stampbench.benchmark.validation import class_map
 from stampbench.datasets import images
 from stampbench.datasets.images import NIFTI, PNG, TIFF, Picture
 from stampbench.datasets.prepare import normalise, unorient
+from stampbench.datasets.source import check_same_space
 from stampbench.models.network import Network
 
 _OVERLAP = 0.5
 _WINDOWS = 4
 
 
+def outputs_of(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
+    """Where the label map of each image will be.
+
+    Raises:
+        UserError: two would be the same file, or one is there already and `force` is not given.
+    """
+    outputs = [folder / _output_name(path) for path in paths]
+    for path, output in zip(paths, outputs, strict=True):
+        if outputs.count(output) > 1:
+            raise UserError(f"{output} would be the label map of {path} and of another image")
+        if output.resolve() == path.resolve():
+            raise UserError(f"{output} is the image itself; --output has to be another folder")
+        if output.exists() and not force:
+            raise UserError(f"{output} exists; --force writes over it")
+    return outputs
+
+
 def segment_file(
-    model: Network, path: Path, folder: Path, *, size: Sequence[int], values: Sequence[int], device: torch.device
+    model: Network,
+    path: Path,
+    output: Path,
+    *,
+    size: Sequence[int],
+    values: Sequence[int],
+    device: torch.device,
+    postprocessing: str = "none",
 ) -> Path:
-    """Segment an image and write the label map into `folder`, in the image's own grid, orientation and format.
+    """Segment an image and write its label map, in the image's own grid, orientation and format.
 
     The image is prepared as the training images were: oriented to RAS, each channel z-scored over the image. Where
     it is larger than `size`, overlapping windows of that size are blended; where smaller, it is padded.
@@ -39,14 +66,12 @@ def segment_file(
             nnU-Net's files, `…_0000`, beside which the others lie.
         size: what the network was trained on.
         values: the label value of each class.
+        postprocessing: as it was evaluated with, `none` or `largest_component`.
 
     Raises:
         UserError: a wrong number of channels or dims, or an output that cannot be written.
         DatasetError: a file that cannot be read.
     """
-    output = folder / _output_name(path)
-    if output.resolve() == path.resolve():
-        raise UserError(f"{output} is the image itself; --output has to be another folder")
     picture = _read(path, model.architecture.in_channels)
     dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
     if dims > file_dims:
@@ -58,8 +83,10 @@ def segment_file(
     model = model.to(device).eval()
     with torch.inference_mode():
         labels = torch.cat([class_map(windows(each[None].to(device), model)).cpu() for each in batch])
-    whole = labels.movedim(0, -1) if dims < file_dims else labels[0]
-    _write(unorient(np.ascontiguousarray(whole.numpy()), picture.affine), values, path, output)
+    whole = np.ascontiguousarray((labels.movedim(0, -1) if dims < file_dims else labels[0]).numpy())
+    if postprocessing == "largest_component":
+        whole = largest_components(whole)
+    _write(unorient(whole, picture.affine), values, path, output)
     return output
 
 
@@ -68,6 +95,7 @@ def _read(path: Path, channels: int) -> Picture:
     if len(picture.pixels) == 1 < channels and (match := re.fullmatch(r"(.*)_0000(\..*)", path.name)):
         others = [images.read(path.with_name(f"{match[1]}_{number:04d}{match[2]}")) for number in range(1, channels)]
         for number, other in enumerate(others, start=1):
+            check_same_space(path.with_name(f"{match[1]}_{number:04d}{match[2]}"), other, picture)
             if other.pixels.shape != picture.pixels.shape:
                 raise UserError(f"{path}: channel {number:04d} has another size")
         return Picture(np.concatenate([picture.pixels, *(other.pixels for other in others)]), picture.affine)
@@ -82,8 +110,7 @@ def _output_name(path: Path) -> str:
 
 def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
     """Label values of the dataset in the image's format; the file appears whole or not at all."""
-    kind = np.uint8 if max(values) < 256 else np.int16
-    coded = np.asarray(values, dtype=kind)[labels]
+    coded = np.asarray(values, dtype=np.min_scalar_type(max(values)))[labels]
     ending = next(each for each in NIFTI + PNG + TIFF if path.name.lower().endswith(each))
     unfinished = output.with_name(f".{os.getpid()}-{output.name}")
     try:
@@ -94,13 +121,16 @@ def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output:
         if ending in NIFTI:
             original = nib.load(path)
             header = original.header.copy()
-            header.set_data_dtype(kind)
+            header.set_data_dtype(coded.dtype)
             header.set_slope_inter(1, 0)
+            header["cal_min"] = header["cal_max"] = 0  # the scan's window would show labels as black
             nib.save(nib.Nifti1Image(coded, original.affine, header), unfinished)
         elif ending in PNG:
             Image.fromarray(coded).save(unfinished)
         else:
             tifffile.imwrite(unfinished, coded if coded.ndim == 2 else coded.transpose(2, 1, 0))
+            if (spacing := images.sidecar(path)) is not None:
+                shutil.copy(spacing, output.with_suffix(".json"))
         unfinished.replace(output)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error

@@ -22,6 +22,7 @@ class FinishedSource(NamedTuple):
     epochs: int
     ranking_passes: int
     seconds: float
+    joules: float | None
 
 
 def read_source(spec: RunSpec, store: RunStore, compute: Compute) -> FinishedSource:
@@ -47,4 +48,5 @@ def read_source(spec: RunSpec, store: RunStore, compute: Compute) -> FinishedSou
         int(summary["epochs"]),
         int(summary["ranking_passes"]),
         float(summary["training_seconds"]),
+        summary.get("training_joules"),
     )

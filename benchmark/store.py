@@ -15,6 +15,8 @@ import pandas as pd
 
 from stampbench.benchmark.errors import UserError, unknown
 from stampbench.benchmark.spec import RunSpec
+from stampbench.models.files import load_model
+from stampbench.models.network import Network
 
 SCHEMA = 1
 _RECORD = "run.json"
@@ -170,6 +172,24 @@ class RunStore:
         if problem := _damage(found[0], record):
             raise UserError(problem)
         return found[0], record
+
+    def model(self, text: str) -> tuple[Network, dict[str, Any]]:
+        """The selected network of a finished run and its record, found as by `find`.
+
+        Raises:
+            UserError, ModelError: it is damaged, or the network is not one for the run's images and classes.
+        """
+        folder, record = self.find(text)
+        model = load_model(folder / "model")
+        found, data = model.architecture, record["dataset"]
+        for what, mine, recorded in (
+            ("channels", found.in_channels, len(data["channels"])),
+            ("classes", found.out_channels, len(data["classes"])),
+            ("spatial dims", found.spatial_dims, len(record["spec"]["dataset"]["size"])),
+        ):
+            if mine != recorded:
+                raise UserError(f"{folder / 'model'}: a network of {mine} {what}, where the record has {recorded}")
+        return model, record
 
     def frames(self, problems: list[str], dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Finished runs, one row each, and their cases, one row per run, case and class.

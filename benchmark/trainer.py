@@ -357,6 +357,8 @@ class RunTrainer:
             self.source_epochs += source.epochs
             self.ranking_passes += source.ranking_passes
             self.seconds += source.seconds
+            if source.joules is not None:
+                self.joules = (self.joules or 0.0) + source.joules
 
     def _distil(self, name: str, weight: float, temperature: float) -> None:
         self._charge(name)

@@ -56,7 +56,7 @@ class FolderSource:
         """
         pictures = [images.read(path) for path in case.images]
         for path, picture in zip(case.images[1:], pictures[1:], strict=True):
-            _check_same_space(path, picture, pictures[0])
+            check_same_space(path, picture, pictures[0])
             if picture.pixels.shape != pictures[0].pixels.shape:
                 raise DatasetError(
                     f"{path}: size {_size(picture.pixels)}, but {case.images[0].name} has {_size(pictures[0].pixels)}"
@@ -70,7 +70,7 @@ class FolderSource:
         label = images.read(case.label)
         if label.pixels.shape != (1, *image.shape[1:]):
             raise DatasetError(f"{case.label}: label of size {_size(label.pixels)} for an image of size {_size(image)}")
-        _check_same_space(case.label, label, pictures[0])
+        check_same_space(case.label, label, pictures[0])
         if undeclared := [value for value in np.unique(label.pixels) if value not in self.values]:
             raise DatasetError(
                 f"{case.label}: label value {undeclared[0]:g} is not in dataset.json, which declares "
@@ -119,7 +119,7 @@ class PhantomSource:
         return hashlib.sha256(f"{phantom.VERSION} {self._dims} {self._size} {case.id}".encode()).hexdigest()
 
 
-def _check_same_space(path: Path, picture: images.Picture, image: images.Picture) -> None:
+def check_same_space(path: Path, picture: images.Picture, image: images.Picture) -> None:
     """Spacing and orientation have to agree, and the first voxels to lie within one voxel of each other."""
     if picture.affine is None or image.affine is None:
         return

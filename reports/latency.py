@@ -7,6 +7,8 @@ from tabulate import tabulate
 
 MACHINE = ("processor", "device", "driver", "threads", "torch")
 """What has to be the same in a table."""
+_ROUNDS_FOR_P99 = 100
+"""Of fewer the 99th percentile is next to the largest."""
 
 
 class MixedMachinesError(ValueError):
@@ -56,6 +58,8 @@ def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
         return [str(row["network"]), "too noisy", *["–"] * 4, *size]
     ratio = f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
     times = [f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")]
+    if row["rounds"] < _ROUNDS_FOR_P99:
+        times[2] = "–"
     return [str(row["network"]), ratio, *times, f"{row['images_per_second']:.1f}", *size]
 
 

@@ -12,10 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stampbench.benchmark import data
+from stampbench.benchmark import data, energy
 from stampbench.benchmark.compute import Compute, set_up_process
 from stampbench.benchmark.data import Images
-from stampbench.benchmark.energy import joules
 from stampbench.benchmark.environment import choose_device, environment, timing_machine
 from stampbench.benchmark.epoch import train_epoch
 from stampbench.benchmark.errors import TrainingFailedError, UserError
@@ -112,15 +111,21 @@ def test_flags_are_explicit_and_recorded() -> None:
     assert timing_machine(torch.device("cpu"))["threads"] == torch.get_num_threads()
 
 
-def test_energy_is_a_growing_number_or_nothing() -> None:
-    readings = [joules(torch.device("cpu")) for _ in range(2)]
-    assert readings == [None, None] or 0 <= readings[0] <= readings[1]  # type: ignore[operator]
+def test_energy_is_the_processors_counter_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counter = tmp_path / "energy_uj"
+    monkeypatch.setattr(energy, "_RAPL", counter)
+    assert energy.joules(torch.device("cpu")) is None
+    counter.write_text("2500000\n")
+    assert energy.joules(torch.device("cpu")) == 2.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_a_gpu_learns_what_the_cpu_does(make_run: Callable[..., Run], perform: Callable[..., Any]) -> None:
-    run = make_run("stamp")
-    assert perform(run)["epochs"] == run.plan.epochs
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_a_gpu_runs_from_command_to_record(stampbench: Callable[..., Any], precision: str) -> None:
+    code, _, _ = stampbench(*RUN, "--strategy", "stamp_plus", "--device", "cuda", "--precision", precision)
+    assert code == 0
+    (path,) = Path("runs").rglob("run.json")
+    assert json.loads(path.read_text())["environment"]["device"] == "cuda"
 
 
 def test_several_runs_at_once_end_like_one_after_the_other(stampbench: Callable[..., Any]) -> None:

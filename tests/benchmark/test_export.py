@@ -16,6 +16,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.export import Format, export, onnx_session
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.files import save_model
 from stampbench.models.network import Architecture, Network, build
 from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.models.pruning import remove_filters
@@ -115,3 +116,15 @@ def test_a_recorded_run_is_exported_by_its_id(stampbench: Callable[..., Any]) ->
         assert (code, len(err.strip().splitlines())) == (2, 1)
         assert message in err
         assert not Path("other.onnx").exists()
+    described = record.parent / "model" / "architecture.json"
+    whole_text = described.read_text()
+    other = build(UNetArchitecture.doubling(2, 1, 7, f=2, depth=1))
+    for change, message in (
+        (lambda: described.write_text(whole_text.replace('"depth": 1', '"depth": 2')), "upconvs"),
+        (lambda: save_model(other, record.parent / "model"), "a network of 7 classes, where the record has 4"),
+    ):
+        change()
+        code, _, err = stampbench("predict", run, "absent.png", "--output", "labels")
+        assert (code, len(err.strip().splitlines())) == (2, 1)
+        assert message in err
+        described.write_text(whole_text)

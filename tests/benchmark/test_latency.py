@@ -47,29 +47,38 @@ def test_twice_as_slow_is_measured_as_twice_as_slow() -> None:
 
 
 def test_torchs_own_benchmark_agrees_within_five_percent(network: Network) -> None:
-    """The same call in the same process, in turns; a busy machine gets several tries, a wrong method none right."""
+    """The same call in the same process, in turns, the median of seven differences."""
     images = torch.randn(4, 1, 64, 64)
     call = prepare(network, images, "eager", "fp32").call
     differences = []
-    for _ in range(8):
+    for _ in range(7):
         ours = time_in_turns({"network": call}, CPU, seconds=0.5)["network"].p50
         timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
-        theirs = 1000 * timer.blocked_autorange(min_run_time=0.5).median
-        differences.append(abs(ours / theirs - 1))
-        if differences[-1] < 0.05:
-            return
-    pytest.fail(f"never within 5 %: {differences}")
+        theirs = 1000 * timer.blocked_autorange(min_run_time=0.3).median
+        differences.append(ours / theirs - 1)
+    assert abs(sorted(differences)[3]) < 0.05, differences
 
 
 def test_numbers_of_a_noisy_machine_are_not_printed(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     durations = itertools.cycle([1.0, 9.0, 2.0, 30.0, 4.0])
     monkeypatch.setattr(latency, "_milliseconds", lambda call: next(durations))
-    rows = compare({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.2)
+    rows = compare({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
     assert rows[1]["noisy"]
     table = latency_tables(pd.DataFrame([row | MACHINE for row in rows]))
-    (line,) = (line for line in table.splitlines() if line.startswith("| b "))
-    assert "too noisy" in line
-    assert str(round(rows[1]["p50_ms"], 2)) not in line
+    for name, row in zip("ab", rows, strict=True):
+        (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} "))
+        assert "too noisy" in line
+        assert f"{row['p50_ms']:.2f}" not in line
+
+
+def test_noise_that_all_networks_share_is_noise_too(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ratios stay sure; the times do not."""
+    rounds = itertools.cycle(value for value in (1.0, 30.0, 2.0, 9.0, 50.0) for _ in range(2))
+    monkeypatch.setattr(latency, "_milliseconds", lambda call: next(rounds))
+    monkeypatch.setattr(latency, "_warm_up", lambda *_: None)
+    rows = compare({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
+    assert [row["noisy"] for row in rows] == [True, True]
+    assert rows[1]["ratio"] == 1.0
 
 
 MACHINE = {"processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", "threads": 1, "torch": "2"}
@@ -120,7 +129,7 @@ def test_what_a_backend_cannot_do_is_said(network: Network, backend: Any, precis
 
 def test_untrained_strategies_are_compared_with_the_first(stampbench: Callable[..., Any], tmp_path: Path) -> None:
     code, out, _ = stampbench(
-        "latency", "--strategy", "standard,flat", "--dataset", "phantom2d:size=16,cases=10", "--backend", "eager,fast",
+        "latency", "--strategy", "flat,standard", "--dataset", "phantom2d:size=16,cases=10", "--backend", "eager,fast",
         "--batch", "1,2", "--seconds", "0.3", "--output", "timings.csv",
     )  # fmt: skip
     assert code == 0
@@ -140,7 +149,7 @@ def test_untrained_strategies_are_compared_with_the_first(stampbench: Callable[.
         (["nosuchrun"], "unknown run at runs 'nosuchrun'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--backend", "onxruntime"], "did you mean 'onnxruntime'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--precision", "fp8"], "unknown precision 'fp8'"),
-        (["--strategy", "standard", "--dataset", "phantom2d", "--batch", "0"], "--batch '0'"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--batch", "1, 0"], "--batch '0'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "48,64,48"], "2 numbers"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "40,40"], "multiples of 16, not 40"),
     ],

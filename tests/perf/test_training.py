@@ -92,7 +92,7 @@ def test_compiled_step(workers: Callable[..., Any], in_turns: Any, report: Any) 
     compiled = workers(architecture, **common, kernels="plain", compiled=True)
     first = compiled.train()
     taken = in_turns({"fast": workers(architecture, **common).train, "compiled": compiled.train})
-    report("step, 3D f=4, batch 8, plain kernels compiled: × time of the fast step", taken.ratio("fast", "compiled"),
+    report("step, 3D f=4, batch 8, channels-last, compiled: × the fast step", taken.ratio("fast", "compiled"),
            detail=taken.spread("fast", "compiled") + f"; the first step took {first:.0f} s")  # fmt: skip
 
 
