@@ -57,11 +57,6 @@ class Timing(NamedTuple):
     own: Interval
     rounds: int
 
-    @property
-    def noisy(self) -> bool:
-        """Whether the ratio or the time itself is known too badly; what slows all networks alike leaves ratios sure."""
-        return max(self.ratio.half_width, self.own.half_width) > NOISY
-
 
 def compare(
     networks: Mapping[str, Network],
@@ -111,7 +106,9 @@ def compare(
                 "images_per_second": 1000 * len(images) / timing.p50,
                 "tensor_bytes": inference_memory(architecture, size, len(images)),
                 "rounds": timing.rounds,
-                "noisy": timing.noisy,
+                # What slows all networks alike leaves ratios sure and times unsure.
+                "noisy_ratio": timing.ratio.half_width > NOISY,
+                "noisy_time": timing.own.half_width > NOISY,
             }
         )
     return rows
@@ -144,12 +141,12 @@ def time_in_turns(
     for call in calls.values():
         _warm_up(call, stopwatch)
     taken: dict[str, list[float]] = {name: [] for name in calls}
-    names = list(calls)
+    names, order = list(calls), np.random.default_rng(0)
     started = time.perf_counter()
     while True:
         rounds = len(taken[names[0]])
-        # Each round begins with another network, so that none always follows the same one.
-        for name in names[rounds % len(names) :] + names[: rounds % len(names)]:
+        # In another order each round: what ran before leaves its traces in caches and in the heap.
+        for name in order.permutation(names):
             taken[name].append(stopwatch(calls[name]))
         over = time.perf_counter() - started > seconds
         # Of slow networks fewer rounds have to do; their interval says so.

@@ -121,7 +121,7 @@ def latency(
     click.echo(latency_tables(frame))
     if output is not None:
         _write(output, frame.to_csv(index=False))
-    if frame["noisy"].any():
+    if frame[["noisy_ratio", "noisy_time"]].to_numpy().any():
         click.echo(
             "warning: the machine is too noisy for some of these numbers; end what else runs on it, or raise --seconds",
             err=True,

@@ -54,13 +54,15 @@ def latency_tables(timings: pd.DataFrame) -> str:
 
 def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
     size = [f"{row['parameters']:,}", f"{row['macs']:,}", f"{row['tensor_bytes'] / 1e6:.1f}"]
-    if row["noisy"]:
-        return [str(row["network"]), "too noisy", *["–"] * 4, *size]
     ratio = f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
-    times = [f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")]
+    times = [f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")] + [f"{row['images_per_second']:.1f}"]
     if row["rounds"] < _ROUNDS_FOR_P99:
         times[2] = "–"
-    return [str(row["network"]), ratio, *times, f"{row['images_per_second']:.1f}", *size]
+    if row["noisy_ratio"]:
+        ratio = "too noisy"
+    if row["noisy_time"]:
+        times = ["too noisy", "–", "–", "–"]
+    return [str(row["network"]), ratio, *times, *size]
 
 
 def _rounds(timings: pd.DataFrame) -> str:
