@@ -29,6 +29,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", nargs=-1, metavar="[RUN]...")
 @click.option("--strategy", "strategies", help="Names with commas between: recorded on --dataset, else never trained")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A hyperparameter of --strategy such as f=32, repeatable; then none of them is a recorded one",
+)
 @click.option("--dataset", help="Whose channels, classes and size the networks of --strategy have")
 @click.option(
     "--trajectory", type=click.IntRange(2), help="Of each RUN so many checkpoints instead of the selected one"
@@ -50,7 +57,8 @@ if TYPE_CHECKING:
 @dataset_options
 @PLUGIN
 def latency(
-    runs: tuple[str, ...], strategies: str | None, dataset: str | None, trajectory: int | None, batches: str,
+    runs: tuple[str, ...], strategies: str | None, settings: tuple[str, ...], dataset: str | None,
+    trajectory: int | None, batches: str,
     precisions: str, backends: str | None, shape: str | None, seconds: float, output: Path | None, device: str,
     threads: int | None, data_root: Path | None, runs_folder: Path, spatial_dims: str | None,
     subject_pattern: str | None, plugins: tuple[Path, ...],
@@ -82,7 +90,7 @@ def latency(
     if strategies:
         if not dataset:
             raise UserError("--strategy needs --dataset, whose channels, classes and size the networks get")
-        named, size = _named(store, strategies, dataset, data_root, spatial_dims, subject_pattern)
+        named, size = _named(store, strategies, settings, dataset, data_root, spatial_dims, subject_pattern)
         networks = named | networks
     if not networks:
         raise UserError("nothing to time: name runs, or --strategy and --dataset")
@@ -246,8 +254,8 @@ def _recorded(
 
 
 def _named(
-    store: RunStore, names: str, dataset: str, data_root: Path | None, spatial_dims: str | None,
-    subject_pattern: str | None,
+    store: RunStore, names: str, settings: tuple[str, ...], dataset: str, data_root: Path | None,
+    spatial_dims: str | None, subject_pattern: str | None,
 ) -> tuple[dict[str, Network], tuple[int, ...]]:  # fmt: skip
     """For each strategy the latest network recorded on the dataset, else the one that it starts with."""
     from stampbench.benchmark.choices import choose_protocol, choose_strategies
@@ -261,13 +269,13 @@ def _named(
         if record["spec"]["dataset"]["name"] == opened.name and tuple(record["spec"]["dataset"]["size"]) == opened.size:
             name, ended = record["spec"]["strategy"], str(record.get("ended"))
             recorded[name] = max(recorded.get(name, ("", folder, "")), (ended, folder, record["id"]))
-    for choice in choose_strategies(names, choose_protocol("paper", []), []):
-        if choice.name in recorded:
+    for choice in choose_strategies(names, choose_protocol("paper", []), settings):
+        if choice.name in recorded and not settings:
             _, folder, run = recorded[choice.name]
             networks[f"{choice.name} {run}"] = load_model(folder / "model")
         else:
             start = choice.strategy.start(opened.spatial_dims, len(opened.channels), len(opened.classes))
-            networks[f"{choice.name} (untrained start)"] = build(start)
+            networks[f"{choice.name} (untrained start)"] = build(start)  # weights do not matter for time
     return networks, opened.size
 
 

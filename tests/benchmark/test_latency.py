@@ -140,6 +140,12 @@ def test_untrained_strategies_are_compared_with_the_first(stampbench: Callable[.
     rows = pd.read_csv("timings.csv")
     assert rows.groupby(["backend", "batch"]).size().tolist() == [2, 2, 2, 2]
     assert (rows[rows["network"].str.startswith("standard")]["ratio"] == 1).all()
+    assert stampbench(
+        "latency", "--strategy", "standard", "--set", "f=2", "--dataset", "phantom2d:size=16,cases=10", "--backend",
+        "eager", "--seconds", "0.1", "--output", "narrow.csv",
+    )[0] == 0  # fmt: skip
+    wide = rows[rows["network"].str.startswith("standard")]["parameters"].iloc[0]
+    assert 3.5 < wide / pd.read_csv("narrow.csv")["parameters"].iloc[0] < 4
     assert set(rows["layout"]) == {"channels-first", "channels-last"}
     assert {"processor", "threads", "torch", "clock", "p99_ms", "tensor_bytes"} <= set(rows.columns)
 
