@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from stampbench.benchmark.compute import HALF, Precision, check_precision
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.export import exportable, onnx_session, require, write_onnx
 from stampbench.models.network import Network
@@ -24,8 +25,6 @@ BACKENDS: dict[Backend, str] = {
     "onnxruntime": "ONNX Runtime on the CPU",
     "openvino": "OpenVINO on the CPU",
 }
-Precision = Literal["fp32", "bf16", "fp16"]
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Prepared(NamedTuple):
@@ -37,8 +36,7 @@ class Prepared(NamedTuple):
 
 def check(device: torch.device, backend: Backend, precision: Precision) -> None:
     """Raises UserError if a backend does not exist for a device or precision, or its package is missing."""
-    if precision == "fp16" and device.type == "cpu":
-        raise UserError("precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU")
+    check_precision(precision, device)
     if backend in ("onnxruntime", "openvino"):
         if device.type != "cpu":
             raise UserError(f"backend '{backend}' is timed on the CPU only, not on '{device.type}'")
@@ -77,10 +75,10 @@ def _torch(model: Network, images: Tensor, backend: Backend, precision: Precisio
     own.kernels = "fast" if backend == "fast" else "plain"
     if backend == "compile":
         own.compile()
-    half = precision != "fp32"
+    half = HALF.get(precision)
 
     def call() -> object:
-        with torch.inference_mode(), torch.autocast(images.device.type, DTYPES[precision], enabled=half):
+        with torch.inference_mode(), torch.autocast(images.device.type, half, enabled=half is not None):
             return own(images)
 
     return Prepared(call, "channels-last" if backend == "fast" else "channels-first")

@@ -23,6 +23,7 @@ from stampbench.benchmark.options import (
     dataset_options,
     load_plugins,
     open_named,
+    write_output,
 )  # fmt: skip
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
@@ -130,7 +131,7 @@ def run(
                      --n-train 25 --folds 0 --protocol quick
     """
     from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
-    from stampbench.benchmark.compute import Compute, busy_warning, set_up_process
+    from stampbench.benchmark.compute import Compute, busy_warning, check_precision, set_up_process
     from stampbench.benchmark.environment import choose_device
     from stampbench.benchmark.runner import plan_run, with_sources
     from stampbench.benchmark.store import RunStore
@@ -145,8 +146,7 @@ def run(
         click.echo(f"warning: left out: {problem}", err=True)
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
     compute = Compute(choose_device(device), kernels, save_memory, deterministic, tf32)
-    if chosen_protocol.precision == "fp16" and compute.device.type == "cpu":
-        raise UserError("precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU")
+    check_precision(chosen_protocol.precision, compute.device)
     set_up_process(threads, keep_heap=allocator == "keep", deterministic=deterministic, tf32=tf32)
     opened = open_named(dataset, data_root, spatial_dims, subject_pattern)
     store = RunStore(runs_folder)
@@ -368,10 +368,7 @@ def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path
     if output is None:
         click.echo(text, nl=False)
         return
-    try:
-        output.write_text(text)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+    write_output(output, text)
 
 
 for _command in (latency, export, predict, doctor):

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 
 from stampbench.benchmark import allocator
+from stampbench.benchmark.errors import UserError
 from stampbench.models.network import Kernels
+
+Precision = Literal["fp32", "bf16", "fp16"]
+HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What convolutions are autocast to; with fp32 nothing is."""
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Raises UserError for half floats on a CPU, which has no loss scaling to need them for."""
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU")
 
 
 class Compute(NamedTuple):

@@ -18,7 +18,8 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from stampbench.benchmark.backends import Backend, Precision, Prepared, prepare
+from stampbench.benchmark.backends import Backend, Prepared, prepare
+from stampbench.benchmark.compute import Precision
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.memory import inference_memory
 from stampbench.models.network import Network

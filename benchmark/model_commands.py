@@ -19,6 +19,7 @@ from stampbench.benchmark.options import (
     dataset_options,
     load_plugins,
     open_named,
+    write_output,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -75,8 +76,8 @@ def latency(
     import pandas as pd
     import torch
 
-    from stampbench.benchmark.backends import BACKENDS, DTYPES, check, default_backends
-    from stampbench.benchmark.compute import busy_warning, set_up_process
+    from stampbench.benchmark.backends import BACKENDS, check, default_backends
+    from stampbench.benchmark.compute import HALF, busy_warning, set_up_process
     from stampbench.benchmark.environment import choose_device, timing_machine
     from stampbench.benchmark.latency import compare, saturating_batch
     from stampbench.benchmark.store import RunStore
@@ -104,7 +105,7 @@ def latency(
     asked = [
         (backend, precision, batch)
         for backend in (_split("backend", backends, BACKENDS) if backends else default_backends(where))
-        for precision in _split("precision", precisions, DTYPES)
+        for precision in _split("precision", precisions, ("fp32", *HALF))
         for batch in map(_batch, batches.split(","))
     ]
     for backend, precision, _ in asked:  # before anything is timed
@@ -128,7 +129,7 @@ def latency(
     frame = pd.DataFrame([row | machine for row in rows])
     click.echo(latency_tables(frame))
     if output is not None:
-        _write(output, frame.to_csv(index=False))
+        write_output(output, frame.to_csv(index=False))
     if frame[["noisy_ratio", "noisy_time"]].to_numpy().any():
         click.echo(
             "warning: the machine is too noisy for some of these numbers; end what else runs on it, or raise --seconds",
@@ -160,13 +161,12 @@ def export(
 
     model, record = RunStore(runs_folder).model(run)
     path = output or Path(f"{record['id']}.{form}")
-    images, origin = _test_images(record, data_root)
+    images, origin = _case_images(record, data_root)
     error = write(model, images, path, form)
+    classes = ", ".join(record["dataset"]["classes"])
     sizes = " × ".join(f"{divisor}·n" if divisor > 1 else "n" for divisor in model.architecture.divisors)
-    click.echo(
-        f"{path}: {model.architecture.in_channels} channels of size {sizes} in, logits of {origin['classes']} out"
-    )
-    click.echo(f"compared on {origin['images']}: largest difference {error:.1e} of the largest logit")
+    click.echo(f"{path}: {model.architecture.in_channels} channels of size {sizes} in, logits of {classes} out")
+    click.echo(f"compared on {origin}: largest difference {error:.1e} of the largest logit")
 
 
 @click.command()
@@ -259,7 +259,6 @@ def _named(
 ) -> tuple[dict[str, Network], tuple[int, ...]]:  # fmt: skip
     """For each strategy the latest network recorded on the dataset, else the one that it starts with."""
     from stampbench.benchmark.choices import choose_protocol, choose_strategies
-    from stampbench.models.files import load_model
     from stampbench.models.network import build
 
     opened = open_named(dataset, data_root, spatial_dims, subject_pattern)
@@ -272,7 +271,7 @@ def _named(
     for choice in choose_strategies(names, choose_protocol("paper", []), settings):
         if choice.name in recorded and not settings:
             _, folder, run = recorded[choice.name]
-            networks[f"{choice.name} {run}"] = load_model(folder / "model")
+            networks[f"{choice.name} {run}"] = store.model(str(folder))[0]
         else:
             start = choice.strategy.start(opened.spatial_dims, len(opened.channels), len(opened.classes))
             networks[f"{choice.name} (untrained start)"] = build(start)  # weights do not matter for time
@@ -306,8 +305,8 @@ def _check_alike(networks: dict[str, Network], size: tuple[int, ...]) -> None:
                 raise UserError(f"'{name}' needs sizes that are multiples of {divisor}, not {edge}")
 
 
-def _test_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, dict[str, str]]:
-    """A test case of the run's dataset where that is present, else noise; and a word on which it is."""
+def _case_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, str]:
+    """A case of the run's dataset where that is present, else noise; and a word on which it is."""
     import torch
 
     from stampbench.benchmark.choices import choose_dataset
@@ -315,18 +314,18 @@ def _test_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, d
     from stampbench.datasets.errors import DatasetError
 
     identity = record["spec"]["dataset"]
-    channels, classes = len(record["dataset"]["channels"]), ", ".join(record["dataset"]["classes"])
+    channels = len(record["dataset"]["channels"])
     try:
         dataset = open_dataset(choose_dataset(identity["name"]), data_root)
         case = dataset.source.cases[0].id
         images = torch.from_numpy(dataset.prepare([case], cache_folder())[case].images[:4].copy())
         if tuple(images.shape[1:]) == (channels, *identity["size"]):
-            return images, {"images": f"case {case}", "classes": classes}
+            return images, f"case {case}"
     except (UserError, DatasetError):
         pass
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(1, channels, *identity["size"], generator=generator)
-    return noise, {"images": "noise, because the dataset is not here", "classes": classes}
+    return noise, "noise, because the dataset is not here"
 
 
 def _split(what: str, text: str, known: Iterable[str]) -> list[str]:
@@ -345,10 +344,3 @@ def _batch(text: str) -> int | None:
     if text != "auto" and (not text.isdecimal() or int(text) < 1):
         raise UserError(f"--batch '{text}' is neither a number of images nor 'auto'")
     return None if text == "auto" else int(text)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from stampbench.benchmark.errors import UserError
+
 if TYPE_CHECKING:
     from stampbench.datasets.dataset import Dataset
 
@@ -67,6 +69,18 @@ def load_plugins(plugins: tuple[Path, ...]) -> None:
         click.echo(f"warning: {problem}", err=True)
     for path in plugins:
         load_plugin(path)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write what `--output` asks for.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def cache_folder() -> Path:

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stampbench.benchmark.compute import Compute
+from stampbench.benchmark.compute import HALF, Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
 from stampbench.benchmark.energy import joules
@@ -40,7 +40,6 @@ from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores, gath
 
 _T = TypeVar("_T")
 _SECONDS_BETWEEN_WRITES = 10.0
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Selected(NamedTuple):
@@ -387,7 +386,7 @@ class RunTrainer:
     def _batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
         # A training set that the device has no room for waits in main memory.
         pixels, labels = pixels.to(self.device), labels.to(self.device)
-        half = DTYPES.get(self.protocol.precision)
+        half = HALF.get(self.protocol.precision)
         with torch.autocast(self.device.type, half, enabled=half is not None):
             logits = self.model(pixels)
         logits = logits.float()

@@ -34,7 +34,7 @@ def validate(
     A case's slices count together. A class that is in neither prediction nor label of a case has Dice 1.
     """
     model.eval()
-    device = next(model.parameters()).device if any(True for _ in model.parameters()) else images.pixels.device
+    device = next((each.device for each in model.parameters()), images.pixels.device)
     total = torch.zeros((), device=device)
     # Voxels by case, labelled class and predicted class.
     voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 from importlib import metadata
 from pathlib import Path
 
@@ -23,7 +24,10 @@ def test_answers_without_heavy_imports(words: list[str]) -> None:
 
 
 def test_nothing_but_stampbench_lands_in_site_packages() -> None:
-    files = metadata.files("stampbench") or []
+    # Not the egg-info that an editable installation leaves beside the sources.
+    (installed,) = metadata.distributions(name="stampbench", path=[sysconfig.get_path("purelib")])
+    files = installed.files or []
+    assert files
     tops = {file.parts[0] for file in files if ".." not in file.parts}
     assert not tops & {"benchmark", "models", "strategies", "datasets", "reports", "tests"}
 
