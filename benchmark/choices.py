@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,9 +14,11 @@ from stampbench.benchmark.protocol import PROTOCOLS, SETTABLE, Protocol
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import folder_definition
 from stampbench.datasets.definition import Definition
-from stampbench.strategies.base import Strategy
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, Entry
+
+if TYPE_CHECKING:  # it imports torch
+    from stampbench.strategies.base import Strategy
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -101,11 +103,17 @@ def choose_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) ->
     return Choice(name, strategy, _build(cls, f"strategy '{name}'", base).model_dump(mode="json"), code)
 
 
-def choose_dataset(text: str, spatial_dims: int | None = None, subject_pattern: str | None = None) -> Definition:
+def choose_dataset(
+    text: str,
+    spatial_dims: int | None = None,
+    subject_pattern: str | None = None,
+    image_size: str | None = None,
+    patch_size: str | None = None,
+) -> Definition:
     """A dataset by name, by name and parameters (`phantom2d:size=48,cases=20`), or by folder.
 
     Raises:
-        UserError: neither a known name nor an existing folder, or a parameter that does not fit.
+        UserError: neither a known name nor an existing folder, or a parameter or size that does not fit.
     """
     name, colon, parameters = text.partition(":")
     if text in CATALOGUE or (colon and name in CATALOGUE):
@@ -127,7 +135,25 @@ def choose_dataset(text: str, spatial_dims: int | None = None, subject_pattern: 
             )
     if subject_pattern is not None:
         changes["subject_pattern"] = subject_pattern
+    if image_size is not None:
+        if definition.phantom:
+            raise UserError(f"--image-size: the size of '{name}' is a parameter, {name}:size=48")
+        changes["size"] = choose_edges("--image-size", image_size)
+    if patch_size is not None:
+        changes["patch"] = None if patch_size == "none" else choose_edges("--patch-size", patch_size)
     return definition.model_copy(update=changes)
+
+
+def choose_edges(option: str, text: str) -> tuple[int, ...]:
+    """A size such as `48x64x48` or `48,64,48`.
+
+    Raises:
+        UserError: something else.
+    """
+    parts = text.replace("×", ",").replace("x", ",").split(",")
+    if not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise UserError(f"{option} '{text}' is no size such as 64x64x64")
+    return tuple(map(int, parts))
 
 
 def choose_folds(text: str, protocol: Protocol) -> list[int]:

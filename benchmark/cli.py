@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from stampbench.benchmark.dataset_commands import datasets
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.model_commands import doctor, export, latency, predict
 from stampbench.benchmark.options import (
     DEVICE,
     PLUGIN,
-    ROOT,
     RUNS,
     THREADS,
-    cache_folder,
+    View,
     dataset_options,
     load_plugins,
     open_named,
@@ -105,7 +105,6 @@ def cli(debug: bool) -> None:
 )
 @click.option("--only", hidden=True, help="Execute this run of them alone")
 @click.option("--save-memory", is_flag=True, help="Compute activations twice instead of keeping them")
-@ROOT
 @RUNS
 @dataset_options
 @PLUGIN
@@ -116,8 +115,7 @@ def run(
     strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
     protocol_settings: tuple[str, ...], device: str, threads: int | None, kernels: Literal["fast", "plain"],
     allocator: str, precision: str | None, deterministic: bool, tf32: bool, runs_per_device: int, only: str | None,
-    save_memory: bool, data_root: Path | None, runs_folder: Path,
-    spatial_dims: str | None, subject_pattern: str | None, plugins: tuple[Path, ...],
+    save_memory: bool, runs_folder: Path, view: View, plugins: tuple[Path, ...],
     force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train strategies on a dataset and record them; finished runs are not run again.
@@ -148,7 +146,7 @@ def run(
     compute = Compute(choose_device(device), kernels, save_memory, deterministic, tf32)
     check_precision(chosen_protocol.precision, compute.device)
     set_up_process(threads, keep_heap=allocator == "keep", deterministic=deterministic, tf32=tf32)
-    opened = open_named(dataset, data_root, spatial_dims, subject_pattern)
+    opened = open_named(dataset, view)
     store = RunStore(runs_folder)
     asked = [
         plan_run(choice, opened, chosen_protocol, n_train=size, fold=fold, seed=seed)
@@ -202,7 +200,7 @@ def _execute_in_processes(
 
     _end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
-        prepare(todo, cache_folder(), progress)  # once, and not by every process
+        prepare(todo, progress)  # once, and not by every process
     share = max(torch.get_num_threads() // processes, 1)
     arguments = [*sys.argv[1:], "--threads", str(share)]
     failed = run_in_processes(todo, store, processes, arguments, click.echo)
@@ -216,7 +214,7 @@ def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: b
 
     _end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
-        prepared = prepare(todo, cache_folder(), progress)
+        prepared = prepare(todo, progress)
     failed = 0
     for each in todo:
         if absent := [name for name, source in each.sources.items() if store.status(source.spec) != "finished"]:
@@ -242,7 +240,7 @@ def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: b
 
 
 @cli.command("list")
-@click.argument("what", type=click.Choice(["strategies", "datasets", "protocols"]))
+@click.argument("what", type=click.Choice(["strategies", "protocols"]))
 @PLUGIN
 def list_names(what: str, plugins: tuple[Path, ...]) -> None:
     """Names that can be used, a line each.
@@ -261,12 +259,6 @@ def list_names(what: str, plugins: tuple[Path, ...]) -> None:
                 lines[name] = entry.describe() + (f" [{entry.origin}]" if entry.origin else "")
             except StrategyError as error:
                 click.echo(f"warning: strategy '{name}': {error}", err=True)
-    elif what == "datasets":
-        from stampbench.datasets.catalogue import CATALOGUE
-
-        lines = {
-            name: each.summary + (" (synthetic)" if each.synthetic else "") for name, each in CATALOGUE.items()
-        } | {"PATH": "a folder of the Medical Segmentation Decathlon or of nnU-Net v2"}
     else:
         from stampbench.benchmark.protocol import PROTOCOLS
 
@@ -292,52 +284,6 @@ def new_strategy(name: str, output: Path) -> None:
     click.echo(f"wrote {file} and {test}")
     click.echo(f"next: pytest {test}")
     click.echo(f"      stampbench run --plugin {file} --strategy {name} --dataset phantom2d --folds 0 --protocol quick")
-
-
-@cli.group()
-def datasets() -> None:
-    """Look at datasets.
-
-    \b
-    Example:
-      stampbench datasets show hippocampus
-    """
-
-
-@datasets.command("show")
-@click.argument("name")
-@ROOT
-@dataset_options
-def show_dataset(
-    name: str, data_root: Path | None, spatial_dims: str | None, subject_pattern: str | None
-) -> None:  # fmt: skip
-    """What a dataset is: classes, channels, size, subjects, split, licence.
-
-    \b
-    Example:
-      stampbench datasets show ./Task04_Hippocampus
-    """
-    from stampbench.datasets.split import pool
-
-    dataset = open_named(name, data_root, spatial_dims, subject_pattern)
-    definition, source = dataset.definition, dataset.source
-    test, training = pool(definition, dataset.images)
-    lines = {
-        "name": f"{dataset.name}, version {definition.version}",
-        "what": definition.summary + (" (synthetic)" if definition.synthetic else ""),
-        "licence": source.licence if dataset.folder else definition.licence,
-        "citation": definition.citation or source.citation or "none given",
-        "folder": str(dataset.folder or "generated"),
-        "images": f"{dataset.spatial_dims}D, {'×'.join(map(str, dataset.size))} when prepared",
-        "distances": f"in {dataset.unit}",
-        "channels": ", ".join(dataset.channels),
-        "classes": ", ".join(f"{value} {label}" for value, label in enumerate(dataset.classes)),
-        "cases": f"{len(source.cases)} of {len({case.subject for case in source.cases})} subjects",
-        "split": f"{len(test)} test subjects; {len(training)} training images of the others",
-        "checksum": dataset.checksum[:12],
-    }
-    for key, value in lines.items():
-        click.echo(f"{key:10} {value}")
 
 
 @cli.command()
@@ -371,5 +317,5 @@ def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path
     write_output(output, text)
 
 
-for _command in (latency, export, predict, doctor):
+for _command in (datasets, latency, export, predict, doctor):
     cli.add_command(_command)

@@ -65,11 +65,11 @@ def _datasets(data_root: Path | None) -> Iterator[Finding]:
     for name, definition in CATALOGUE.items():
         if definition.folder is None:
             yield Finding(f"data {name}", "built in")
-        elif data_root is not None and (data_root / definition.folder / "dataset.json").is_file():
+        elif data_root is not None and (data_root / definition.folder).is_dir():
             yield Finding(f"data {name}", str(data_root / definition.folder))
         else:
-            fetch = f"cd {data_root or 'DATA_ROOT'} && {definition.download}" if definition.download else ""
-            yield Finding(f"data {name}", "missing", fetch)
+            how = "show" if definition.obtain else "download"
+            yield Finding(f"data {name}", "missing", f"stampbench datasets {how} {name}")
 
 
 def _version(name: str) -> str | None:

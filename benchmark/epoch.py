@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
-from stampbench.benchmark.data import Images
+from stampbench.benchmark.data import Pair
 
 
 def train_epoch(
     optimiser: torch.optim.Optimizer,
-    images: Images,
-    order: Tensor,
-    batch_size: int,
+    batches: Iterable[Pair],
     batch_loss: Callable[[Tensor, Tensor], Tensor],
     scaler: torch.amp.GradScaler | None = None,
 ) -> float:
-    """Step through images in `order` and return their mean loss; the last batch as it comes.
+    """Step through batches and return the mean loss over their images.
 
     `batch_loss` takes pixels and labels; `scaler` keeps the gradients of half precision from vanishing. Nothing
     waits for the device before the end.
     """
-    total = torch.zeros(())
-    for indices in torch.split(order, batch_size):
+    total, number = torch.zeros(()), 0
+    for pixels, labels in batches:
         optimiser.zero_grad(set_to_none=True)
-        loss = batch_loss(images.pixels[indices], images.labels[indices])
+        loss = batch_loss(pixels, labels)
         if scaler is None:
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
@@ -34,5 +32,5 @@ def train_epoch(
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             scaler.step(optimiser)
             scaler.update()
-        total = total.to(loss.device) + loss.detach() * len(indices)
-    return float(total) / len(order)
+        total, number = total.to(loss.device) + loss.detach() * len(pixels), number + len(pixels)
+    return float(total) / number

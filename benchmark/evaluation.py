@@ -14,18 +14,22 @@ from torch import nn
 
 from stampbench.benchmark.metrics import average_hausdorff_set, score_masks
 from stampbench.benchmark.validation import class_map
-from stampbench.datasets.prepare import PreparedCase, restore
+from stampbench.benchmark.windows import windowed
+from stampbench.datasets.cache import PreparedCase
+from stampbench.datasets.prepare import restore
 
 _BATCH = 8
 
 
-def predict(model: nn.Module, case: PreparedCase, device: torch.device) -> NDArray[np.uint8]:
+def predict(
+    model: nn.Module, case: PreparedCase, device: torch.device, window: Sequence[int] | None = None
+) -> NDArray[np.uint8]:  # fmt: skip
     """The label map of a case in the grid of its reference; slices are stacked back into the volume."""
-    parts = []
+    parts, images, infer = [], case.images, windowed(model, window)
     with torch.inference_mode():
-        for start in range(0, len(case.images), _BATCH):
-            pixels = torch.from_numpy(np.array(case.images[start : start + _BATCH])).to(device)
-            parts.append(class_map(model(pixels)).cpu())
+        for start in range(0, len(images), _BATCH):
+            pixels = torch.from_numpy(np.array(images[start : start + _BATCH])).to(device)
+            parts.append(class_map(infer(pixels)).cpu())
     return restore(torch.cat(parts).numpy(), case)
 
 
@@ -49,11 +53,12 @@ def evaluate(
     postprocessing: str = "none",
     tolerance: float = 1.0,
     set_distance: bool = False,
+    window: Sequence[int] | None = None,
 ) -> list[dict[str, Any]]:
     """A row per case and foreground class: Dice, distances, voxel counts, and which mask was empty.
 
     `postprocessing` is `none` or `largest_component`, `tolerance` that of the NSD; `set_distance` adds PocketNet's
-    `average_hausdorff_set`.
+    `average_hausdorff_set`; `window` is the patch that the network was trained on, if it was.
     """
     model.eval()
     rows: list[dict[str, Any]] = []
@@ -68,7 +73,7 @@ def evaluate(
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(cases), threads):
             some = cases[start : start + threads]
-            predictions = [predict(model, case, device) for case in some]
+            predictions = [predict(model, case, device, window) for case in some]
             for scored in pool.map(score, predictions, some):
                 rows += scored
             report(start + len(some), len(cases))

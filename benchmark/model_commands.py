@@ -15,7 +15,7 @@ from stampbench.benchmark.options import (
     ROOT,
     RUNS,
     THREADS,
-    cache_folder,
+    View,
     dataset_options,
     load_plugins,
     open_named,
@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path), help="Write the timings to a CSV file too")
 @DEVICE
 @THREADS
-@ROOT
 @RUNS
 @dataset_options
 @PLUGIN
@@ -61,8 +60,7 @@ def latency(
     runs: tuple[str, ...], strategies: str | None, settings: tuple[str, ...], dataset: str | None,
     trajectory: int | None, batches: str,
     precisions: str, backends: str | None, shape: str | None, seconds: float, output: Path | None, device: str,
-    threads: int | None, data_root: Path | None, runs_folder: Path, spatial_dims: str | None,
-    subject_pattern: str | None, plugins: tuple[Path, ...],
+    threads: int | None, runs_folder: Path, view: View, plugins: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """How long networks take for a batch: recorded ones, their trajectories, or shapes that were never trained.
 
@@ -91,7 +89,7 @@ def latency(
     if strategies:
         if not dataset:
             raise UserError("--strategy needs --dataset, whose channels, classes and size the networks get")
-        named, size = _named(store, strategies, settings, dataset, data_root, spatial_dims, subject_pattern)
+        named, size = _named(store, strategies, settings, dataset, view)
         networks = named | networks
     if not networks:
         raise UserError("nothing to time: name runs, or --strategy and --dataset")
@@ -192,7 +190,9 @@ def predict(
     from stampbench.benchmark.compute import set_up_process
     from stampbench.benchmark.environment import choose_device
     from stampbench.benchmark.segment import outputs_of, segment_file
+    from stampbench.benchmark.spec import DatasetIdentity
     from stampbench.benchmark.store import RunStore
+    from stampbench.datasets.recipe import Recipe
 
     where = choose_device(device)
     set_up_process(threads, keep_heap=True)
@@ -204,7 +204,8 @@ def predict(
             model,
             path,
             map_path,
-            size=spec["dataset"]["size"],
+            recipe=Recipe.model_validate(data.get("recipe", spec["dataset"])),
+            window=DatasetIdentity.model_validate(spec["dataset"]).seen,
             values=data.get("values", list(range(len(data["classes"])))),
             device=where,
             postprocessing=spec["protocol"]["postprocessing"],
@@ -222,6 +223,7 @@ def doctor(data_root: Path | None) -> None:
       stampbench doctor
     """
     from stampbench.benchmark.doctor import examine
+    from stampbench.datasets.cache import cache_folder
 
     for finding in examine(data_root, cache_folder()):
         advice = f"  → {finding.advice}" if finding.advice else ""
@@ -235,13 +237,14 @@ def _recorded(
     import numpy as np
     import pandas as pd
 
+    from stampbench.benchmark.spec import DatasetIdentity
     from stampbench.models.network import build, parse_architecture
 
     networks: dict[str, Network] = {}
     sizes: set[tuple[int, ...]] = set()
     for text in runs:
         folder, record = store.find(text)
-        sizes.add(tuple(record["spec"]["dataset"]["size"]))
+        sizes.add(DatasetIdentity.model_validate(record["spec"]["dataset"]).seen)
         name = f"{record['label']} {record['id']}"
         if trajectory is None:
             networks[name] = store.model(text)[0]
@@ -254,18 +257,19 @@ def _recorded(
 
 
 def _named(
-    store: RunStore, names: str, settings: tuple[str, ...], dataset: str, data_root: Path | None,
-    spatial_dims: str | None, subject_pattern: str | None,
-) -> tuple[dict[str, Network], tuple[int, ...]]:  # fmt: skip
+    store: RunStore, names: str, settings: tuple[str, ...], dataset: str, view: View
+) -> tuple[dict[str, Network], tuple[int, ...]]:
     """For each strategy the latest network recorded on the dataset, else the one that it starts with."""
     from stampbench.benchmark.choices import choose_protocol, choose_strategies
+    from stampbench.benchmark.spec import DatasetIdentity
     from stampbench.models.network import build
 
-    opened = open_named(dataset, data_root, spatial_dims, subject_pattern)
+    opened = open_named(dataset, view)
     networks: dict[str, Network] = {}
     recorded: dict[str, tuple[str, Path, str]] = {}
     for folder, record in store.records([]):
-        if record["spec"]["dataset"]["name"] == opened.name and tuple(record["spec"]["dataset"]["size"]) == opened.size:
+        identity = DatasetIdentity.model_validate(record["spec"]["dataset"])
+        if (identity.name, identity.seen) == (opened.name, opened.seen):
             name, ended = record["spec"]["strategy"], str(record.get("ended"))
             recorded[name] = max(recorded.get(name, ("", folder, "")), (ended, folder, record["id"]))
     for choice in choose_strategies(names, choose_protocol("paper", []), settings):
@@ -275,17 +279,15 @@ def _named(
         else:
             start = choice.strategy.start(opened.spatial_dims, len(opened.channels), len(opened.classes))
             networks[f"{choice.name} (untrained start)"] = build(start)  # weights do not matter for time
-    return networks, opened.size
+    return networks, opened.seen
 
 
 def _size(shape: str, networks: dict[str, Network]) -> tuple[int, ...]:
-    dims = next(iter(networks.values())).architecture.spatial_dims
-    try:
-        size = tuple(int(edge) for edge in shape.replace("x", ",").replace("×", ",").split(","))
-    except ValueError:
-        size = ()
-    if len(size) != dims or min(size) < 1:
-        raise UserError(f"--shape '{shape}': {dims} numbers with commas between are expected")
+    from stampbench.benchmark.choices import choose_edges
+
+    dims, size = next(iter(networks.values())).architecture.spatial_dims, choose_edges("--shape", shape)
+    if len(size) != dims:
+        raise UserError(f"--shape '{shape}': {dims} numbers are expected")
     return size
 
 
@@ -310,21 +312,23 @@ def _case_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, s
     import torch
 
     from stampbench.benchmark.choices import choose_dataset
+    from stampbench.benchmark.spec import DatasetIdentity
     from stampbench.datasets.dataset import open_dataset
     from stampbench.datasets.errors import DatasetError
 
-    identity = record["spec"]["dataset"]
+    identity = DatasetIdentity.model_validate(record["spec"]["dataset"])
     channels = len(record["dataset"]["channels"])
     try:
-        dataset = open_dataset(choose_dataset(identity["name"]), data_root)
+        dataset = open_dataset(choose_dataset(identity.name), data_root)
         case = dataset.source.cases[0].id
-        images = torch.from_numpy(dataset.prepare([case], cache_folder())[case].images[:4].copy())
-        if tuple(images.shape[1:]) == (channels, *identity["size"]):
+        images = torch.from_numpy(dataset.prepare([case])[case].images[:4].copy())
+        images = images[(slice(None), slice(None), *(slice(edge) for edge in identity.seen))]
+        if tuple(images.shape[1:]) == (channels, *identity.seen):
             return images, f"case {case}"
     except (UserError, DatasetError):
         pass
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, channels, *identity["size"], generator=generator)
+    noise = torch.randn(1, channels, *identity.seen, generator=generator)
     return noise, "noise, because the dataset is not here"
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import functools
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,8 +13,7 @@ from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stampbench.datasets.dataset import Dataset
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
+    from stampbench.datasets.definition import Definition
 
 ROOT = click.option(
     "--data-root",
@@ -39,26 +38,60 @@ PLUGIN = click.option(
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps")
 THREADS = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]")
-_DATASET = (
+_VIEW = (
+    ROOT,
     click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),
     click.option("--subject-pattern", help="Regular expression; its first group in a case id is the subject"),
+    click.option("--image-size", metavar="AxBxC", help="Pad and crop, or resize, images to this size"),
+    click.option("--patch-size", metavar="AxBxC", help="Train on patches of this size; none: on whole images"),
 )
 
 
-def dataset_options(command: _Command) -> _Command:
-    """`--spatial-dims` and `--subject-pattern`."""
-    for option in reversed(_DATASET):
-        command = option(command)
-    return command
+class View(NamedTuple):
+    """Where a dataset is looked for, and in what form it is seen; None: as its definition says."""
+
+    data_root: Path | None = None
+    spatial_dims: str | None = None
+    subject_pattern: str | None = None
+    image_size: str | None = None
+    patch_size: str | None = None
 
 
-def open_named(text: str, data_root: Path | None, spatial_dims: str | None, subject_pattern: str | None) -> Dataset:
-    """The dataset that these options name."""
+def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options of a `View`, which the command gets as `view`."""
+
+    @functools.wraps(command)
+    def with_view(**values: Any) -> Any:
+        return command(view=View(**{name: values.pop(name) for name in View._fields}), **values)
+
+    for option in reversed(_VIEW):
+        with_view = option(with_view)
+    return with_view
+
+
+def find_datasets() -> dict[str, Definition]:
+    """The named datasets; installed ones that cannot be added are told and left out."""
+    from stampbench.datasets.catalogue import CATALOGUE, discover
+
+    for problem in discover():
+        click.echo(f"warning: {problem}", err=True)
+    return CATALOGUE
+
+
+def define_named(text: str, view: View) -> Definition:
+    """The definition of a dataset by name or folder."""
     from stampbench.benchmark.choices import choose_dataset
+
+    find_datasets()
+    dims = None if view.spatial_dims is None else int(view.spatial_dims)
+    return choose_dataset(text, dims, view.subject_pattern, view.image_size, view.patch_size)
+
+
+def open_named(text: str, view: View) -> Dataset:
+    """The dataset that these options name."""
     from stampbench.datasets.dataset import open_dataset
 
-    definition = choose_dataset(text, None if spatial_dims is None else int(spatial_dims), subject_pattern)
-    return open_dataset(definition, data_root)
+    return open_dataset(define_named(text, view), view.data_root)
 
 
 def load_plugins(plugins: tuple[Path, ...]) -> None:
@@ -81,10 +114,3 @@ def write_output(path: Path, text: str) -> None:
         path.write_text(text)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
-
-
-def cache_folder() -> Path:
-    """Where prepared cases are kept."""
-    from platformdirs import user_cache_path
-
-    return Path(os.environ.get("STAMPBENCH_CACHE") or user_cache_path("stampbench"))

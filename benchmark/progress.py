@@ -62,9 +62,9 @@ class Progress:
         dice = "" if self._dice is None else f", validation Dice {self._dice:.3f}"
         self._show(done, f"{phase}, {parameters:,} parameters{dice}", "epoch")
 
-    def case(self, done: int, total: int, phase: str) -> None:
+    def case(self, done: int, total: int, phase: str, unit: str = "case") -> None:
         self.total = total
-        self._show(done, phase, "case")
+        self._show(done, phase, unit)
 
     def say(self, line: str) -> None:
         """A line that stays."""

@@ -6,6 +6,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
+Augmentation = Literal["none", "flip", "monai"]
+"""See `stampbench.benchmark.augmentation`."""
+
 
 class Protocol(BaseModel, frozen=True, extra="forbid"):
     """Optimiser, batch, loss, patience and folds; results of different protocols never share a table.
@@ -28,6 +31,7 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="of convolutions in training; weights stay fp32; fp16 needs a GPU"
     )
+    augmentation: Augmentation = Field("none", description="of training images; the papers' is none, or flip")
     postprocessing: Literal["none", "largest_component"] = "none"
     patience: int = Field(ge=1)
     finetune_patience: int = Field(ge=1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -24,12 +23,13 @@ from stampbench.benchmark.plan import Planner, plan
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.protocol import Protocol
 from stampbench.benchmark.resume import ResumeFile
+from stampbench.benchmark.sampling import example
 from stampbench.benchmark.sources import FinishedSource, read_source
 from stampbench.benchmark.spec import DatasetIdentity, RunSpec
 from stampbench.benchmark.store import RunFolder, RunStore
 from stampbench.benchmark.trainer import RunTrainer
+from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.prepare import PreparedCase
 from stampbench.datasets.split import Split, split
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.files import save_model
@@ -100,6 +100,7 @@ def plan_run(
             checksum=dataset.checksum,
             spatial_dims=dataset.spatial_dims,
             size=dataset.size,
+            patch=dataset.patch,
         ),
         n_train=len(images.training) + len(images.validation),
         fold=fold,
@@ -127,11 +128,11 @@ def with_sources(runs: Sequence[Run]) -> list[Run]:
     return list(ordered.values())
 
 
-def prepare(runs: Sequence[Run], cache: Path, progress: Progress) -> Mapping[str, PreparedCase]:
+def prepare(runs: Sequence[Run], progress: Progress) -> Mapping[str, PreparedCase]:
     """Prepare the cases that these runs of one dataset need."""
     needed = {case for run in runs for case in run.split.test}
     needed |= {image.case for run in runs for image in (*run.split.training, *run.split.validation)}
-    return runs[0].dataset.prepare(needed, cache, lambda done, of: progress.case(done, of, "preparing"))
+    return runs[0].dataset.prepare(needed, lambda done, of: progress.case(done, of, "preparing"))
 
 
 def execute(
@@ -195,7 +196,7 @@ def _execute(
     progress: Progress,
     sources: Mapping[str, FinishedSource],
 ) -> dict[str, Any]:
-    data = load_fold(run.split, prepared, run.dataset.classes, compute.device)
+    data = load_fold(run.split, prepared, run.dataset, compute.device)
     trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder.resume), sources)
     try:
         run.choice.strategy.fit(trainer)
@@ -209,6 +210,7 @@ def _execute(
             postprocessing=run.spec.protocol.postprocessing,
             tolerance=run.dataset.definition.surface_tolerance,
             set_distance=run.spec.protocol.name == "pocketnet",
+            window=run.dataset.patch,
         )
     except (TrainingFailedError, StrategyError):
         raise
@@ -220,7 +222,7 @@ def _execute(
     folder.write_table("cases.csv", rows)
     folder.write_table("latency.csv", _latency(model, data, compute))
     save_model(model.cpu(), folder.model)
-    summary = _summary(trainer, rows, run.dataset.size) | {
+    summary = _summary(trainer, rows, run.dataset.seen) | {
         "model_bytes": sum(path.stat().st_size for path in folder.model.iterdir())
     }
     folder.finish(summary)
@@ -233,7 +235,7 @@ def _latency(model: Network, data: FoldData, compute: Compute) -> list[dict[str,
     if not compute.timed:
         return []
     try:
-        image = data.validation.pixels[:1].to(compute.device)
+        image = example(data).to(compute.device)
         machine = timing_machine(compute.device)
         return [
             row | machine
@@ -258,13 +260,13 @@ def _begin(choice: Choice, dataset: Dataset) -> tuple[Architecture, Mapping[str,
 def _check_fit(
     choice: Choice, dataset: Dataset, architecture: Architecture, training_images: int, protocol: Protocol
 ) -> None:
-    for edge, divisor in zip(dataset.size, architecture.divisors, strict=True):
+    for edge, divisor in zip(dataset.seen, architecture.divisors, strict=True):
         if edge % divisor:
             raise UserError(
                 f"strategy '{choice.name}': depth {architecture.depth} needs sizes that are multiples of {divisor}, "
                 f"but {dataset.name} has {edge}"
             )
-    bottleneck = math.prod(edge // each for edge, each in zip(dataset.size, architecture.divisors, strict=True))
+    bottleneck = math.prod(edge // each for edge, each in zip(dataset.seen, architecture.divisors, strict=True))
     single = protocol.batch_size == 1 or training_images % protocol.batch_size == 1
     if bottleneck == 1 and single and isinstance(architecture, UNetArchitecture):
         raise UserError(
@@ -326,6 +328,7 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "channels": list(dataset.channels),
         "classes": list(dataset.classes),
         "values": list(dataset.source.values),
+        "recipe": dataset.recipe.model_dump(mode="json"),
     }
 
 

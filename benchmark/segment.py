@@ -12,21 +12,19 @@ import nibabel as nib
 import numpy as np
 import tifffile
 import torch
-from monai.inferers import SlidingWindowInferer
 from numpy.typing import NDArray
 from PIL import Image
 
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.evaluation import largest_components
 from stampbench.benchmark.validation import class_map
+from stampbench.benchmark.windows import windowed
 from stampbench.datasets import images
-from stampbench.datasets.images import NIFTI, PNG, TIFF, Picture
-from stampbench.datasets.prepare import normalise, unorient
+from stampbench.datasets.images import IMAGES, NIFTI, PNG, Picture, ras_shape
+from stampbench.datasets.prepare import network_input, resize_labels, unorient
+from stampbench.datasets.recipe import Recipe
 from stampbench.datasets.source import check_same_space
 from stampbench.models.network import Network
-
-_OVERLAP = 0.5
-_WINDOWS = 4
 
 
 def outputs_of(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
@@ -51,20 +49,22 @@ def segment_file(
     path: Path,
     output: Path,
     *,
-    size: Sequence[int],
+    recipe: Recipe,
+    window: Sequence[int],
     values: Sequence[int],
     device: torch.device,
     postprocessing: str = "none",
 ) -> Path:
     """Segment an image and write its label map, in the image's own grid, orientation and format.
 
-    The image is prepared as the training images were: oriented to RAS, each channel z-scored over the image. Where
-    it is larger than `size`, overlapping windows of that size are blended; where smaller, it is padded.
+    The image is prepared as the training images were. Where it is larger than `window`, overlapping windows of that
+    size are blended; where smaller, it is padded.
 
     Args:
         path: NIfTI, PNG or TIFF; of a model with several channels one file with all of them, or the first of
             nnU-Net's files, `…_0000`, beside which the others lie.
-        size: what the network was trained on.
+        recipe: how the training images were prepared.
+        window: the size of what the network was trained on.
         values: the label value of each class.
         postprocessing: as it was evaluated with, `none` or `largest_component`.
 
@@ -76,14 +76,14 @@ def segment_file(
     dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
     if dims > file_dims:
         raise UserError(f"{path}: is {file_dims}D; this model segments {dims}D images")
-    pixels = torch.from_numpy(normalise(picture.pixels.astype(np.float32), picture.affine))
-    # Of a volume, a 2D network gets the slices along the last axis.
-    batch = pixels.movedim(-1, 0) if dims < file_dims else pixels[None]
-    windows = SlidingWindowInferer(tuple(size), sw_batch_size=_WINDOWS, overlap=_OVERLAP, mode="gaussian")
-    model = model.to(device).eval()
+    batch = network_input(picture.pixels.astype(np.float32), picture.affine, recipe)
+    infer = windowed(model.to(device).eval(), window)
     with torch.inference_mode():
-        labels = torch.cat([class_map(windows(each[None].to(device), model)).cpu() for each in batch])
-    whole = np.ascontiguousarray((labels.movedim(0, -1) if dims < file_dims else labels[0]).numpy())
+        parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
+    labels = torch.cat(parts).numpy()
+    if recipe.fit == "resize":
+        labels = resize_labels(labels, ras_shape(picture.pixels.shape[1:], picture.affine)[:dims])
+    whole = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
     if postprocessing == "largest_component":
         whole = largest_components(whole)
     _write(unorient(whole, picture.affine), values, path, output)
@@ -111,7 +111,7 @@ def _output_name(path: Path) -> str:
 def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
     """Label values of the dataset in the image's format; the file appears whole or not at all."""
     coded = np.asarray(values, dtype=np.min_scalar_type(max(values)))[labels]
-    ending = next(each for each in NIFTI + PNG + TIFF if path.name.lower().endswith(each))
+    ending = next(each for each in IMAGES if path.name.lower().endswith(each))
     unfinished = output.with_name(f".{os.getpid()}-{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

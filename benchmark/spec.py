@@ -19,6 +19,12 @@ class DatasetIdentity(BaseModel, frozen=True):
     checksum: str
     spatial_dims: int
     size: tuple[int, ...]
+    patch: tuple[int, ...] | None = None
+
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The size of what a network sees in training."""
+        return self.patch or self.size
 
 
 class RunSpec(BaseModel, frozen=True):

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stampbench.benchmark.augmentation import augmentation
 from stampbench.benchmark.compute import HALF, Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData
@@ -27,6 +28,7 @@ from stampbench.benchmark.loss import distillation_loss, make_loss
 from stampbench.benchmark.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile, detached
+from stampbench.benchmark.sampling import Sampler
 from stampbench.benchmark.sources import FinishedSource
 from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.validation import Scored, validate
@@ -97,6 +99,8 @@ class RunTrainer:
         self._gathered: Scores | None = None
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
+        augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
+        self._sampler = Sampler(data, spec.protocol.batch_size, augment)
         self._loss = make_loss(spec.protocol.loss)
         self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
         torch.manual_seed(spec.stream("initialisation"))
@@ -271,11 +275,8 @@ class RunTrainer:
     def _epoch(self) -> None:
         self.model.train()
         self._scored = self._gathered = None
-        images = self.data.training
-        order = torch.randperm(len(images.pixels), generator=self._order).to(images.pixels.device)
-        self._training_loss = train_epoch(
-            self._optimiser, images, order, self.protocol.batch_size, self._batch_loss, self._scaler
-        )
+        batches = self._sampler.shuffled(self._order)
+        self._training_loss = train_epoch(self._optimiser, batches, self._batch_loss, self._scaler)
         self.epochs += 1
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
@@ -292,7 +293,9 @@ class RunTrainer:
         """Scores of the network as it is, computed once."""
         if self._scored is None:
             classes, batch = len(self.data.classes), self.protocol.batch_size
-            self._scored = validate(self.model, self.data.validation, classes, self._label_loss, batch)
+            self._scored = validate(
+                self.model, self.data.validation, classes, self._label_loss, batch, window=self.data.patch
+            )
             self._progress.validated(self._scored.mean_dice)
         return self._scored
 
@@ -304,10 +307,7 @@ class RunTrainer:
 
     def _score(self, importance: str) -> Scores:
         chosen = IMPORTANCES[importance]
-        batches = (
-            (batch.pixels.to(self.device), batch.labels.to(self.device))
-            for batch in self.data.training.batches(self.protocol.batch_size)
-        )
+        batches = ((pixels.to(self.device), labels.to(self.device)) for pixels, labels in self._sampler.in_order())
         assert isinstance(self.model, UNet)
         # Its own generator: the strategy's is drawn from again in a replay, which does not score again.
         rng = np.random.default_rng([self._score_seed, len(self._journal)])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from stampbench.benchmark.data import Images
+from stampbench.benchmark.data import Images, StoredImages
+from stampbench.benchmark.windows import windowed
 
 
 class Scored(NamedTuple):
@@ -27,22 +28,29 @@ class Scored(NamedTuple):
 
 
 def validate(
-    model: nn.Module, images: Images, classes: int, loss: Callable[[Tensor, Tensor], Tensor], batch_size: int
+    model: nn.Module,
+    images: Images | StoredImages,
+    classes: int,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    batch_size: int,
+    *,
+    window: Sequence[int] | None = None,
 ) -> Scored:
-    """Score a network on validation images.
+    """Score a network on validation images; where it was trained on patches, by windows of their size.
 
     A case's slices count together. A class that is in neither prediction nor label of a case has Dice 1.
     """
     model.eval()
-    device = next((each.device for each in model.parameters()), images.pixels.device)
+    device = next((each.device for each in model.parameters()), images.device)
     total = torch.zeros((), device=device)
     # Voxels by case, labelled class and predicted class.
     voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)
     pair_type = torch.uint8 if classes * classes <= 256 else torch.int32
+    infer = windowed(model, window)
     with torch.inference_mode():
-        for batch in images.batches(batch_size):
+        for batch in images.batches(1 if window else batch_size):
             batch = Images(*(part.to(device) for part in batch))
-            logits = model(batch.pixels).contiguous()
+            logits = infer(batch.pixels).contiguous()
             total += loss(logits, batch.labels) * len(batch.pixels)
             pairs = (batch.labels.to(pair_type) * classes).add_(class_map(logits))
             for case, each in zip(batch.cases, pairs.flatten(1), strict=True):
@@ -52,7 +60,7 @@ def validate(
     union = predicted + labelled
     dice = torch.where(union > 0, 2 * both / union.clamp(min=1), 1.0).mean(0)
     vanished = (both.sum(0) == 0) & (labelled.sum(0) > 0)
-    return Scored(float(total) / len(images.pixels), tuple(dice.tolist()), tuple(vanished.tolist()))
+    return Scored(float(total) / images.number, tuple(dice.tolist()), tuple(vanished.tolist()))
 
 
 def class_map(logits: Tensor) -> Tensor:

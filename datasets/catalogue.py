@@ -2,31 +2,78 @@
 
 from __future__ import annotations
 
-from stampbench.datasets.definition import Definition, Phantom
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Any
+
+from stampbench.datasets.definition import Archive, Definition, Files, Phantom
+from stampbench.datasets.errors import DatasetError
+
+GROUP = "stampbench.datasets"
 
 _MSD = "Antonelli et al. 2022, The Medical Segmentation Decathlon, Nature Communications 13:4128"
+_LITS = "Bilic et al. 2023, The Liver Tumor Segmentation Benchmark (LiTS), Medical Image Analysis 84:102680"
+_NFBS = "Puccio et al. 2016, The Preprocessed Connectomes Project repository of skull-stripped images, GigaScience 5:45"
+_HARP = "Frisoni and Jack 2015, HarP: the EADC-ADNI Harmonized Protocol, Alzheimer's & Dementia 11:107"
+_IXI = "IXI, Information eXtraction from Images (EPSRC GR/S21533/02), brain-development.org"
+_FIRST = "Patenaude et al. 2011, A Bayesian model of shape and appearance, NeuroImage 56:907"
+_INTERGROWTH = "Papageorghiou et al. 2014, INTERGROWTH-21st, The Lancet 384:869"
+
+# MONAI's addresses and checksums: monai.apps.DecathlonDataset.
 _MSD_ARCHIVE = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
+_MSD_MD5 = {
+    "Task02_Heart": "06ee59366e1e5124267b774dbd654057",
+    "Task03_Liver": "a90ec6c4aa7f6a3d087205e23d4e6397",
+    "Task04_Hippocampus": "9d24dba78a72977dbd1d2e110310f31b",
+    "Task05_Prostate": "35138f08b1efaef89d7424d2bcc928db",
+    "Task09_Spleen": "410d4a301da4e5b2f6f86ec3ddba524e",
+}
+
+_IXI_ARCHIVE = Archive(
+    url="https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI/IXI-T1.tar",
+    md5="34901a0593b41dd19c1a1f746eac2d58",  # TorchIO's, torchio.datasets.IXI
+    folder="IXI/IXI-T1",
+)
 
 
-def _decathlon(
-    name: str,
-    folder: str,
-    summary: str,
-    *,
-    spatial_dims: int,
-    size: tuple[int, ...],
-    test_subjects: int | None = None,
-) -> Definition:
+def _decathlon(name: str, folder: str, summary: str, **others: Any) -> Definition:
     return Definition(
         name=name,
         summary=summary,
-        licence="CC-BY-SA 4.0",
-        citation=_MSD,
         folder=folder,
-        download=f"curl -L {_MSD_ARCHIVE}/{folder}.tar | tar -x",
-        spatial_dims=spatial_dims,  # type: ignore[arg-type]
-        size=size,
-        test_subjects=test_subjects,
+        archive=Archive(url=f"{_MSD_ARCHIVE}/{folder}.tar", md5=_MSD_MD5[folder], folder=folder),
+        layout="dataset.json, imagesTr/, labelsTr/: as the archive holds them",
+        **{"licence": "CC-BY-SA 4.0", "citation": _MSD} | others,
+    )
+
+
+def _ixi(name: str, site: str, summary: str, label: str, option: str, **others: Any) -> Definition:
+    return Definition(
+        name=name,
+        summary=summary,
+        licence="CC-BY-SA 3.0",
+        folder="IXI",
+        archive=_IXI_ARCHIVE,
+        files=Files(
+            label=rf"(?P<case>(?P<subject>IXI\d{{3}})-{site}-\d{{4}})-T1\.anat/{label}\.nii\.gz",
+            images=("{case}-T1.anat/T1_biascorr.nii.gz",),
+            case="{case}",
+            channels=("T1",),
+        ),
+        obtain=(
+            "the labels are made by you with FSL (fsl.fmrib.ox.ac.uk), for every image of the site: "
+            f"cd IXI && for each in IXI-T1/*-{site}-*-T1.nii.gz; do "
+            f'fsl_anat {option}-i "$each" -o "$(basename "$each" .nii.gz)"; done'
+        ),
+        layout=(
+            f"IXI/IXI002-{site}-0000-T1.anat/T1_biascorr.nii.gz   the bias-corrected image that fsl_anat writes\n"
+            f"IXI/IXI002-{site}-0000-T1.anat/{label}.nii.gz   its label map; one such folder for every image"
+        ),
+        spatial_dims=3,
+        # The paper gives 128³ alone; the whole head only fits into it resized.
+        size=(128, 128, 128),
+        fit="resize",
+        **others,
     )
 
 
@@ -69,5 +116,134 @@ CATALOGUE: dict[str, Definition] = {
             "spleen", "Task09_Spleen", "CT slices; spleen",
             spatial_dims=2, size=(512, 512), test_subjects=10,
         ),
+        # PocketNet §2.2: halved, then −100 to 200 HU. The tumour is part of the liver.
+        _decathlon(
+            "liver", "Task03_Liver", "LiTS, CT slices at half resolution; liver, tumours included",
+            citation=f"{_LITS}; {_MSD}",
+            spatial_dims=2, size=(256, 256), fit="resize", window=(-100.0, 200.0), classes={"liver": (1, 2)},
+        ),
+        Definition(
+            name="nfbs",
+            summary="T1 MR volumes of the head; brain",
+            licence="none stated on the repository's page",
+            citation=_NFBS,
+            folder="NFBS_Dataset",
+            # Nobody published a checksum; this one is of a copy described on GitHub (1,751,464,473 bytes).
+            archive=Archive(
+                url="https://fcp-indi.s3.amazonaws.com/data/Projects/RocklandSample/NFBS_Dataset.tar.gz",
+                md5="06c467ac9ab6cbdb8185e6643879721d",
+                folder="NFBS_Dataset",
+            ),
+            files=Files(
+                label=r"(?P<subject>A\d{8})/sub-(?P=subject)_ses-NFB3_T1w_brainmask\.nii\.gz",
+                images=("{subject}/sub-{subject}_ses-NFB3_T1w.nii.gz",),
+                case="{subject}",
+                channels=("T1",),
+            ),
+            layout=(
+                "NFBS_Dataset/A00028185/sub-A00028185_ses-NFB3_T1w.nii.gz            the image\n"
+                "NFBS_Dataset/A00028185/sub-A00028185_ses-NFB3_T1w_brainmask.nii.gz  its label map; as in the archive"
+            ),
+            classes={"brain": (1,)},
+            spatial_dims=3,
+        ),
+        # The paper's 270 images are the two hippocampi of 135 subjects, 35 of whom test.
+        Definition(
+            name="harp",
+            summary="T1 MR boxes around the left and the right hippocampus; hippocampus",
+            licence="ADNI data use agreement; not to be passed on",
+            citation=_HARP,
+            folder="HarP",
+            files=Files(
+                label=r"labels/(?P<subject>.+)_(?P<side>[LR])(?P<ending>\.nii(\.gz)?)",
+                images=("images/{subject}{ending}",),
+                case="{subject}_{side}",
+                channels=("T1",),
+            ),
+            obtain=(
+                "register with ADNI (adni.loni.usc.edu) for the T1 images, and with the HarP project "
+                "(hippocampal-protocol.net) for its 135 pairs of label maps"
+            ),
+            layout=(
+                "HarP/images/SUBJECT.nii.gz    the T1 image in the space of its label maps\n"
+                "HarP/labels/SUBJECT_L.nii.gz  the left hippocampus: 1 in, 0 out\n"
+                "HarP/labels/SUBJECT_R.nii.gz  the right one; all .nii.gz, or all .nii"
+            ),
+            classes={"hippocampus": (1,)},
+            spatial_dims=3,
+            size=(64, 64, 64),
+            crop=(64, 64, 64),
+            test_subjects=35,
+        ),
+        _ixi(
+            "ixi_hh", "HH", "3 T T1 MR volumes of the head; brain", "T1_biascorr_brain_mask", "--nosubcortseg ",
+            citation=_IXI, classes={"brain": (1,)}, test_subjects=19,
+        ),
+        _ixi(
+            "ixi_guys", "Guys", "1.5 T T1 MR volumes of the head; caudate, putamen and thalamus",
+            "T1_subcort_seg", "",
+            citation=f"{_IXI}; {_FIRST}",
+            # FSL FIRST's values, left and right.
+            classes={"caudate": (11, 50), "putamen": (12, 51), "thalamus": (10, 49)},
+            background=(13, 16, 17, 18, 26, 52, 53, 54, 58),
+            test_subjects=65,
+        ),
+        Definition(
+            name="intergrowth",
+            summary="ultrasound volumes of fetal heads; brain",
+            licence="not public",
+            citation=_INTERGROWTH,
+            folder="INTERGROWTH21",
+            files=Files(
+                label=r"labels/(?P<subject>.+)(?P<ending>\.nii(\.gz)?)",
+                images=("images/{subject}{ending}",),
+                case="{subject}",
+                channels=("ultrasound",),
+            ),
+            obtain="the volumes are not public: ask the INTERGROWTH-21st consortium (intergrowth21.com)",
+            layout=(
+                "INTERGROWTH21/images/SUBJECT.nii.gz  the volume\n"
+                "INTERGROWTH21/labels/SUBJECT.nii.gz  its brain mask: 1 in, 0 out; all .nii.gz, or all .nii"
+            ),
+            classes={"brain": (1,)},
+            spatial_dims=3,
+            size=(160, 160, 160),
+        ),
     )
 }  # fmt: skip
+
+
+def discover() -> Iterator[str]:
+    """Add the datasets of installed packages; yields a line for each that cannot be added."""
+    for point in metadata.entry_points(group=GROUP):
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
+        try:
+            found = point.load()
+        except Exception as error:  # a plug-in may fail in any way
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            yield f"dataset '{point.name}' of {origin}: {point.value} cannot be imported ({reason})"
+            continue
+        try:
+            register(point.name, found, f"{origin} ({point.value})")
+        except DatasetError as error:
+            yield str(error)
+
+
+def register(name: str, definition: Definition, origin: str) -> None:
+    """Add a dataset from outside.
+
+    Raises:
+        DatasetError: it is no definition, has another name, is nowhere to be found, or the name is taken.
+    """
+    problem = None
+    if not isinstance(definition, Definition):
+        problem = f"it is no Definition but {type(definition).__name__}"
+    elif definition.name != name:
+        problem = f"its definition is called '{definition.name}'"
+    elif definition.folder is None and definition.phantom is None:
+        problem = "its definition names neither folder nor phantom"
+    elif CATALOGUE.get(name, definition) != definition:
+        problem = "the name is taken"
+    if problem:
+        raise DatasetError(f"dataset '{name}' of {origin} is not added: {problem}")
+    CATALOGUE[name] = definition

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 
+from stampbench.datasets.cache import PreparedCase, cache_folder, checksums, find_case, prepare_case
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.prepare import PreparedCase, Recipe, prepare_case
+from stampbench.datasets.parallel import in_threads
+from stampbench.datasets.recipe import Recipe
 from stampbench.datasets.source import FolderSource, PhantomSource, Source
 from stampbench.datasets.split import Image
 
 _MULTIPLE = 16
 """Sizes that no definition gives are rounded up to this: four poolings, the default depth."""
+_WHOLE = 160**3
+"""Volumes of more voxels are trained in patches; the largest that STAMP's paper trains whole (Table 1)."""
+_PATCH = 128
 
 
 class Dataset:
@@ -26,11 +32,14 @@ class Dataset:
         size: their prepared spatial size, a multiple of 16 on every axis unless the definition says otherwise.
         images: every image a network can see, in the order of cases: a case, or each of its slices.
         unit: of distances, `mm` where spacing is known, else `px`.
+        largest_case: bytes of its image as float32, at most.
+        patch: what training sees of an image at a time, smaller than `size`; None: all of it.
         checksum: over the content of every case, the classes and the channels.
     """
 
-    def __init__(self, definition: Definition, source: Source, folder: Path | None) -> None:
+    def __init__(self, definition: Definition, source: Source, folder: Path | None, cache: Path) -> None:
         self.definition, self.source, self.folder = definition, source, folder
+        self._cache = cache / definition.name
         if len(source.classes) < 2:
             raise DatasetError(f"{definition.name}: has no class besides the background")
         shapes = {case.id: source.shape(case) for case in source.cases}
@@ -41,8 +50,14 @@ class Dataset:
         self.spatial_dims = definition.spatial_dims or file_dims
         if self.spatial_dims > file_dims:
             raise DatasetError(f"{definition.name}: has 2D images, which cannot be used as 3D")
-        largest = [max(sizes) for sizes in zip(*shapes.values(), strict=True)][: self.spatial_dims]
-        self.size = definition.size or tuple(-(-edge // _MULTIPLE) * _MULTIPLE for edge in largest)
+        largest = [max(sizes) for sizes in zip(*shapes.values(), strict=True)]
+        self.largest_case = 4 * len(source.channels) * math.prod(largest)
+        self.size = definition.size or tuple(
+            -(-edge // _MULTIPLE) * _MULTIPLE for edge in largest[: self.spatial_dims]
+        )  # fmt: skip
+        if len(self.size) != self.spatial_dims:
+            raise DatasetError(f"{definition.name}: size {_by(self.size)} is not one of {self.spatial_dims}D images")
+        self.patch = self._patch()
         self.unit = "mm" if file_dims == 3 else "px"
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
@@ -50,7 +65,9 @@ class Dataset:
             for case in source.cases
             for slice in range(shapes[case.id][-1] if sliced else 1)
         )
-        self.recipe = Recipe(spatial_dims=self.spatial_dims, size=self.size)
+        self.recipe = Recipe(
+            spatial_dims=self.spatial_dims, size=self.size, fit=definition.fit, window=definition.window
+        )  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -68,59 +85,88 @@ class Dataset:
     @cached_property
     def checksums(self) -> dict[str, str]:
         """Per case id the SHA-256 of its files."""
-        return {case.id: self.source.checksum(case) for case in self.source.cases}
+        return checksums(self.source, self._cache)
 
     @cached_property
     def checksum(self) -> str:
         content = [
             self.channels,
             self.classes,
-            self.source.values,
+            sorted(self.source.coding.items()),
             [(c.id, c.subject, self.checksums[c.id]) for c in self.source.cases],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
+    @property
+    def seen(self) -> tuple[int, ...]:
+        """The size of what a network sees in training."""
+        return self.patch or self.size
+
+    def find(self, cases: Collection[str]) -> dict[str, PreparedCase]:
+        """Where the named cases are, or will be, prepared."""
+        coding = repr(sorted(self.source.coding.items()))
+        return {
+            case.id: find_case(
+                case,
+                self.recipe,
+                (self.definition.version, self.checksums[case.id], coding, repr(self.definition.crop)),
+                self._cache,
+            )
+            for case in self.source.cases
+            if case.id in cases
+        }
+
     def prepare(
-        self, cases: Collection[str], cache: Path, report: Callable[[int, int], None] = lambda done, of: None
+        self, cases: Collection[str], report: Callable[[int, int], None] = lambda done, of: None
     ) -> dict[str, PreparedCase]:
-        """Prepare the named cases, or find them in `cache`; `report` hears of each.
+        """Prepare the named cases, several at a time, or find them in the cache; `report` hears of each.
 
         Raises:
             DatasetError: a case that cannot be used, named.
         """
-        prepared: dict[str, PreparedCase] = {}
-        for case in self.source.cases:
-            if case.id in cases:
-                identity = (self.definition.version, self.checksums[case.id], repr(self.source.values))
-                prepared[case.id] = prepare_case(self.source, case, self.recipe, identity, cache / self.name)
-                report(len(prepared), len(cases))
+        prepared = self.find(cases)
+        chosen = [case for case in self.source.cases if case.id in prepared]
+        work = in_threads(lambda case: prepare_case(self.source, case, prepared[case.id]), chosen, self.largest_case)
+        for done, _ in enumerate(work, start=1):
+            report(done, len(chosen))
         return prepared
 
+    def _patch(self) -> tuple[int, ...] | None:
+        asked = self.definition.patch
+        if asked == "auto":
+            large = self.spatial_dims == 3 and math.prod(self.size) > _WHOLE
+            asked = (_PATCH,) * 3 if large else None
+        if asked is None:
+            return None
+        if len(asked) != self.spatial_dims:
+            raise DatasetError(f"{self.name}: patch {_by(asked)} is not one of {self.spatial_dims}D images")
+        patch = tuple(map(min, asked, self.size))
+        return patch if patch != self.size else None
 
-def open_dataset(definition: Definition, data_root: Path | None = None) -> Dataset:
-    """Find a dataset's files.
+
+def _by(edges: tuple[int, ...]) -> str:
+    return "×".join(map(str, edges))
+
+
+def open_dataset(definition: Definition, data_root: Path | None = None, cache: Path | None = None) -> Dataset:
+    """Find a dataset's files; prepared cases are kept in `cache` (None: the user's).
 
     Raises:
         DatasetError: they are absent (the message names the folder looked for), or not usable.
     """
+    cache = cache or cache_folder()
     if definition.phantom is not None:
         sized = definition.model_copy(update={"size": (definition.phantom.size,) * (definition.spatial_dims or 2)})
-        return Dataset(sized, PhantomSource(sized, definition.phantom), None)
-    assert definition.folder is not None
-    folder = Path(definition.folder)
-    if not folder.is_absolute():
-        if data_root is None:
-            raise DatasetError(
-                f"dataset '{definition.name}' needs the folder {folder}, and no data root is given; set --data-root or "
-                f"STAMPBENCH_DATA to the folder that holds it, or fetch it: {definition.download}"
-            )
-        folder = data_root / folder
-        if not folder.is_dir():
-            raise DatasetError(
-                f"dataset '{definition.name}' not found: looked for {folder}; fetch it there: "
-                f"cd {data_root} && {definition.download}"
-            )
-    return Dataset(definition, FolderSource(folder, definition.subject_pattern), folder)
+        return Dataset(sized, PhantomSource(sized, definition.phantom), None, cache)
+    folder = definition.place(data_root)
+    if not folder.is_dir():
+        raise DatasetError(f"dataset '{definition.name}' not found: looked for {folder}; {definition.remedy}")
+    try:
+        return Dataset(definition, FolderSource(folder, definition), folder, cache)
+    except DatasetError as error:
+        if definition.files is None:
+            raise
+        raise DatasetError(f"dataset '{definition.name}': {error}; {definition.remedy}") from error
 
 
 def folder_definition(folder: Path) -> Definition:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+
+from stampbench.datasets.errors import DatasetError
+
+Edges = tuple[PositiveInt, ...]
+"""A size in voxels, an edge per axis."""
 
 
 class Phantom(BaseModel, frozen=True, extra="forbid"):
@@ -14,11 +20,47 @@ class Phantom(BaseModel, frozen=True, extra="forbid"):
     size: PositiveInt
 
 
+class Archive(BaseModel, frozen=True, extra="forbid"):
+    """A tar file to fetch: its address, MD5 (None: nobody published one), and the folder that it becomes.
+
+    `folder` is below the data root. An archive that holds a single folder becomes it, any other is unpacked into it.
+    """
+
+    url: str
+    md5: str | None
+    folder: str
+
+
+class Files(BaseModel, frozen=True, extra="forbid"):
+    """Where the files of a folder without `dataset.json` are.
+
+    `label` is a regular expression for the path of a label map below the folder, with `/` between folders; its group
+    `subject` is the subject. `images` are the paths of the channels and `case` is the case id; `{group}` in
+    them stands for what a group of `label` matched.
+    """
+
+    label: str
+    images: tuple[str, ...]
+    case: str
+    channels: tuple[str, ...]
+
+
 class Definition(BaseModel, frozen=True, extra="forbid"):
     """Where a dataset's cases are, how they are prepared and how they are split.
 
+    `folder` is below the data root, or absolute; without `files` it has a `dataset.json`. `archive` can be fetched;
+    `obtain` says in words what else a user has to do, and `layout` which files have to be there then.
+
+    `classes` are the foreground classes by name, each with the label values that it is made of, and
+    `background` are the values that count as background besides 0; without `classes` those of `dataset.json` hold.
+
     `spatial_dims` and `size` of None mean: as the files are, and large enough for the largest image.
     `spatial_dims` of 2 cuts volumes into slices along their last axis (axial, once oriented to RAS).
+    `crop` cuts the files to a box of so many voxels around the centre of the label: a case is that box.
+    `fit` says how an image gets its `size`: padded and cropped around its centre, or resized.
+    `window` clips intensities, in the unit of the files. `patch` is what training sees of larger images: `auto` cuts
+    volumes of more than 160³ voxels into patches of at most 128 an edge, None nothing.
+
     `test_subjects` of None holds out a quarter. `subject_pattern` is a regular expression whose first
     group, found in a case id, is the subject; None means that every case is a subject of its own.
     `surface_tolerance` is that of the normalised surface Dice, in mm, or pixels where no spacing is known.
@@ -32,9 +74,50 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     synthetic: bool = False
     phantom: Phantom | None = None
     folder: str | None = None
-    download: str | None = None
+    files: Files | None = None
+    archive: Archive | None = None
+    obtain: str = ""
+    layout: str = ""
+    classes: dict[str, tuple[PositiveInt, ...]] | None = None
+    background: tuple[PositiveInt, ...] = ()
     spatial_dims: Literal[2, 3] | None = None
-    size: tuple[PositiveInt, ...] | None = None
+    size: Edges | None = None
+    crop: Edges | None = None
+    fit: Literal["pad", "resize"] = "pad"
+    window: tuple[float, float] | None = None
+    patch: Edges | Literal["auto"] | None = Field("auto", description="in voxels of the prepared image")
     test_subjects: PositiveInt | None = None
     subject_pattern: str | None = None
     surface_tolerance: PositiveFloat = 1.0
+
+    @property
+    def arrival(self) -> str:
+        """How the data gets here, in a word or two."""
+        if self.phantom is not None:
+            return "built in"
+        if self.archive is None:
+            return "your own copy"
+        return "download, then your own labels" if self.obtain else "download"
+
+    @property
+    def remedy(self) -> str:
+        """What to do when the data is not here."""
+        if self.archive is not None and not self.obtain:
+            return f"'stampbench datasets download {self.name}' fetches it"
+        return f"'stampbench datasets show {self.name}' says how to get it and which files it has"
+
+    def place(self, data_root: Path | None) -> Path:
+        """The folder in which the files have to be.
+
+        Raises:
+            DatasetError: it is below a data root that is not given.
+        """
+        assert self.folder is not None
+        if Path(self.folder).is_absolute():
+            return Path(self.folder)
+        if data_root is None:
+            raise DatasetError(
+                f"dataset '{self.name}' needs the folder {self.folder}, and no data root is given; set --data-root or "
+                f"STAMPBENCH_DATA to the folder that holds it, or is to hold it; {self.remedy}"
+            )
+        return data_root / self.folder

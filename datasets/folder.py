@@ -25,7 +25,7 @@ class Layout(NamedTuple):
     channels: tuple[str, ...]
     classes: dict[int, str]
     cases: tuple[Case, ...]
-    licence: str
+    licence: str | None
     citation: str
 
 
@@ -66,13 +66,13 @@ def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
     if not files:
         raise DatasetError(f"{folder}: has no labelled cases")
     cases = tuple(
-        Case(id, _subject(id, subject_pattern), images, label) for id, (images, label) in sorted(files.items())
+        Case(id, subject_of(id, subject_pattern), images, label) for id, (images, label) in sorted(files.items())
     )
     return Layout(
         channels,
         dict(sorted(classes.items())),
         cases,
-        str(declared.get("licence") or declared.get("license") or "as stated by its owner"),
+        str(declared.get("licence") or declared.get("license") or "") or None,
         str(declared.get("reference", "")),
     )
 
@@ -117,11 +117,18 @@ def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
             raise DatasetError(f"{path}: label value {value!r} is not an integer from 0")
         if int(value) in classes:
             raise DatasetError(f"{path}: label value {value} is both '{classes[int(value)]}' and '{name}'")
+        if str(name) in classes.values():
+            raise DatasetError(f"{path}: class '{name}' has more than one label value")
         classes[int(value)] = str(name)
     return classes
 
 
-def _subject(case: str, pattern: str | None) -> str:
+def subject_of(case: str, pattern: str | None) -> str:
+    """The subject of a case id.
+
+    Raises:
+        DatasetError: the pattern does not match, or is no regular expression with a group.
+    """
     if pattern is None:
         return case
     try:

@@ -19,6 +19,7 @@ from stampbench.datasets.errors import DatasetError
 NIFTI = (".nii.gz", ".nii")
 PNG = (".png",)
 TIFF = (".tif", ".tiff")
+IMAGES = NIFTI + PNG + TIFF
 
 
 class Picture(NamedTuple):
@@ -60,9 +61,7 @@ def shape(path: Path) -> tuple[int, ...]:
         except Exception as error:
             raise _unreadable(path, error) from error
         _check_affine(path, np.asarray(image.affine))
-        order = nib.io_orientation(image.affine)[:, 0]
-        axes = sorted(range(min(3, len(image.shape))), key=lambda axis: order[axis])
-        return tuple(int(image.shape[axis]) for axis in axes)
+        return ras_shape(image.shape[:3], np.asarray(image.affine))
     if path.name.lower().endswith(PNG) and path.is_file():
         try:
             with Image.open(path) as picture:
@@ -72,12 +71,20 @@ def shape(path: Path) -> tuple[int, ...]:
     return read(path).pixels.shape[1:]
 
 
+def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
+    """A spatial shape once the axes are oriented to RAS."""
+    if affine is None:
+        return shape
+    order = nib.io_orientation(affine)[:, 0]
+    return tuple(int(shape[axis]) for axis in sorted(range(len(shape)), key=lambda axis: order[axis]))
+
+
 def _reader(path: Path) -> Callable[[Path], Picture]:
     name = path.name.lower()
     for endings, reader in ((NIFTI, _read_nifti), (PNG, _read_png), (TIFF, _read_tiff)):
         if name.endswith(endings):
             return reader
-    raise DatasetError(f"{path}: unknown kind of image; known are {', '.join(NIFTI + PNG + TIFF)}")
+    raise DatasetError(f"{path}: unknown kind of image; known are {', '.join(IMAGES)}")
 
 
 def _read_nifti(path: Path) -> Picture:

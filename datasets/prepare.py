@@ -1,13 +1,8 @@
-"""Cases made ready for a network, once, and kept as plain arrays."""
+"""Cases made ready for a network, and its predictions brought back into their grid."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import nibabel as nib
 import numpy as np
@@ -15,64 +10,63 @@ import torch
 from monai.data import MetaTensor
 from monai.transforms import NormalizeIntensity, Orientation, ResizeWithPadOrCrop
 from numpy.typing import NDArray
-from pydantic import BaseModel
+from torch.nn.functional import interpolate
 
-from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.folder import Case
+from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.images import spacing_of
-from stampbench.datasets.source import RawCase, Source
-
-_VERSION = 1
-"""Raise it when preparation changes: cached arrays of the old kind are then left alone."""
+from stampbench.datasets.recipe import Recipe
+from stampbench.datasets.source import RawCase
 
 
-class Recipe(BaseModel, frozen=True):
-    """How a case is prepared: RAS orientation, z-score per channel over the case, slicing, padding or cropping."""
+class Arrays(NamedTuple):
+    """What is kept of a prepared case; see `PreparedCase`."""
 
-    spatial_dims: int
-    size: tuple[int, ...]
-
-
-class PreparedCase(NamedTuple):
-    """One case as a network sees it, and as it is scored.
-
-    `images` `(n, channels, *size)` float32 and `labels` `(n, *size)` class indices are memory-mapped;
-    n is 1, or the number of slices where a volume is cut into slices. `reference` is the label map in the
-    case's own grid (oriented, neither padded nor cropped), with `spacing` per axis in the dataset's unit.
-    """
-
-    id: str
-    subject: str
     images: NDArray[np.float32]
     labels: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     spacing: tuple[float, ...]
 
 
-def prepare_case(source: Source, case: Case, recipe: Recipe, identity: tuple[str, ...], cache: Path) -> PreparedCase:
-    """Prepare a case or find it in `cache`, keyed by its identity (version, content, coding of labels) and recipe."""
-    key = json.dumps([_VERSION, *identity, recipe.model_dump()])
-    folder = cache / f"{case.id}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
-    if not folder.is_dir():
-        try:
-            arrays = _prepare(source.read(case), recipe)
-        except DatasetError as error:
-            raise DatasetError(f"case '{case.id}': {error}") from error
-        _write(folder, *arrays)
-    return PreparedCase(
-        case.id,
-        case.subject,
-        np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False),
-        np.load(folder / "labels.npy", mmap_mode="r", allow_pickle=False),
-        np.load(folder / "reference.npy", mmap_mode="r", allow_pickle=False),
-        tuple(json.loads((folder / "spacing.json").read_text())),
-    )
+def prepare(raw: RawCase, recipe: Recipe) -> Arrays:
+    """Image and label of a case as a network sees them, and the label as it is scored."""
+    label = raw.label
+    spacing: tuple[float, ...] = (1.0,) * label.ndim
+    if raw.affine is not None:
+        oriented, spacing = oriented_to_ras(label[None], raw.affine)
+        label = oriented[0]
+    images = network_input(raw.image, raw.affine, recipe)
+    labels = label[None]
+    if recipe.fit == "resize":
+        labels = resize_labels(labels, _grid(recipe, label.shape))
+    if recipe.spatial_dims < label.ndim:
+        labels = np.moveaxis(labels[0], -1, 0)
+    if recipe.fit == "pad":
+        pad = ResizeWithPadOrCrop(recipe.size)
+        images = np.stack([np.asarray(pad(torch.from_numpy(np.ascontiguousarray(each)))) for each in images])
+        labels = np.asarray(pad(torch.from_numpy(np.ascontiguousarray(labels))))
+    return Arrays(images, np.ascontiguousarray(labels, np.uint8), np.ascontiguousarray(label), spacing)
 
 
-def normalise(image: NDArray[np.float32], affine: NDArray[np.float64] | None) -> NDArray[np.float32]:
-    """A whole image `(channels, *spatial)` oriented to RAS, each channel with mean 0 and standard deviation 1."""
-    oriented = image if affine is None else _oriented(image, affine)[0]
-    return np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
+def network_input(
+    image: NDArray[np.float32], affine: NDArray[np.float64] | None, recipe: Recipe
+) -> NDArray[np.float32]:  # fmt: skip
+    """A whole image `(channels, *spatial)` as training images were, save for padding: `(n, channels, *spatial)`."""
+    oriented = image if affine is None else oriented_to_ras(image, affine)[0]
+    if recipe.fit == "resize":
+        voxels = torch.from_numpy(np.ascontiguousarray(oriented))[None]
+        oriented = interpolate(voxels, _grid(recipe, oriented.shape[1:]), mode="area")[0].numpy()
+    if recipe.window is not None:
+        oriented = oriented.clip(*recipe.window)
+    pixels = np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
+    return np.moveaxis(pixels, -1, 0) if recipe.spatial_dims < pixels.ndim - 1 else pixels[None]
+
+
+def resize_labels(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Label maps `(n, *spatial)`, each resized to `grid` by the nearest voxel."""
+    resized: NDArray[np.uint8] = interpolate(
+        torch.from_numpy(np.ascontiguousarray(labels))[None], grid, mode="nearest-exact"
+    )[0].numpy()
+    return resized
 
 
 def unorient(labels: NDArray[np.uint8], affine: NDArray[np.float64] | None) -> NDArray[np.uint8]:
@@ -86,66 +80,28 @@ def unorient(labels: NDArray[np.uint8], affine: NDArray[np.float64] | None) -> N
 
 def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uint8]:
     """Put a prepared prediction `(n, *size)` back into the grid of `case.reference`; what was cropped is background."""
-    if case.reference.ndim == prediction.ndim - 1:  # one image: n is the channel
-        grid = case.reference.shape
-        whole: NDArray[np.uint8] = _unresize(prediction, (prediction.shape[0], *grid))[0]
-        return whole
-    slices = _unresize(prediction, (prediction.shape[0], *case.reference.shape[:-1]))
-    volume: NDArray[np.uint8] = np.moveaxis(slices, 0, -1)
-    return volume
+    grid = case.reference.shape
+    sliced = len(grid) > case.recipe.spatial_dims  # otherwise n is 1
+    in_plane = grid[: case.recipe.spatial_dims]
+    if case.recipe.fit == "resize":
+        restored = resize_labels(prediction, in_plane)
+    else:
+        pad = ResizeWithPadOrCrop(prediction.shape[1:])
+        traced = pad(MetaTensor(torch.zeros((len(prediction), *in_plane), dtype=torch.uint8)))
+        tensor = MetaTensor(torch.from_numpy(np.array(prediction)), applied_operations=traced.applied_operations)
+        restored = np.asarray(pad.inverse(tensor).numpy())
+    whole: NDArray[np.uint8] = np.moveaxis(restored, 0, -1) if sliced else restored[0]
+    return whole
 
 
-def _unresize(prediction: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
-    resize = ResizeWithPadOrCrop(prediction.shape[1:])
-    traced = resize(MetaTensor(torch.zeros(grid, dtype=torch.uint8)))
-    tensor = MetaTensor(torch.from_numpy(np.array(prediction)), applied_operations=traced.applied_operations)
-    restored: NDArray[np.uint8] = np.asarray(resize.inverse(tensor).numpy())
-    return restored
+def _grid(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The prepared size of an oriented image; slices keep their number."""
+    return (*recipe.size, *shape[recipe.spatial_dims :])
 
 
-def _prepare(
-    raw: RawCase, recipe: Recipe
-) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8], tuple[float, ...]]:
-    label = raw.label
-    spacing: tuple[float, ...] = (1.0,) * label.ndim
-    if raw.affine is not None:
-        oriented, spacing = _oriented(label[None], raw.affine)
-        label = oriented[0]
-    pixels = normalise(raw.image, raw.affine)
-    images, labels = pixels[None], label[None]
-    if recipe.spatial_dims == 2 and label.ndim == 3:
-        images, labels = np.moveaxis(pixels, -1, 0), np.moveaxis(label, -1, 0)
-    resize = ResizeWithPadOrCrop(recipe.size)
-    fitted = np.stack([np.asarray(resize(torch.from_numpy(np.ascontiguousarray(each)))) for each in images])
-    fitted_labels = np.asarray(resize(torch.from_numpy(np.ascontiguousarray(labels))))
-    return fitted, fitted_labels.astype(np.uint8), np.ascontiguousarray(label), spacing
-
-
-def _oriented(volume: NDArray[np.generic], affine: NDArray[np.float64]):  # type: ignore[no-untyped-def]
+def oriented_to_ras(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], tuple[float, ...]]:
+    """A volume `(channels, *spatial)` with its axes in the order and direction of RAS, and the spacing of these."""
     tensor = Orientation(axcodes="RAS", labels=None)(
         MetaTensor(torch.from_numpy(np.ascontiguousarray(volume)), affine=affine)
     )
     return np.asarray(tensor.numpy()), spacing_of(np.asarray(tensor.affine))
-
-
-def _write(folder: Path, images, labels, reference, spacing) -> None:  # type: ignore[no-untyped-def]
-    """Write the arrays beside `folder` and rename, so that two processes never see half a case."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    except OSError as error:
-        raise DatasetError(f"cannot write prepared cases to {folder.parent}: {error.strerror or error}") from error
-    try:
-        np.save(unfinished / "images.npy", images, allow_pickle=False)
-        np.save(unfinished / "labels.npy", labels, allow_pickle=False)
-        np.save(unfinished / "reference.npy", reference, allow_pickle=False)
-        (unfinished / "spacing.json").write_text(json.dumps(spacing))
-        try:
-            unfinished.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
-                raise
-    except OSError as error:
-        raise DatasetError(f"cannot write prepared cases to {folder.parent}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

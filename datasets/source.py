@@ -6,13 +6,15 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
 from stampbench.datasets import images, phantom
 from stampbench.datasets.definition import Definition, Phantom
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.folder import Case, Layout, read_layout
+from stampbench.datasets.folder import Case, read_layout
+from stampbench.datasets.pattern import find_cases
 
 
 class RawCase(NamedTuple):
@@ -24,11 +26,16 @@ class RawCase(NamedTuple):
 
 
 class Source(Protocol):
-    """What a dataset asks of the place its cases come from; `classes` and `values` go by class index."""
+    """What a dataset asks of the place its cases come from.
+
+    `classes` and `values`, the label value that stands for each, go by class index; `coding` tells the class index of
+    every label value, several of which may be one class.
+    """
 
     channels: tuple[str, ...]
     classes: tuple[str, ...]
     values: tuple[int, ...]
+    coding: dict[int, int]
     cases: tuple[Case, ...]
     licence: str
     citation: str
@@ -36,17 +43,32 @@ class Source(Protocol):
     def read(self, case: Case) -> RawCase: ...
     def shape(self, case: Case) -> tuple[int, ...]: ...
     def checksum(self, case: Case) -> str: ...
+    def files(self, case: Case) -> tuple[Path, ...]: ...
 
 
 class FolderSource:
-    """Cases in a Decathlon or nnU-Net v2 folder."""
+    """Cases in a folder with a `dataset.json`, or found by the pattern of their paths."""
 
-    def __init__(self, folder: Path, subject_pattern: str | None) -> None:
-        layout: Layout = read_layout(folder, subject_pattern)
-        self.channels, self.cases = layout.channels, layout.cases
-        self.licence, self.citation = layout.licence, layout.citation
-        self.classes = tuple(layout.classes.values())
-        self.values = tuple(layout.classes)
+    def __init__(self, folder: Path, definition: Definition) -> None:
+        self.licence, self.citation = definition.licence, definition.citation
+        self._crop = definition.crop
+        if definition.files is not None:
+            self.channels = definition.files.channels
+            self.cases = find_cases(folder, definition.files, definition.subject_pattern)
+            named = definition.classes or {}
+        else:
+            layout = read_layout(folder, definition.subject_pattern)
+            self.channels, self.cases = layout.channels, layout.cases
+            if layout.licence is not None:
+                self.licence = layout.licence
+            self.citation = self.citation or layout.citation
+            named = definition.classes or {name: (value,) for value, name in layout.classes.items() if value}
+        background = "background" if definition.files or definition.classes else layout.classes[0]
+        self.classes = (background, *named)
+        self.values = (0, *(values[0] for values in named.values()))
+        self.coding = dict.fromkeys((0, *definition.background), 0) | {
+            value: index for index, values in enumerate(named.values(), start=1) for value in values
+        }
 
     def read(self, case: Case) -> RawCase:
         """Read and check a case.
@@ -64,33 +86,43 @@ class FolderSource:
         image = np.concatenate([picture.pixels for picture in pictures]).astype(np.float32)
         if len(image) != len(self.channels):
             raise DatasetError(
-                f"{case.images[0]}: {len(image)} channels where dataset.json declares {len(self.channels)} "
+                f"{case.images[0]}: {len(image)} channels where {len(self.channels)} are declared "
                 f"({', '.join(self.channels)})"
             )
         label = images.read(case.label)
         if label.pixels.shape != (1, *image.shape[1:]):
             raise DatasetError(f"{case.label}: label of size {_size(label.pixels)} for an image of size {_size(image)}")
         check_same_space(case.label, label, pictures[0])
-        if undeclared := [value for value in np.unique(label.pixels) if value not in self.values]:
+        found = np.unique(label.pixels)
+        if undeclared := [value for value in found if value not in self.coding]:
             raise DatasetError(
-                f"{case.label}: label value {undeclared[0]:g} is not in dataset.json, which declares "
-                f"{', '.join(map(str, self.values))}"
+                f"{case.label}: label value {undeclared[0]:g} is not declared; declared are "
+                f"{', '.join(map(str, sorted(self.coding)))}"
             )
-        indices = np.searchsorted(self.values, label.pixels[0]).astype(np.uint8)
-        return RawCase(image, indices, pictures[0].affine)
+        indices = np.zeros(label.pixels.shape[1:], np.uint8)
+        for value in found:
+            indices[label.pixels[0] == value] = self.coding[value]
+        raw = RawCase(image, indices, pictures[0].affine)
+        return raw if self._crop is None else _cropped(raw, self._crop, case.label)
 
     def shape(self, case: Case) -> tuple[int, ...]:
-        return images.shape(case.images[0])
+        """Spatial shape in RAS."""
+        shape = images.shape(case.images[0])
+        return shape if self._crop is None else tuple(map(min, shape, self._crop))
 
     def checksum(self, case: Case) -> str:
+        """SHA-256 of the case's files."""
         digest = hashlib.sha256()
-        beside = [path for path in map(images.sidecar, case.images) if path is not None]
-        for path in (*case.images, case.label, *beside):
+        for path in self.files(case):
             try:
                 digest.update(path.read_bytes())
             except OSError as error:
                 raise DatasetError(f"{path}: {error.strerror or error}") from error
         return digest.hexdigest()
+
+    def files(self, case: Case) -> tuple[Path, ...]:
+        beside = [path for path in map(images.sidecar, case.images) if path is not None]
+        return (*case.images, case.label, *beside)
 
 
 class PhantomSource:
@@ -103,6 +135,7 @@ class PhantomSource:
         self.channels: tuple[str, ...] = ("intensity",)
         self.classes: tuple[str, ...] = phantom.CLASSES
         self.values = tuple(range(len(phantom.CLASSES)))
+        self.coding = {value: value for value in self.values}
         self.licence, self.citation = definition.licence, definition.citation
         ids = [f"{definition.name}_{index:04d}" for index in range(parameters.cases)]
         self.cases = tuple(Case(id, id, (), Path()) for id in ids)
@@ -118,6 +151,9 @@ class PhantomSource:
     def checksum(self, case: Case) -> str:
         return hashlib.sha256(f"{phantom.VERSION} {self._dims} {self._size} {case.id}".encode()).hexdigest()
 
+    def files(self, case: Case) -> tuple[Path, ...]:
+        return ()
+
 
 def check_same_space(path: Path, picture: images.Picture, image: images.Picture) -> None:
     """Spacing and orientation have to agree, and the first voxels to lie within one voxel of each other."""
@@ -127,6 +163,24 @@ def check_same_space(path: Path, picture: images.Picture, image: images.Picture)
     offset = np.linalg.solve(image.affine[:3, :3], picture.affine[:3, 3] - image.affine[:3, 3])
     if np.abs(picture.affine[:3, :3] - image.affine[:3, :3]).max() > tolerance or np.abs(offset).max() > 1:
         raise DatasetError(f"{path}: its affine (orientation, spacing or place) is not that of its image")
+
+
+def _cropped(raw: RawCase, edges: tuple[int, ...], path: Path) -> RawCase:
+    """A box around the centre of the label, moved to lie inside the image; `edges` go by RAS axis."""
+    if raw.affine is None:
+        raise DatasetError(f"{path}: has no affine, so there is no box in space around its label")
+    if not raw.label.any():
+        raise DatasetError(f"{path}: has no foreground to cut a box around")
+    box = []
+    for axis, (ras_axis, _) in enumerate(nib.io_orientation(raw.affine)):
+        whole, edge = raw.label.shape[axis], min(edges[int(ras_axis)], raw.label.shape[axis])
+        others = tuple(each for each in range(raw.label.ndim) if each != axis)
+        inside = np.flatnonzero(raw.label.any(axis=others))
+        start = int(np.clip((inside[0] + inside[-1] + 1) // 2 - edge // 2, 0, whole - edge))
+        box.append(slice(start, start + edge))
+    affine = raw.affine.copy()
+    affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
+    return RawCase(raw.image[(slice(None), *box)], raw.label[tuple(box)], affine)
 
 
 def _size(pixels: NDArray[np.generic]) -> str:

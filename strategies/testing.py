@@ -26,6 +26,7 @@ from stampbench.benchmark.data import load_fold
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.resume import ResumeFile
 from stampbench.benchmark.runner import execute, plan_run, prepare, with_sources
+from stampbench.benchmark.sampling import example
 from stampbench.benchmark.sources import read_source
 from stampbench.benchmark.store import RunStore
 from stampbench.benchmark.trainer import RunTrainer
@@ -104,16 +105,16 @@ class Bench:
         tiny = {name: value for name, value in TINY.items() if name in fields}
         self.strategy = type(strategy).model_validate(strategy.model_dump() | tiny)
         protocol = choose_protocol("quick", ["folds=2", "batch_size=2", "max_epochs=2"])
-        dataset = open_dataset(choose_dataset(f"phantom{spatial_dims}d:size=16,cases=8"))
+        dataset = open_dataset(choose_dataset(f"phantom{spatial_dims}d:size=16,cases=8"), cache=folder / "cache")
         choice = Choice("under_test", self.strategy, self.strategy.model_dump(mode="json"))
         self.run = plan_run(choice, dataset, protocol, n_train=None, fold=0, seed=0)
         self._folder, self._progress = folder, Progress("test", 1, quiet=True)
-        prepared = prepare([self.run], folder / "cache", self._progress)
+        prepared = prepare([self.run], self._progress)
         store, self._compute = RunStore(folder / "sources"), compute
         for source in with_sources([self.run])[:-1]:
             execute(source, prepared, store, compute, self._progress)
         self._sources = {name: read_source(each.spec, store, compute) for name, each in self.run.sources.items()}
-        self._data = load_fold(self.run.split, prepared, dataset.classes, compute.device)
+        self._data = load_fold(self.run.split, prepared, dataset, compute.device)
 
     def train(self, name: str, stop_after: int | None = None) -> CountingTrainer:
         """Train to the end; with `stop_after`, in a new trainer after every so many calls."""
@@ -143,7 +144,7 @@ class Bench:
         """The selected network goes through a file and comes back the same."""
         model = trainer.selected_model()
         save_model(model, self._folder / "model")
-        loaded, images = load_model(self._folder / "model"), self._data.validation.pixels
+        loaded, images = load_model(self._folder / "model"), example(self._data)
         loaded.kernels = model.kernels
         assert torch.equal(loaded(images), model(images)), "the selected network does not survive saving"
 

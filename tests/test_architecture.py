@@ -13,7 +13,7 @@ import pytest
 HEAVY = ("torch", "monai", "pandas", "matplotlib", "scipy")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["list", "strategies"], ["list", "datasets"], ["list", "protocols"]])
+@pytest.mark.parametrize("words", [["--help"], ["list", "strategies"], ["datasets", "list"], ["list", "protocols"]])
 def test_answers_without_heavy_imports(words: list[str]) -> None:
     code = (
         "import sys; from stampbench.benchmark.cli import cli; "

@@ -26,7 +26,7 @@ def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_p
     (choice,) = choose_strategies("stamp_plus", protocol, ["filters_per_step=50", "recovery_epochs=1"])
     run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
     progress = Progress("test", 1, quiet=True)
-    prepared = prepare([run], tmp_path / "cache", progress)
+    prepared = prepare([run], progress)
     losses = []
     for kernels in ("plain", "fast"):
         store = RunStore(tmp_path / kernels)
@@ -47,7 +47,7 @@ def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: P
     (choice,) = choose_strategies("stamp_plus", protocol, ["filters_per_step=30", "recovery_epochs=2"])
     run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
     progress = Progress("test", 1, quiet=True)
-    prepared = prepare([run], tmp_path / "cache", progress)
+    prepared = prepare([run], progress)
     trained = execute(run, prepared, RunStore(tmp_path / "runs"), Compute(), progress)["test_dice"]
     test = [prepared[case] for case in run.split.test]
     rows = evaluate(UNet(run.architecture), test, dataset.classes, torch.device("cpu"))

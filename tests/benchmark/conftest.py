@@ -39,7 +39,7 @@ def perform(tmp_path: Path, compute: Compute) -> Callable[..., dict[str, Any]]:
 
     def _perform(run: Run, store: RunStore | None = None, **options: Any) -> dict[str, Any]:
         progress = Progress("test", 1, quiet=True)
-        prepared = prepare([run], tmp_path / "cache", progress)
+        prepared = prepare([run], progress)
         return execute(run, prepared, store or RunStore(tmp_path / "runs"), compute, progress, **options)
 
     return _perform

@@ -50,7 +50,6 @@ def test_every_command_has_help_with_an_example(stampbench) -> None:  # type: ig
     ("what", "names"),
     [
         ("strategies", ["standard", "stamp", "stamp_plus"]),
-        ("datasets", ["phantom2d", "phantom3d", "hippocampus", "prostate", "cardiac", "spleen"]),
         ("protocols", ["paper", "quick"]),
     ],
 )
@@ -158,7 +157,7 @@ def test_bad_input_ends_in_one_line_and_code_2(
         return faulty(*on_folder)
 
     assert "label of size 8×8×9" in with_files(label=np.zeros((8, 8, 9), np.uint8))
-    assert "label value 9 is not in dataset.json" in with_files(label=np.full((8, 8, 8), 9, np.uint8))
+    assert "label value 9 is not declared" in with_files(label=np.full((8, 8, 8), 9, np.uint8))
     assert "NaN" in with_files(image=np.full((8, 8, 8), np.nan, np.float32))
     label.write_bytes(whole[label])
     image.write_bytes(whole[image][:60])

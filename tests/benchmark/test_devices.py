@@ -34,6 +34,7 @@ def test_scaled_losses_make_the_same_steps() -> None:
     """In single precision scaling by powers of two is exact, so the scaler's path can be checked without a GPU."""
     torch.manual_seed(0)
     images = Images(torch.randn(6, 1, 16, 16), torch.randint(2, (6, 16, 16), dtype=torch.uint8), torch.arange(6))
+    pairs = [(batch.pixels, batch.labels) for batch in images.batches(4)]
     first = build(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1)).train()
     weights = []
     for scaler in (None, torch.amp.GradScaler("cpu")):
@@ -43,7 +44,7 @@ def test_scaled_losses_make_the_same_steps() -> None:
         def batch_loss(x: Tensor, y: Tensor, model: nn.Module = model) -> Tensor:
             return nn.functional.cross_entropy(model(x), y.long())
 
-        losses = [train_epoch(optimiser, images, torch.arange(6), 4, batch_loss, scaler) for _ in range(3)]
+        losses = [train_epoch(optimiser, pairs, batch_loss, scaler) for _ in range(3)]
         weights.append([*model.parameters(), torch.tensor(losses)])
     for plain, scaled in zip(*weights, strict=True):
         torch.testing.assert_close(plain, scaled, rtol=1e-5, atol=1e-6)
@@ -78,7 +79,8 @@ def test_data_that_would_fill_a_gpu_stays_in_main_memory(monkeypatch: pytest.Mon
     gpu = torch.device("cuda")
     assert data.fits(500, gpu)
     assert not data.fits(501, gpu)
-    assert data.fits(10**15, torch.device("cpu"))
+    assert data.fits(2**30, torch.device("cpu"))
+    assert not data.fits(2**30 + 1, torch.device("cpu"))
 
 
 def test_memory_that_runs_out_fails_one_run_and_says_what_would_fit(

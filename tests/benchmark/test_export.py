@@ -80,7 +80,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 def test_the_same_label_map_on_a_real_case(real_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(choose_dataset("hippocampus"), real_data)
     case = dataset.source.cases[0].id
-    images = torch.from_numpy(dataset.prepare([case], tmp_path / "cache")[case].images.copy())
+    images = torch.from_numpy(dataset.prepare([case])[case].images.copy())
     torch.manual_seed(0)
     model = build(UNetArchitecture.doubling(3, 1, 3), "fast").eval()
     with torch.no_grad():  # untrained, shifted until it finds every class somewhere

@@ -60,7 +60,7 @@ def test_the_stored_model_gives_the_stored_scores(perform: Perform, make_run: Ma
     perform(run, store)
     model = load_model(store.folder(run.spec) / "model")
     cases = pd.read_csv(store.folder(run.spec) / "cases.csv").set_index(["case", "class"])
-    for case in run.dataset.prepare(run.split.test, tmp_path / "cache").values():
+    for case in run.dataset.prepare(run.split.test).values():
         predicted = predict(model, case, torch.device("cpu"))
         for value, name in enumerate(run.dataset.classes[1:], start=1):
             p, t = predicted == value, np.asarray(case.reference) == value
@@ -75,7 +75,7 @@ def test_pocketnets_protocol_keeps_the_largest_component(perform: Perform, make_
     cases = pd.read_csv(store.folder(run.spec) / "cases.csv").set_index(["case", "class"])
     model = load_model(store.folder(run.spec) / "model")
     fewer = 0
-    for case in run.dataset.prepare(run.split.test, tmp_path / "cache").values():
+    for case in run.dataset.prepare(run.split.test).values():
         predicted = predict(model, case, torch.device("cpu"))
         for value, name in enumerate(run.dataset.classes[1:], start=1):
             parts, count = ndimage.label(predicted == value)

@@ -20,6 +20,7 @@ from stampbench.benchmark.metrics import score_masks
 from stampbench.benchmark.segment import outputs_of, segment_file
 from stampbench.datasets.dataset import open_dataset
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.recipe import Recipe
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.network import Network, build
 
@@ -32,6 +33,10 @@ def all_classes(model: Network, images: torch.Tensor) -> Network:
         logits = model(images).movedim(1, -1).flatten(0, -2)
         model.head.bias -= logits.median(0).values
     return model
+
+
+def trained_on(size: tuple[int, ...]) -> dict[str, Any]:
+    return {"recipe": Recipe(spatial_dims=len(size), size=size), "window": size}
 
 
 def model_of(spatial_dims: int, channels: int = 1) -> Network:
@@ -72,7 +77,7 @@ def test_flipped_and_turned_scans_get_the_same_labels_in_their_own_space(
             model,
             tmp_path / f"{name}.nii.gz",
             tmp_path / "labels" / f"{name}.nii.gz",
-            size=size,
+            **trained_on(size),
             values=[0, 1, 2],
             device=CPU,
         )
@@ -121,9 +126,9 @@ def test_it_is_the_label_map_that_was_evaluated(decathlon: Callable[..., Path], 
     dataset = open_dataset(choose_dataset(str(folder)))
     case = dataset.source.cases[0]
     model = model_of(3)
-    expected = predict(model, dataset.prepare([case.id], tmp_path / "cache")[case.id], CPU)
+    expected = predict(model, dataset.prepare([case.id])[case.id], CPU)
     output = segment_file(
-        model, case.images[0], tmp_path / "out.nii.gz", size=dataset.size, values=[0, 5, 9], device=CPU
+        model, case.images[0], tmp_path / "out.nii.gz", **trained_on(dataset.size), values=[0, 5, 9], device=CPU
     )
     found, _ = in_ras(output)
     assert set(np.unique(found)) <= {0, 5, 9}
@@ -137,7 +142,7 @@ def test_a_picture_becomes_a_picture_of_labels(tmp_path: Path) -> None:
         model_of(2),
         tmp_path / "cells.png",
         tmp_path / "out" / "cells.png",
-        size=(64, 64),
+        **trained_on((64, 64)),
         values=[0, 100, 1000],
         device=CPU,
     )
@@ -153,7 +158,7 @@ def test_channels_come_from_one_file_or_from_nnunets(tmp_path: Path) -> None:
         parts.append(np.asarray(image.dataobj) + number)
     nib.save(nib.Nifti1Image(np.stack(parts, -1), image.affine), tmp_path / "both.nii.gz")
     nib.save(nib.Nifti1Image(parts[1], image.affine), tmp_path / "case_0001.nii.gz")
-    model, common = model_of(3, channels=2), {"size": (16, 16, 8), "values": [0, 1, 2], "device": CPU}
+    model, common = model_of(3, channels=2), {**trained_on((16, 16, 8)), "values": [0, 1, 2], "device": CPU}
     one = segment_file(model, tmp_path / "both.nii.gz", tmp_path / "out" / "both.nii.gz", **common)  # type: ignore[arg-type]
     (output,) = outputs_of([tmp_path / "case_0000.nii.gz"], tmp_path / "out", force=False)
     assert output.name == "case.nii.gz"
@@ -166,7 +171,7 @@ def test_channels_come_from_one_file_or_from_nnunets(tmp_path: Path) -> None:
 
 def test_bad_images_are_named_and_nothing_is_written(tmp_path: Path) -> None:
     model, out = model_of(3), tmp_path / "out"
-    common: dict[str, Any] = {"size": (16, 16, 16), "values": [0, 1, 2], "device": CPU}
+    common: dict[str, Any] = {**trained_on((16, 16, 16)), "values": [0, 1, 2], "device": CPU}
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 8, 3), np.float32), np.eye(4)), tmp_path / "four.nii.gz")
     with pytest.raises(UserError, match=r"four.nii.gz: has 3 channels; this model takes 1"):
         segment_file(model, tmp_path / "four.nii.gz", out / "map.nii.gz", **common)
@@ -196,8 +201,12 @@ def test_a_scan_larger_than_the_training_images_is_covered_by_windows(tmp_path: 
     scan(tmp_path / "large.nii.gz", shape=(64, 48, 40))
     common: dict[str, Any] = {"values": [0, 1, 2], "device": CPU}
     model = model_of(3)
-    whole = segment_file(model, tmp_path / "large.nii.gz", tmp_path / "whole.nii.gz", size=(64, 48, 40), **common)
-    parts = segment_file(model, tmp_path / "large.nii.gz", tmp_path / "parts.nii.gz", size=(32, 32, 32), **common)
+    whole = segment_file(
+        model, tmp_path / "large.nii.gz", tmp_path / "whole.nii.gz", **trained_on((64, 48, 40)), **common
+    )
+    parts = segment_file(
+        model, tmp_path / "large.nii.gz", tmp_path / "parts.nii.gz", **trained_on((32, 32, 32)), **common
+    )
     assert (in_ras(whole)[0] == in_ras(parts)[0]).mean() > 0.9
 
 
@@ -218,4 +227,4 @@ def test_predict_and_doctor_from_the_command_line(stampbench: Callable[..., Any]
     found = {line[:20].strip(): line[21:] for line in out.splitlines()}
     assert found["torch"].startswith(torch.__version__.split("+")[0])
     assert "set STAMPBENCH_DATA" in found["data root"]
-    assert found["data hippocampus"].startswith("missing  → cd DATA_ROOT && ")
+    assert found["data hippocampus"].endswith("missing  → stampbench datasets download hippocampus")

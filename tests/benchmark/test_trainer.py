@@ -36,8 +36,8 @@ def _kernels_of_the_session(compute: Compute, monkeypatch: pytest.MonkeyPatch) -
 def trainer_of(run: Run, folder: Path, compute: Compute | None = None) -> CountingTrainer:
     compute = compute or CPU
     progress = Progress("test", 1, quiet=True)
-    prepared = prepare([run], folder / "cache", progress)
-    data = load_fold(run.split, prepared, run.dataset.classes, compute.device)
+    prepared = prepare([run], progress)
+    data = load_fold(run.split, prepared, run.dataset, compute.device)
     return CountingTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder / "resume"))
 
 

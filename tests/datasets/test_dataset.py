@@ -11,20 +11,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset, folder_definition, open_dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepare import restore
 
 
-def everything(dataset: Dataset, cache: Path):  # type: ignore[no-untyped-def]
-    return dataset.prepare([case.id for case in dataset.source.cases], cache)
+def everything(dataset: Dataset) -> dict[str, PreparedCase]:
+    return dataset.prepare([case.id for case in dataset.source.cases])
 
 
 def test_volumes_are_sliced_normalised_and_padded(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     folder = decathlon(cases=2)
     definition = folder_definition(folder).model_copy(update={"spatial_dims": 2, "size": (32, 16)})
-    case = everything(open_dataset(definition), tmp_path / "cache")["case_00"]
+    case = everything(open_dataset(definition))["case_00"]
     assert case.images.shape == (3, 2, 32, 16)
     assert case.labels.shape == (3, 32, 16)
     assert case.reference.shape == (20, 18, 3)
@@ -40,7 +41,7 @@ def test_reorientation_turns_image_label_and_spacing_alike(decathlon: Callable[.
     affine = np.array([[0, 0, -3.0, 7], [1, 0, 0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
     folder = decathlon(cases=1, shape=(8, 12, 16), channels=("CT",), affine=affine)
     dataset = open_dataset(folder_definition(folder))
-    case = everything(dataset, tmp_path / "cache")["case_00"]
+    case = everything(dataset)["case_00"]
     label = np.asarray(nib.load(folder / "labelsTr" / "case_00.nii.gz").dataobj)
     # voxel axes are (A, I, L): R is the third one reversed, A the first, S the second reversed
     expected = label.transpose(2, 0, 1)[::-1, :, ::-1]
@@ -56,7 +57,7 @@ def test_restore_undoes_padding_and_cropping(
 ) -> None:
     folder = decathlon(cases=1, shape=(17, 22, 13))
     definition = folder_definition(folder).model_copy(update={"spatial_dims": dims, "size": size[:dims]})
-    case = everything(open_dataset(definition), tmp_path / "cache")["case_00"]
+    case = everything(open_dataset(definition))["case_00"]
     restored = restore(np.asarray(case.labels), case)
     assert restored.shape == case.reference.shape
     kept = restore(np.ones_like(case.labels), case) == 1
@@ -79,7 +80,7 @@ def test_pictures_have_pixels_for_a_unit(tmp_path: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps({**declared, "file_ending": ".png"}))
     dataset = open_dataset(folder_definition(folder))
     assert (dataset.unit, dataset.spatial_dims, dataset.size) == ("px", 2, (48, 32))
-    case = everything(dataset, tmp_path / "cache")["dot_0"]
+    case = everything(dataset)["dot_0"]
     assert case.images.shape == (1, 3, 48, 32)
     assert np.unique(case.labels).tolist() == [0, 1]
 
@@ -89,15 +90,15 @@ def test_preparation_is_cached_and_a_changed_file_is_prepared_anew(
 ) -> None:
     folder, cache = decathlon(cases=2), tmp_path / "cache"
     before = open_dataset(folder_definition(folder))
-    everything(before, cache)
+    everything(before)
     made = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}
-    everything(open_dataset(folder_definition(folder)), cache)
+    everything(open_dataset(folder_definition(folder)))
     assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")} == made
     changed = folder / "labelsTr" / "case_01.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.uint8), np.diag([0.6, 0.6, 4.0, 1.0])), changed)
     after = open_dataset(folder_definition(folder))
     assert after.checksum != before.checksum
-    assert not everything(after, cache)["case_01"].labels.any()
+    assert not everything(after)["case_01"].labels.any()
     assert {path: path.stat().st_mtime_ns for path in made} == made
 
 
@@ -109,19 +110,19 @@ def test_faults_of_a_case_name_it(decathlon: Callable[..., Path], tmp_path: Path
 
     def message() -> str:
         with pytest.raises(DatasetError) as raised:
-            everything(open_dataset(folder_definition(folder)), tmp_path / "cache")
+            everything(open_dataset(folder_definition(folder)))
         assert "case_00" in str(raised.value)
         return str(raised.value)
 
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 4), np.uint8), affine), label)
     assert "label of size 20×18×4 for an image of size 20×18×3" in message()
     nib.save(nib.Nifti1Image(np.full((20, 18, 3), 7, np.uint8), affine), label)
-    assert "label value 7 is not in dataset.json, which declares 0, 1, 2" in message()
+    assert "label value 7 is not declared; declared are 0, 1, 2" in message()
     nib.save(nib.Nifti1Image(np.full((20, 18, 3), 0.5, np.float32), affine), label)
     assert "label value 0.5" in message()
     label.write_bytes(good)
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.float32), affine), image)
-    assert "1 channels where dataset.json declares 2 (T2, ADC)" in message()
+    assert "1 channels where 2 are declared (T2, ADC)" in message()
 
 
 def test_labels_coded_anew_are_prepared_anew(decathlon: Callable[..., Path], tmp_path: Path) -> None:
@@ -135,11 +136,11 @@ def test_labels_coded_anew_are_prepared_anew(decathlon: Callable[..., Path], tmp
         (folder / "dataset.json").write_text(json.dumps({**declared, "labels": labels}))
         dataset = open_dataset(folder_definition(folder))
         checksums.add(dataset.checksum)
-        assert np.unique(everything(dataset, tmp_path / "cache")["case_00"].reference).tolist() == [index]
+        assert np.unique(everything(dataset)["case_00"].reference).tolist() == [index]
     assert len(checksums) == 2
     (folder / "dataset.json").write_text(json.dumps({**declared, "labels": {"0": "background", "1": "b"}}))
-    with pytest.raises(DatasetError, match="label value 2 is not in"):
-        everything(open_dataset(folder_definition(folder)), tmp_path / "cache")
+    with pytest.raises(DatasetError, match="label value 2 is not declared"):
+        everything(open_dataset(folder_definition(folder)))
 
 
 @pytest.mark.parametrize(
@@ -152,28 +153,31 @@ def test_a_label_that_lies_elsewhere_is_refused(
     folder = decathlon(cases=1)
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.uint8), affine), folder / "labelsTr" / "case_00.nii.gz")
     with pytest.raises(DatasetError, match=r"case_00.*affine"):
-        everything(open_dataset(folder_definition(folder)), tmp_path / "cache")
+        everything(open_dataset(folder_definition(folder)))
 
 
 def test_named_datasets_say_where_they_looked_and_how_to_get_them(tmp_path: Path) -> None:
     for name in ("hippocampus", "prostate", "cardiac", "spleen"):
         with pytest.raises(DatasetError, match="STAMPBENCH_DATA"):
             open_dataset(CATALOGUE[name])
-        with pytest.raises(DatasetError, match=f"looked for {tmp_path / str(CATALOGUE[name].folder)}.*curl"):
+        with pytest.raises(
+            DatasetError,
+            match=f"looked for {tmp_path / str(CATALOGUE[name].folder)}.*stampbench datasets download {name}",
+        ):
             open_dataset(CATALOGUE[name], tmp_path)
 
 
 def test_cache_that_cannot_be_written_is_named(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DatasetError, match="cannot write prepared cases"):
-        everything(open_dataset(folder_definition(decathlon(cases=1))), tmp_path / "file")
+    with pytest.raises(DatasetError, match=f"cannot write {tmp_path / 'file'}"):
+        everything(open_dataset(folder_definition(decathlon(cases=1)), cache=tmp_path / "file"))
 
 
 def test_real_hippocampus(real_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(CATALOGUE["hippocampus"], real_data)
     assert dataset.classes == ("background", "Anterior", "Posterior")
     chosen = [case.id for case in dataset.source.cases[:3]]
-    for case in dataset.prepare(chosen, tmp_path).values():
+    for case in dataset.prepare(chosen).values():
         assert case.images.shape == (1, 1, 48, 64, 48)
         assert abs(float(case.images[case.images != 0].mean())) < 1e-3
         assert np.array_equal(restore(np.asarray(case.labels), case), case.reference)

@@ -131,7 +131,8 @@ def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
 
     def epoch() -> None:
         model.train()
-        train_epoch(adam, images, torch.randperm(16), BATCH, lambda x, y: loss(model(x), y))
+        shuffled = (images.take(part) for part in torch.randperm(16).split(BATCH))
+        train_epoch(adam, ((each.pixels, each.labels) for each in shuffled), lambda x, y: loss(model(x), y))
 
     def rank(importance: str) -> Callable[[], None]:
         batches = [(batch.pixels, batch.labels) for batch in images.batches(BATCH)]

@@ -18,9 +18,10 @@ import torch
 from torch.utils.data import DataLoader, TensorDataset
 
 from stampbench.benchmark.compute import set_up_process
-from stampbench.benchmark.data import Images
+from stampbench.benchmark.data import FoldData, Images
 from stampbench.benchmark.epoch import train_epoch
 from stampbench.benchmark.loss import make_loss
+from stampbench.benchmark.sampling import Sampler
 from stampbench.models.network import build, parse_architecture
 
 
@@ -60,11 +61,12 @@ def trainer(settings: dict[str, Any]) -> Callable[[int], None]:
         return plain
 
     optimiser = torch.optim.Adam(model.parameters(), lr=0.005, fused=settings.get("fused_adam", True))
-    images = Images(pixels, labels, torch.arange(batch))
+    data = FoldData(images := Images(pixels, labels, torch.arange(batch)), images, (), 1, tuple(images.shape))
+    sampler, generator = Sampler(data, batch), torch.Generator()
 
     def ours(steps: int) -> None:
         for _ in range(steps):
-            train_epoch(optimiser, images, torch.randperm(batch), batch, batch_loss)
+            train_epoch(optimiser, sampler.shuffled(generator), batch_loss)
 
     return ours
 
