@@ -145,8 +145,14 @@ def run(
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
     compute = Compute(choose_device(device), kernels, save_memory, deterministic, tf32)
     check_precision(chosen_protocol.precision, compute.device)
-    set_up_process(threads, keep_heap=allocator == "keep", deterministic=deterministic, tf32=tf32)
+    set_up_process(threads, keep_heap=False, deterministic=deterministic, tf32=tf32)
     opened = open_named(dataset, view)
+    if (pattern := opened.suspected_pattern) is not None:
+        click.echo(
+            f"warning: ids such as '{opened.source.cases[0].id}' look like several images of a subject; "
+            f"--subject-pattern '{pattern}' keeps them on one side of the split",
+            err=True,
+        )
     store = RunStore(runs_folder)
     asked = [
         plan_run(choice, opened, chosen_protocol, n_train=size, fold=fold, seed=seed)
@@ -159,7 +165,7 @@ def run(
         alone = [each for each in runs if each.spec.id == only]
         if not alone:
             raise UserError(f"run {only} is not among these runs")
-        return _execute(alone, store, compute._replace(timed=False), force=force, quiet=True)
+        return _execute(alone, store, compute._replace(timed=False), allocator, force=force, quiet=True)
     todo_ids = {each.spec.id for each in todo}
     for each in runs:
         if each.spec.id not in todo_ids:
@@ -179,7 +185,7 @@ def run(
         click.echo(f"warning: {warning}", err=True)
     if runs_per_device > 1:
         return _execute_in_processes(todo, store, compute, runs_per_device, threads, quiet=quiet)
-    return _execute(todo, store, compute, force=force, quiet=quiet)
+    return _execute(todo, store, compute, allocator, force=force, quiet=quiet)
 
 
 def _end_like_ctrl_c() -> None:
@@ -208,13 +214,16 @@ def _execute_in_processes(
     return 1 if failed else 0
 
 
-def _execute(todo: list[Run], store: Any, compute: Any, *, force: bool, quiet: bool) -> int:
+def _execute(todo: list[Run], store: Any, compute: Any, allocator: str, *, force: bool, quiet: bool) -> int:
+    from stampbench.benchmark.allocator import keep_heap
     from stampbench.benchmark.progress import Progress
     from stampbench.benchmark.runner import execute, prepare
 
     _end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
         prepared = prepare(todo, progress)
+    if allocator == "keep":  # not before: preparation needs large blocks that training has no use for
+        keep_heap()
     failed = 0
     for each in todo:
         if absent := [name for name, source in each.sources.items() if store.status(source.spec) != "finished"]:

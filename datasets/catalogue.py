@@ -216,7 +216,7 @@ CATALOGUE: dict[str, Definition] = {
 def discover() -> Iterator[str]:
     """Add the datasets of installed packages; yields a line for each that cannot be added."""
     for point in metadata.entry_points(group=GROUP):
-        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an installed package"
+        origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
         try:
             found = point.load()
         except Exception as error:  # a plug-in may fail in any way

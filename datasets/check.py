@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -103,17 +102,8 @@ def check_dataset(
             cases.append(result[0])
             panels += [result[1]] if result[1] is not None else []
         report(done, len(source.cases))
-    findings += [*_across(source, cases, dataset.unit), *_left_over(source), *_split(dataset)]
+    findings += [*_across(source, cases, dataset.unit), *_left_over(source), *_subjects(dataset)]
     return Checked(cases, findings, panels)
-
-
-def suspected_pattern(ids: Sequence[str]) -> str | None:
-    """A subject pattern that ids such as `patient001_frame01`, `patient001_frame12` ask for, or None."""
-    parts = [re.match(r"([A-Za-z]*[-_]?\d+)[-_].+", id) for id in ids]
-    if not ids or not all(parts):
-        return None
-    groups = {match[1] for match in parts if match}
-    return r"^([A-Za-z]*[-_]?\d+)[-_]" if 1 < len(groups) < len(ids) else None
 
 
 def _across(source: Source, cases: Sequence[CheckedCase], unit: str) -> Iterator[Finding]:
@@ -143,14 +133,6 @@ def _across(source: Source, cases: Sequence[CheckedCase], unit: str) -> Iterator
     for index, name in enumerate(source.classes):
         if cases and not any(case.voxels[index] for case in cases):
             yield Finding("warning", f"class '{name}' is in no case")
-    ids = [case.id for case in source.cases]
-    alone = len({case.subject for case in source.cases}) == len(ids)
-    if alone and (pattern := suspected_pattern(ids)):
-        yield Finding(
-            "warning",
-            f"ids such as '{ids[0]}' look like several images of a subject, but every case counts as a subject of "
-            f"its own; --subject-pattern '{pattern}' keeps them on one side of the split",
-        )
 
 
 def _left_over(source: Source) -> Iterator[Finding]:
@@ -177,8 +159,14 @@ def _left_over(source: Source) -> Iterator[Finding]:
         yield Finding("warning", f"most subjects have {usual} cases, but not {', '.join(odd[:5])}")
 
 
-def _split(dataset: Dataset) -> Iterator[Finding]:
-    """What is wrong with the split."""
+def _subjects(dataset: Dataset) -> Iterator[Finding]:
+    """What is wrong with subjects and the split."""
+    if (pattern := dataset.suspected_pattern) is not None:
+        yield Finding(
+            "warning",
+            f"ids such as '{dataset.source.cases[0].id}' look like several images of a subject, but every case counts "
+            f"as a subject of its own; --subject-pattern '{pattern}' keeps them on one side of the split",
+        )
     try:
         test, training = pool(dataset.definition, dataset.images)
     except DatasetError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +102,16 @@ class Dataset:
     def seen(self) -> tuple[int, ...]:
         """The size of what a network sees in training."""
         return self.patch or self.size
+
+    @property
+    def suspected_pattern(self) -> str | None:
+        """A subject pattern that ids such as `patient001_frame01` ask for where every case is its own subject."""
+        ids = [case.id for case in self.source.cases]
+        parts = [re.match(r"([A-Za-z]*[-_]?\d+)[-_].", id) for id in ids]
+        if any(case.subject != case.id for case in self.source.cases) or not all(parts):
+            return None
+        subjects = {match[1] for match in parts if match}
+        return r"^([A-Za-z]*[-_]?\d+)[-_]" if 1 < len(subjects) < len(ids) else None
 
     def find(self, cases: Collection[str]) -> dict[str, PreparedCase]:
         """Where the named cases are, or will be, prepared."""

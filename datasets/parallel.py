@@ -12,7 +12,7 @@ import psutil
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-_COPIES = 16
+_COPIES = 8
 """How many float32 copies of a case are in memory at once while it is worked on, generously."""
 
 

@@ -63,9 +63,9 @@ def network_input(
 
 def resize_labels(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
     """Label maps `(n, *spatial)`, each resized to `grid` by the nearest voxel."""
-    resized: NDArray[np.uint8] = interpolate(
-        torch.from_numpy(np.ascontiguousarray(labels))[None], grid, mode="nearest-exact"
-    )[0].numpy()
+    resized: NDArray[np.uint8] = interpolate(torch.from_numpy(np.array(labels))[None], grid, mode="nearest-exact")[
+        0
+    ].numpy()
     return resized
 
 

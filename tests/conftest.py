@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 
+from stampbench.benchmark import cli
 from stampbench.benchmark.compute import Compute
 
 torch.set_num_threads(1)
@@ -81,3 +83,18 @@ def decathlon(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
+    monkeypatch.setattr(sys, "argv", ["stampbench", *map(str, words)])
+    with pytest.raises(SystemExit) as raised:
+        cli.main()
+    output = capsys.readouterr()
+    return int(raised.value.code or 0), output.out, output.err
+
+
+@pytest.fixture
+def stampbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("STAMPBENCH_DATA", raising=False)
+    return lambda *words: call(capsys, monkeypatch, *words)

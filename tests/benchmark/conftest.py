@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from stampbench.benchmark import cli
 from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
 from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.progress import Progress
@@ -48,18 +46,3 @@ def perform(tmp_path: Path, compute: Compute) -> Callable[..., dict[str, Any]]:
 @pytest.fixture
 def make_run() -> Callable[..., Run]:
     return tiny
-
-
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
-    monkeypatch.setattr(sys, "argv", ["stampbench", *map(str, words)])
-    with pytest.raises(SystemExit) as raised:
-        cli.main()
-    output = capsys.readouterr()
-    return int(raised.value.code or 0), output.out, output.err
-
-
-@pytest.fixture
-def stampbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("STAMPBENCH_DATA", raising=False)
-    return lambda *words: call(capsys, monkeypatch, *words)

@@ -1,0 +1,114 @@
+"""Every dataset of the catalogue in its true file layout, a few voxels small."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from stampbench.datasets.catalogue import CATALOGUE
+
+# Axes of the file towards (L, A, S) and (P, I, R), as scanners write them; voxels are not cubes.
+LAS = np.diag([-0.7, 0.7, 3.0, 1.0])
+PIR = np.array([[0, 0, 1.2, -60], [-0.9, 0, 0, 80], [0, -0.9, 0, 90], [0, 0, 0, 1.0]])
+
+
+def scan(
+    path: Path, values: Sequence[int], seed: int, shape: tuple[int, ...] = (24, 20, 18), affine: np.ndarray = PIR,
+    channels: int = 1, offset: float = 0.0, label: Path | None = None,
+) -> None:  # fmt: skip
+    """Write an image in which each value of the label map is a box with a brightness of its own, and the label map."""
+    rng = np.random.default_rng(seed)
+    found = np.zeros(shape, np.uint8)
+    for index, value in enumerate(values):
+        corner = [min(int(rng.integers(1, 3)) + 2 * index, size - 1) for size in shape]
+        box = tuple(slice(at, at + max(size // 3, 2)) for at, size in zip(corner, shape, strict=True))
+        found[box] = value
+    image = np.stack([offset + 40.0 * (found > 0) + 3.0 * found + rng.normal(0, 4, shape) for _ in range(channels)], -1)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(nib.Nifti1Image((image[..., 0] if channels == 1 else image).astype(np.float32), affine), path)
+    if label is not None:
+        label.parent.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(found, affine), label)
+
+
+def msd(root: Path, name: str, channels: Sequence[str], labels: dict[int, str], cases: int, **others: object) -> None:
+    folder = root / str(CATALOGUE[name].folder)
+    training = []
+    for number in range(cases):
+        file = f"{name}_{number:03d}.nii.gz"
+        scan(folder / "imagesTr" / file, [value for value in labels if value], number, channels=len(channels),
+             label=folder / "labelsTr" / file, **others)  # type: ignore[arg-type]  # fmt: skip
+        training.append({"image": f"./imagesTr/{file}", "label": f"./labelsTr/{file}"})
+    declared = {
+        "name": name,
+        "modality": {str(index): channel for index, channel in enumerate(channels)},
+        "labels": {str(value): label for value, label in labels.items()},
+        "training": training,
+        "test": [],
+    }
+    (folder / "dataset.json").write_text(json.dumps(declared))
+
+
+def nfbs(root: Path) -> None:
+    for number in range(6):
+        id = f"A{28185 + number:08d}"
+        stem = root / "NFBS_Dataset" / id / f"sub-{id}_ses-NFB3_T1w"
+        scan(Path(f"{stem}.nii.gz"), [1], number, label=Path(f"{stem}_brainmask.nii.gz"))
+        scan(Path(f"{stem}_brain.nii.gz"), [1], number)
+
+
+def harp(root: Path) -> None:
+    for number in range(39):
+        image = root / "HarP" / "images" / f"002_S_{number:04d}.nii.gz"
+        left, right = (root / "HarP" / "labels" / f"002_S_{number:04d}_{side}.nii.gz" for side in "LR")
+        scan(image, [1], number, shape=(40, 36, 38), label=left)
+        mask = nib.load(left)
+        nib.save(nib.Nifti1Image(np.asarray(mask.dataobj)[:, :, ::-1].copy(), mask.affine), right)
+
+
+def ixi(root: Path, site: str, label: str, values: Sequence[int], subjects: int) -> None:
+    for number in range(subjects):
+        name = f"IXI{number + 12:03d}-{site}-{number:04d}-T1"
+        scan(root / "IXI" / "IXI-T1" / f"{name}.nii.gz", [1], number)
+        folder = root / "IXI" / f"{name}.anat"
+        scan(folder / "T1_biascorr.nii.gz", values, number, label=folder / f"{label}.nii.gz")
+        scan(folder / "T1.nii.gz", [1], number)
+
+
+def intergrowth(root: Path) -> None:
+    for number in range(6):
+        folder = root / "INTERGROWTH21"
+        scan(folder / "images" / f"s{number}.nii", [1], number, label=folder / "labels" / f"s{number}.nii")
+
+
+MINIATURES: dict[str, Callable[[Path], None]] = {
+    "hippocampus": lambda root: msd(
+        root, "hippocampus", ["MRI"], {0: "background", 1: "Anterior", 2: "Posterior"}, 6
+    ),
+    "prostate": lambda root: msd(
+        root, "prostate", ["T2", "ADC"], {0: "background", 1: "PZ", 2: "TZ"}, 14, shape=(20, 22, 3), affine=LAS
+    ),
+    "cardiac": lambda root: msd(root, "cardiac", ["MRI"], {0: "background", 1: "left atrium"}, 9),
+    "spleen": lambda root: msd(
+        root, "spleen", ["CT"], {0: "background", 1: "spleen"}, 14, shape=(20, 22, 3), affine=LAS, offset=-20.0
+    ),
+    "liver": lambda root: msd(
+        root, "liver", ["CT"], {0: "background", 1: "liver", 2: "cancer"}, 6, shape=(64, 64, 4), affine=LAS, offset=50.0
+    ),
+    "nfbs": nfbs,
+    "harp": harp,
+    "ixi_hh": lambda root: ixi(root, "HH", "T1_biascorr_brain_mask", [1], 23),
+    "ixi_guys": lambda root: ixi(root, "Guys", "T1_subcort_seg", [10, 50, 12, 17], 69),
+    "intergrowth": intergrowth,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def miniatures() -> dict[str, Callable[[Path], None]]:
+    """Per dataset of the catalogue, what writes a few voxels of it below a data root."""
+    return MINIATURES

@@ -1,0 +1,227 @@
+"""The papers' datasets, from miniatures in their true file layout to a record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+import pytest
+
+from stampbench.datasets import catalogue
+from stampbench.datasets.catalogue import CATALOGUE, discover
+from stampbench.datasets.dataset import Dataset, open_dataset
+from stampbench.datasets.definition import Definition, Phantom
+from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.prepare import restore
+
+# Per dataset: how it is run, and channels, classes and test subjects of the record.
+RUNS: dict[str, tuple[list[str], int, list[str], int]] = {
+    "hippocampus": ([], 1, ["background", "Anterior", "Posterior"], 2),
+    "prostate": (["--image-size", "32x32"], 2, ["background", "PZ", "TZ"], 10),
+    "cardiac": (["--image-size", "32x32"], 1, ["background", "left atrium"], 5),
+    "spleen": (["--image-size", "32x32"], 1, ["background", "spleen"], 10),
+    "liver": (["--image-size", "32x32", "--protocol-set", "augmentation=flip"], 1, ["background", "liver"], 2),
+    "nfbs": (["--patch-size", "16x16x8"], 1, ["background", "brain"], 2),
+    "harp": ([], 1, ["background", "hippocampus"], 35),
+    "ixi_hh": (["--image-size", "16x16x16"], 1, ["background", "brain"], 19),
+    "ixi_guys": (["--image-size", "16x16x16"], 1, ["background", "caudate", "putamen", "thalamus"], 65),
+    "intergrowth": (["--image-size", "32x32x32"], 1, ["background", "brain"], 2),
+}
+
+
+Miniatures = dict[str, Callable[[Path], None]]
+
+
+@pytest.fixture
+def opened(miniatures: Miniatures, tmp_path: Path) -> Callable[..., Dataset]:
+    """Writes the miniature of a dataset and opens it, with changes to its definition."""
+
+    def _opened(name: str, **changes: Any) -> Dataset:
+        miniatures[name](tmp_path)
+        return open_dataset(CATALOGUE[name].model_copy(update=changes), tmp_path)
+
+    return _opened
+
+
+def test_every_dataset_that_has_files_has_a_miniature(miniatures: Miniatures) -> None:
+    assert set(miniatures) == set(RUNS) == {name for name, each in CATALOGUE.items() if each.phantom is None}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_dataset_runs_from_its_files_to_a_record(
+    name: str, miniatures: Miniatures, tmp_path: Path, stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    words, channels, classes, test_subjects = RUNS[name]
+    miniatures[name](tmp_path / "data")
+    code, out, err = stampbench(
+        "run", "--strategy", "standard", "--dataset", name, "--data-root", tmp_path / "data", "--folds", "0",
+        "--protocol", "quick", "--protocol-set", "folds=2", "--protocol-set", "max_epochs=1", "--set", "f=1",
+        "--set", "depth=1", *words,
+    )  # fmt: skip
+    assert code == 0, out + err
+    (folder,) = (path.parent for path in (tmp_path / "runs").rglob("run.json"))
+    record = json.loads((folder / "run.json").read_text())
+    assert record["dataset"]["classes"] == classes
+    assert len(record["dataset"]["channels"]) == channels
+    cases = pd.read_csv(folder / "cases.csv")
+    assert cases["subject"].nunique() == test_subjects
+    assert set(cases["class"]) == set(classes[1:])
+    assert cases["reference_voxels"].gt(0).all()
+
+
+def test_liver_is_halved_then_clipped_and_counts_its_tumours(opened: Callable[..., Dataset], tmp_path: Path) -> None:
+    dataset = opened("liver", size=(32, 32))
+    case = dataset.prepare(["liver_000"])["liver_000"]
+    raw = nib.load(tmp_path / "Task03_Liver" / "imagesTr" / "liver_000.nii.gz").get_fdata()[::-1]  # L to R
+    label = np.asarray(nib.load(tmp_path / "Task03_Liver" / "labelsTr" / "liver_000.nii.gz").dataobj)[::-1]
+    halved = raw.reshape(32, 2, 32, 2, 4).mean((1, 3)).clip(-100, 200)
+    expected = (halved - halved.mean()) / halved.std()
+    np.testing.assert_allclose(case.images[:, 0], expected.transpose(2, 0, 1), atol=1e-4)
+    assert np.array_equal(case.reference, label > 0)
+    assert set(np.unique(label)) == {0, 1, 2}
+    assert case.spacing == (0.7, 0.7, 3.0)  # scored in the grid of the file, not in the halved one
+    back = restore(np.asarray(case.labels), case)
+    assert back.shape == (64, 64, 4)
+    assert (back == case.reference).mean() > 0.98
+
+
+def test_a_harp_case_is_the_box_around_one_hippocampus_of_a_subject(
+    opened: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    dataset = opened("harp", crop=(16, 20, 24), size=(16, 20, 24))
+    assert len(dataset.source.cases) == 78
+    assert {case.subject for case in dataset.source.cases} == {f"002_S_{number:04d}" for number in range(39)}
+    for case in dataset.source.cases[:2]:
+        mask = nib.as_closest_canonical(nib.load(case.label))
+        whole = np.asarray(mask.dataobj)
+        inside = np.argwhere(whole)
+        start = [
+            int(np.clip((low + high + 1) // 2 - edge // 2, 0, length - edge))
+            for low, high, edge, length in zip(inside.min(0), inside.max(0), (16, 20, 24), whole.shape, strict=True)
+        ]
+        box = tuple(slice(at, at + edge) for at, edge in zip(start, (16, 20, 24), strict=True))
+        prepared = dataset.prepare([case.id])[case.id]
+        assert np.array_equal(prepared.reference, whole[box])
+        assert prepared.reference.sum() == whole.sum() > 0
+        image = np.asarray(nib.as_closest_canonical(nib.load(case.images[0])).dataobj)[box]
+        np.testing.assert_allclose(prepared.images[0, 0], (image - image.mean()) / image.std(), atol=1e-4)
+        assert prepared.spacing == (1.2, 0.9, 0.9)
+
+
+def test_left_and_right_are_never_on_two_sides_of_the_split(opened: Callable[..., Dataset], tmp_path: Path) -> None:
+    from stampbench.datasets.split import split
+
+    dataset = opened("harp")
+    found = split(dataset.definition, dataset.images, None, 0, 2)
+    sides = [
+        {case.rsplit("_", 1)[0] for case in found.test},
+        {image.subject for image in found.training},
+        {image.subject for image in found.validation},
+    ]
+    assert not sides[0] & sides[1]
+    assert not sides[0] & sides[2]
+    assert not sides[1] & sides[2]
+    assert len(found.test) == 70
+
+
+def test_structures_of_both_sides_become_one_class_and_others_background(
+    opened: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    dataset = opened("ixi_guys", size=(16, 16, 16))
+    case = dataset.source.cases[0]
+    raw = np.asarray(nib.as_closest_canonical(nib.load(case.label)).dataobj)
+    assert set(np.unique(raw)) == {0, 10, 12, 17, 50}
+    reference = dataset.prepare([case.id])[case.id].reference
+    for value, index in ((50, 1), (12, 2), (10, 3), (17, 0)):
+        assert set(np.unique(reference[raw == value])) == {index}
+    mask = nib.load(case.label)
+    nib.save(nib.Nifti1Image(np.full(mask.shape, 99, np.uint8), mask.affine), case.label)
+    with pytest.raises(DatasetError, match=r"label value 99 is not declared; declared are 0, 10, 11, 12, 13, 16"):
+        dataset.source.read(case)
+
+
+def test_a_volume_of_the_head_is_resized_and_scored_in_its_own_grid(
+    opened: Callable[..., Dataset], tmp_path: Path
+) -> None:
+    dataset = opened("ixi_hh", size=(16, 16, 16))
+    (case,) = dataset.prepare([dataset.source.cases[0].id]).values()
+    assert case.images.shape == (1, 1, 16, 16, 16)
+    assert case.reference.shape == (18, 24, 20)  # P, I, R in the file
+    assert restore(np.asarray(case.labels), case).shape == (18, 24, 20)
+    assert abs(float(case.images.mean())) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("name", "missing", "said"),
+    [
+        ("harp", "HarP/images/002_S_0000.nii.gz", "no such file"),
+        ("nfbs", "NFBS_Dataset/A00028185/sub-A00028185_ses-NFB3_T1w.nii.gz", "no such file"),
+        ("intergrowth", "INTERGROWTH21", "'stampbench datasets show intergrowth' says how to get it"),
+    ],
+)
+def test_a_missing_file_of_a_dataset_that_the_user_brings_is_named(
+    name: str,
+    missing: str,
+    said: str,
+    miniatures: Miniatures,
+    tmp_path: Path,
+    stampbench: Callable[..., tuple[int, str, str]],
+) -> None:
+    miniatures[name](tmp_path / "data")
+    gone = tmp_path / "data" / missing
+    gone.rename(tmp_path / "elsewhere")
+    code, _, err = stampbench("run", "--strategy", "standard", "--dataset", name, "--data-root", tmp_path / "data")
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1
+    assert said in err
+    assert str(gone) in err
+
+
+def test_labels_that_are_not_made_yet_are_told_with_where_they_belong(tmp_path: Path) -> None:
+    (tmp_path / "IXI" / "IXI-T1").mkdir(parents=True)
+    with pytest.raises(DatasetError, match=r"has no label maps; .*T1_subcort_seg.*'stampbench datasets show ixi_guys'"):
+        open_dataset(CATALOGUE["ixi_guys"], tmp_path)
+
+
+class Point:
+    """An entry point as an installed package would have it."""
+
+    dist = None
+
+    def __init__(self, name: str, found: Any) -> None:
+        self.name, self.value, self._found = name, f"lungs:{name}", found
+
+    def load(self) -> Any:
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+
+def test_datasets_of_other_packages_are_added_or_their_fault_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "CATALOGUE", dict(CATALOGUE))
+    good = Definition(name="lungs", summary="lungs", phantom=Phantom(cases=4, size=16), spatial_dims=2)
+    points = [
+        Point("lungs", good),
+        Point("lungs", good),  # found again is no clash
+        Point("hippocampus", good.model_copy(update={"name": "hippocampus"})),
+        Point("renamed", good),
+        Point("number", 7),
+        Point("nowhere", Definition(name="nowhere", summary="")),
+        Point("broken", ImportError("no module\nnamed x")),
+    ]
+    monkeypatch.setattr(metadata, "entry_points", lambda group: points)
+    assert list(discover()) == [
+        "dataset 'hippocampus' of an unknown package (lungs:hippocampus) is not added: the name is taken",
+        "dataset 'renamed' of an unknown package (lungs:renamed) is not added: its definition is called 'lungs'",
+        "dataset 'number' of an unknown package (lungs:number) is not added: it is no Definition but int",
+        "dataset 'nowhere' of an unknown package (lungs:nowhere) is not added: "
+        "its definition names neither folder nor phantom",
+        "dataset 'broken' of an unknown package: lungs:broken cannot be imported (ImportError: no module named x)",
+    ]
+    assert catalogue.CATALOGUE["lungs"] == good
