@@ -8,6 +8,7 @@ from collections.abc import Callable
 import torch
 from monai.transforms import (
     Compose,
+    EnsureTyped,
     RandAdjustContrastd,
     RandAffined,
     RandFlipd,
@@ -52,7 +53,7 @@ def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, 
         RandScaleIntensityd(_IMAGE, factors=0.25, prob=0.15, channel_wise=True),
         RandAdjustContrastd(_IMAGE, prob=0.15, gamma=(0.7, 1.5), retain_stats=True),
     ]  # fmt: skip
-    transform = Compose(steps)
+    transform = Compose([*steps, EnsureTyped(_BOTH, track_meta=False)])
 
     def augment(batch: Pair, seed: int) -> Pair:
         transform.set_random_state(seed)
@@ -60,8 +61,8 @@ def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, 
             transform({_IMAGE: pixels, _LABEL: labels[None]}) for pixels, labels in zip(*batch, strict=True)
         ]  # fmt: skip
         return (
-            torch.stack([torch.as_tensor(each[_IMAGE]) for each in changed]),
-            torch.stack([torch.as_tensor(each[_LABEL])[0] for each in changed]).to(batch[1].dtype),
+            torch.stack([each[_IMAGE] for each in changed]),
+            torch.stack([each[_LABEL][0] for each in changed]).to(batch[1].dtype),
         )
 
     return augment

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 import torch
 
+from stampbench.benchmark.allocator import release_heap
 from stampbench.benchmark.backends import Backend
 from stampbench.benchmark.choices import Choice, choose_strategy
 from stampbench.benchmark.compute import Compute
@@ -201,6 +202,7 @@ def _execute(
     try:
         run.choice.strategy.fit(trainer)
         model = trainer.selected_model()
+        release_heap()  # the distances of large volumes need room of their own
         rows = evaluate(
             model,
             [prepared[case] for case in run.split.test],

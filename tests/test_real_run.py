@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
+import nibabel as nib
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -38,6 +45,44 @@ def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_p
     assert fast[:3].tolist() == pytest.approx(plain[:3].tolist(), abs=0.05)
 
 
+@pytest.mark.parametrize(
+    ("name", "words", "classes", "subjects"),
+    [
+        ("hippocampus", [], ["Anterior", "Posterior"], 200),
+        ("Dataset027_ACDC", ["--spatial-dims", "2", "--subject-pattern", r"(patient\d+)"], ["RV", "MYO", "LV"], 60),
+        ("Dataset120_DSB2018", [], ["nucleus"], 334),
+        ("Dataset158_Prostate158", ["--spatial-dims", "2"], ["central_gland", "peripheral_zone"], 4),
+    ],
+)
+def test_real_sets_are_checked_prepared_and_run(
+    name: str,
+    words: list[str],
+    classes: list[str],
+    subjects: int,
+    real_data: Path,
+    tmp_path: Path,
+    stampbench: Callable[..., tuple[int, str, str]],
+) -> None:
+    dataset = [name if name == "hippocampus" else real_data / name, "--data-root", real_data, *words]
+    code, out, _ = stampbench("datasets", "check", *dataset, "--overview", "look.png")
+    assert code == 0, out
+    assert f"of {subjects} subjects" in out
+    assert "look several images" not in out
+    assert stampbench("datasets", "prepare", *dataset)[0] == 0
+    code, out, err = stampbench(
+        "run", "--strategy", "standard", "--dataset", *dataset, "--folds", "0", "--n-train", "12", "--protocol",
+        "quick", "--protocol-set", "folds=2", "--protocol-set", "max_epochs=1", "--set", "f=1", "--set", "depth=2",
+    )  # fmt: skip
+    assert code == 0, out + err
+    (path,) = (tmp_path / "runs").rglob("cases.csv")
+    cases = pd.read_csv(path)
+    assert cases["class"].unique().tolist() == classes
+    held_out = set(cases["subject"])
+    assert len(held_out) == round(subjects / 4)
+    if "patient" in str(words):
+        assert len(set(cases["case"])) == 2 * len(held_out)  # both frames of a patient, or none
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hippocampus", "Dataset120_DSB2018"])
 def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: Path, tmp_path: Path, name: str) -> None:
@@ -53,3 +98,29 @@ def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: P
     rows = evaluate(UNet(run.architecture), test, dataset.classes, torch.device("cpu"))
     untrained = sum(row["dice"] for row in rows) / len(rows)
     assert trained > untrained + 0.3
+
+
+@pytest.mark.slow
+def test_a_run_on_large_ct_volumes_needs_less_than_four_gigabytes(tmp_path: Path) -> None:
+    """Twelve volumes of 512×512×100: 1.2 GB as prepared slices, so that they are read from disk."""
+    folder = tmp_path / "ct"
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    x, y, z = np.ogrid[:512, :512, :100]
+    body = (x - 256) ** 2 / 200**2 + (y - 256) ** 2 / 170**2 < 1
+    for number in range(12):
+        rng = np.random.default_rng(number)
+        organ = (x - 300 - 5 * number) ** 2 / 60**2 + (y - 250) ** 2 / 45**2 + (z - 50) ** 2 / 30**2 < 1
+        image = np.where(body & (z >= 0), 40, -900).astype(np.int16) + 80 * organ
+        image += rng.integers(-20, 20, (512, 512, 1), dtype=np.int16)
+        for part, values in (("imagesTr", image.astype(np.int16)), ("labelsTr", organ.astype(np.uint8))):
+            name = f"ct_{number:02d}" + ("_0000" if part == "imagesTr" else "")
+            nib.save(nib.Nifti1Image(values, np.diag([0.8, 0.8, 5.0, 1.0])), folder / part / f"{name}.nii")
+    declared = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "organ": 1}, "file_ending": ".nii"}
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    subprocess.run(
+        [sys.executable, "-m", "stampbench.benchmark", "run", "--strategy", "standard", "--dataset", folder,
+         "--spatial-dims", "2", "--folds", "0", "--protocol-set", "max_epochs=1", "--runs", tmp_path / "runs", "--quiet"],
+        check=True,
+    )  # fmt: skip
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4e6  # kilobytes, the largest child's
