@@ -120,7 +120,8 @@ def test_a_run_on_large_ct_volumes_needs_less_than_four_gigabytes(tmp_path: Path
     (folder / "dataset.json").write_text(json.dumps(declared))
     subprocess.run(
         [sys.executable, "-m", "stampbench.benchmark", "run", "--strategy", "standard", "--dataset", folder,
-         "--spatial-dims", "2", "--folds", "0", "--protocol-set", "max_epochs=1", "--runs", tmp_path / "runs", "--quiet"],
+         "--spatial-dims", "2", "--folds", "0", "--protocol-set", "max_epochs=1", "--runs", tmp_path / "runs",
+         "--quiet"],
         check=True,
     )  # fmt: skip
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4e6  # kilobytes, the largest child's
