@@ -27,7 +27,7 @@ _BOTH = (_IMAGE, _LABEL)
 def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, int], Pair] | None:
     """What changes a batch from a seed, each of its images in a way of its own; None for `none`.
 
-    `flip` mirrors every other image left to right (Celaya et al. 2022, §2.2, for LiTS). `monai` is MONAI's
+    `flip` mirrors an image in two, by chance, left to right (Celaya et al. 2022, §2.2, for LiTS). `monai` is MONAI's
     standard set: the flip, rotation by up to 15° and scaling by up to 15 %, noise, blur, contrast and intensity.
 
     Args:

@@ -131,8 +131,10 @@ def run(
     from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
     from stampbench.benchmark.compute import Compute, busy_warning, check_precision, set_up_process
     from stampbench.benchmark.environment import choose_device
+    from stampbench.benchmark.progress import Progress
     from stampbench.benchmark.runner import plan_run, with_sources
     from stampbench.benchmark.store import RunStore
+    from stampbench.datasets.folder import suspected_pattern
 
     load_plugins(plugins)
     if precision is not None:
@@ -147,7 +149,9 @@ def run(
     check_precision(chosen_protocol.precision, compute.device)
     set_up_process(threads, keep_heap=False, deterministic=deterministic, tf32=tf32)
     opened = open_named(dataset, view)
-    if (pattern := opened.suspected_pattern) is not None:
+    with Progress(opened.name, 1, quiet=quiet) as progress:
+        opened.verify(lambda done, of: progress.case(done, of, "reading"))
+    if (pattern := suspected_pattern(opened.source.cases)) is not None:
         click.echo(
             f"warning: ids such as '{opened.source.cases[0].id}' look like several images of a subject; "
             f"--subject-pattern '{pattern}' keeps them on one side of the split",

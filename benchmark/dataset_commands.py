@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from stampbench.datasets.check import Checked
     from stampbench.datasets.dataset import Dataset
     from stampbench.datasets.definition import Definition
+    from stampbench.datasets.source import Source
 
 
 @click.group()
@@ -39,6 +40,8 @@ def list_datasets(data_root: Path | None, style: str) -> None:
     """
     from tabulate import tabulate
 
+    from stampbench.datasets.pattern import is_here
+
     found = find_datasets()
     if style == "markdown":
         columns = ("name", "what", "networks see", "test subjects", "arrives as", "licence", "citation")
@@ -53,8 +56,7 @@ def list_datasets(data_root: Path | None, style: str) -> None:
     def here(definition: Definition) -> str:
         if definition.phantom is not None:
             return "yes"
-        known = data_root is not None and definition.place(data_root).is_dir()
-        return "yes" if known else "no"
+        return "yes" if data_root is not None and is_here(definition, data_root) else "no"
 
     rows = [(name, _form(each), each.arrival, here(each), each.summary) for name, each in found.items()]
     rows.append(("PATH", "as it is", "your own", "", "a folder of the Medical Segmentation Decathlon or of nnU-Net v2"))
@@ -86,7 +88,7 @@ def show(name: str, view: View) -> None:
     try:
         lines |= _describe(open_dataset(definition, view.data_root))
     except DatasetError as error:
-        if Path(name).exists():
+        if name not in find_datasets():
             raise
         problem = str(error).removesuffix(f"; {definition.remedy}")
         lines |= {"licence": definition.licence, "citation": definition.citation, "images": _form(definition)}
@@ -153,6 +155,7 @@ def prepare_dataset(name: str, view: View) -> None:
     started = time.monotonic()
     dataset = open_named(name, view)
     with Progress(dataset.name, 1) as progress:
+        dataset.verify(lambda done, of: progress.case(done, of, "reading"))
         prepared = dataset.prepare(
             [case.id for case in dataset.source.cases],
             lambda done, of: progress.case(done, of, "preparing"),
@@ -180,25 +183,27 @@ def check(name: str, overview: Path | None, table: Path | None, view: View) -> i
     from stampbench.benchmark.options import write_output
     from stampbench.benchmark.progress import Progress
     from stampbench.datasets.check import check_dataset
+    from stampbench.datasets.dataset import open_source
     from stampbench.reports.overview import write_overview
 
-    dataset = open_named(name, view)
-    with Progress(dataset.name, 1) as progress:
-        checked = check_dataset(dataset, lambda done, of: progress.case(done, of, "checking"))
-    click.echo(_tables(dataset, checked))
+    definition = define_named(name, view)
+    source, _ = open_source(definition, view.data_root)
+    with Progress(definition.name, 1) as progress:
+        checked = check_dataset(definition, source, lambda done, of: progress.case(done, of, "checking"))
+    click.echo(_tables(definition.name, source, checked))
     for finding in sorted(checked.findings):
         click.echo(f"{finding.level}: {finding.text}")
     errors = sum(finding.level == "error" for finding in checked.findings)
     if table is not None:
         write_output(table, pd.DataFrame(checked.cases).to_csv(index=False))
     if checked.panels:
-        path = overview or Path(f"{dataset.name}-overview.png")
+        path = overview or Path(f"{definition.name}-overview.png")
         try:
-            write_overview(path, checked.panels, dataset.classes)
+            write_overview(path, checked.panels, source.classes)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot write {path}: {error}") from error
         click.echo(f"look at {path}: {len(checked.panels)} cases with their outlines")
-    click.echo(f"{dataset.name}: {errors} errors, {len(checked.findings) - errors} warnings")
+    click.echo(f"{definition.name}: {errors} errors, {len(checked.findings) - errors} warnings")
     return 1 if errors else 0
 
 
@@ -229,11 +234,10 @@ def _describe(dataset: Dataset) -> dict[str, str]:
         "classes": ", ".join(f"{value} {label}" for value, label in enumerate(dataset.classes)),
         "cases": f"{len(source.cases)} of {len({case.subject for case in source.cases})} subjects",
         "split": f"{len(test)} test subjects; {len(training)} training images of the others",
-        "checksum": dataset.checksum[:12],
     }
 
 
-def _tables(dataset: Dataset, checked: Checked) -> str:
+def _tables(name: str, source: Source, checked: Checked) -> str:
     """What the cases are like, and how frequent the classes."""
     import numpy as np
     from tabulate import tabulate
@@ -247,20 +251,20 @@ def _tables(dataset: Dataset, checked: Checked) -> str:
     cases = checked.cases
     rows = [
         ("size in voxels", *spread([case.shape for case in cases])),
-        (f"voxel in {dataset.unit}", *spread([case.spacing for case in cases])),
+        ("voxel in mm" if len(cases[0].shape) == 3 else "pixel", *spread([case.spacing for case in cases])),
         ("lowest intensity", *spread([(case.lowest,) for case in cases])),
         ("highest intensity", *spread([(case.highest,) for case in cases])),
     ]
     voxels = np.array([case.voxels for case in cases], dtype=float)
     share = voxels / voxels.sum(1, keepdims=True)
     frequencies = [
-        (value, name, int((of > 0).sum()), f"{of.mean():.2%}", f"{of.min():.2%}", f"{of.max():.2%}")
-        for value, (name, of) in enumerate(zip(dataset.classes, share.T, strict=True))
+        (value, label, int((of > 0).sum()), f"{of.mean():.2%}", f"{of.min():.2%}", f"{of.max():.2%}")
+        for value, (label, of) in enumerate(zip(source.classes, share.T, strict=True))
     ]
-    subjects = len({case.subject for case in dataset.source.cases})
+    subjects = len({case.subject for case in source.cases})
     return "\n\n".join(
         (
-            f"{dataset.name}: {len(dataset.source.cases)} cases of {subjects} subjects, {len(cases)} of them readable",
+            f"{name}: {len(source.cases)} cases of {subjects} subjects, {len(cases)} of them readable",
             tabulate(rows, ("per case and axis", "smallest", "median", "largest"), tablefmt="github"),
             tabulate(frequencies, ("", "class", "cases with it", "mean share", "least", "most"), tablefmt="github"),
             "",

@@ -14,14 +14,14 @@ import torch
 
 from stampbench.benchmark.allocator import keep_heap
 from stampbench.datasets.catalogue import CATALOGUE
+from stampbench.datasets.pattern import is_here
 
 EXTRAS = {
     "depgraph": ("torch-pruning",),
     "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
-    "figures": ("seaborn",),
 }
 """Packages by the extra that brings them, as in pyproject.toml."""
-_NEEDED = ("torch", "monai", "numpy", "scipy", "pandas", "nibabel", "pydantic", "safetensors")
+_NEEDED = ("torch", "monai", "numpy", "scipy", "pandas", "nibabel", "pydantic", "safetensors", "seaborn")
 
 
 class Finding(NamedTuple):
@@ -65,7 +65,7 @@ def _datasets(data_root: Path | None) -> Iterator[Finding]:
     for name, definition in CATALOGUE.items():
         if definition.folder is None:
             yield Finding(f"data {name}", "built in")
-        elif data_root is not None and (data_root / definition.folder).is_dir():
+        elif data_root is not None and is_here(definition, data_root):
             yield Finding(f"data {name}", str(data_root / definition.folder))
         else:
             how = "show" if definition.obtain else "download"

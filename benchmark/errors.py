@@ -14,6 +14,10 @@ class TrainingFailedError(RuntimeError):
     """A run that cannot go on: its loss is no longer a number, or memory ran out."""
 
 
+class RunClaimedError(UserError):
+    """A run that another process is at work on."""
+
+
 def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """An error for a name that does not exist, with the nearest one that does."""
     names = list(known)

@@ -223,8 +223,10 @@ def doctor(data_root: Path | None) -> None:
       stampbench doctor
     """
     from stampbench.benchmark.doctor import examine
+    from stampbench.benchmark.options import find_datasets
     from stampbench.datasets.cache import cache_folder
 
+    find_datasets()
     for finding in examine(data_root, cache_folder()):
         advice = f"  → {finding.advice}" if finding.advice else ""
         click.echo(f"{finding.what:20} {finding.found}{advice}")
@@ -311,15 +313,13 @@ def _case_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, s
     """A case of the run's dataset where that is present, else noise; and a word on which it is."""
     import torch
 
-    from stampbench.benchmark.choices import choose_dataset
     from stampbench.benchmark.spec import DatasetIdentity
-    from stampbench.datasets.dataset import open_dataset
     from stampbench.datasets.errors import DatasetError
 
     identity = DatasetIdentity.model_validate(record["spec"]["dataset"])
     channels = len(record["dataset"]["channels"])
     try:
-        dataset = open_dataset(choose_dataset(identity.name), data_root)
+        dataset = open_named(identity.name, View(data_root))
         case = dataset.source.cases[0].id
         images = torch.from_numpy(dataset.prepare([case])[case].images[:4].copy())
         images = images[(slice(None), slice(None), *(slice(edge) for edge in identity.seen))]

@@ -12,6 +12,7 @@ import torch
 from stampbench.benchmark.allocator import release_heap
 from stampbench.benchmark.backends import Backend
 from stampbench.benchmark.choices import Choice, choose_strategy
+from stampbench.benchmark.claim import Claim, Watch
 from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData, load_fold
@@ -77,7 +78,7 @@ def plan_run(
     """
     images = split(dataset.definition, dataset.images, n_train, fold, protocol.folds)
     architecture, named_sources = _begin(choice, dataset)
-    _check_fit(choice, dataset, architecture, len(images.training), protocol)
+    _check_fit(choice, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if choice.name in needed_by:
         raise UserError(f"strategy '{choice.name}' builds on itself: {' → '.join((*needed_by, choice.name))}")
     sources = {
@@ -102,6 +103,9 @@ def plan_run(
             spatial_dims=dataset.spatial_dims,
             size=dataset.size,
             patch=dataset.patch,
+            fit=dataset.recipe.fit,
+            window=dataset.recipe.window,
+            crop=dataset.recipe.crop,
         ),
         n_train=len(images.training) + len(images.validation),
         fold=fold,
@@ -144,12 +148,14 @@ def execute(
     progress: Progress,
     *,
     force: bool = False,
+    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train, select, evaluate and record; an unfinished run goes on where it was. Returns the summary.
 
-    The runs it builds on have to be finished.
+    The runs it builds on have to be finished. `watch` remembers what was seen of claims before.
 
     Raises:
+        RunClaimedError: another process is at work on the run, or took it over.
         TrainingFailedError: the run cannot go on; it is recorded as failed, with the reason.
         UserError, ModelError: the store cannot be written, or a resume state or a source is damaged.
     """
@@ -161,7 +167,22 @@ def execute(
         "provenance": provenance(),
     }
     sources = {name: read_source(each.spec, store, compute) for name, each in run.sources.items()}
-    folder = store.begin(run.spec, described, force=force)
+    with Claim(store.claims(run.spec), watch) as claim:
+        if not force and store.status(run.spec) == "finished":  # by another process, just now
+            return dict(store.read(run.spec)[1]["summary"])
+        folder = store.begin(run.spec, described, claim, force=force)
+        return _guarded(run, prepared, folder, compute, progress, sources)
+
+
+def _guarded(
+    run: Run,
+    prepared: Mapping[str, PreparedCase],
+    folder: RunFolder,
+    compute: Compute,
+    progress: Progress,
+    sources: Mapping[str, FinishedSource],
+) -> dict[str, Any]:
+    """Execute, and record what fails."""
     try:
         return _execute(run, prepared, folder, compute, progress, sources)
     except UserError:
@@ -197,8 +218,9 @@ def _execute(
     progress: Progress,
     sources: Mapping[str, FinishedSource],
 ) -> dict[str, Any]:
+    resume = ResumeFile(folder.resume, folder.claim.check)
     data = load_fold(run.split, prepared, run.dataset, compute.device)
-    trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder.resume), sources)
+    trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, resume, sources)
     try:
         run.choice.strategy.fit(trainer)
         model = trainer.selected_model()
@@ -272,7 +294,8 @@ def _check_fit(
     single = protocol.batch_size == 1 or training_images % protocol.batch_size == 1
     if bottleneck == 1 and single and isinstance(architecture, UNetArchitecture):
         raise UserError(
-            f"{dataset.name}: {training_images} training images in batches of {protocol.batch_size} leave one alone, "
+            f"{dataset.name}: {training_images} training {'patches' if dataset.patch else 'images'} in batches of "
+            f"{protocol.batch_size} leave one alone, "
             f"and depth {architecture.depth} shrinks it to one voxel, too few for BatchNorm; "
             "change --protocol-set batch_size or --set depth"
         )

@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 from collections.abc import Sequence
+from operator import gt
 from pathlib import Path
 
 import nibabel as nib
@@ -76,6 +77,11 @@ def segment_file(
     dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
     if dims > file_dims:
         raise UserError(f"{path}: is {file_dims}D; this model segments {dims}D images")
+    if recipe.crop is not None and any(map(gt, ras_shape(picture.pixels.shape[1:], picture.affine), recipe.crop)):
+        raise UserError(
+            f"{path}: this model was trained on boxes of {'×'.join(map(str, recipe.crop))} voxels cut around the "
+            "structure, with the intensities of the box; cut such a box first"
+        )
     batch = network_input(picture.pixels.astype(np.float32), picture.affine, recipe)
     infer = windowed(model.to(device).eval(), window)
     with torch.inference_mode():

@@ -20,6 +20,9 @@ class DatasetIdentity(BaseModel, frozen=True):
     spatial_dims: int
     size: tuple[int, ...]
     patch: tuple[int, ...] | None = None
+    fit: str = "pad"
+    window: tuple[float, float] | None = None
+    crop: tuple[int, ...] | None = None
 
     @property
     def seen(self) -> tuple[int, ...]:

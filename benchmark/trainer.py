@@ -109,7 +109,7 @@ class RunTrainer:
         self._renew()
         self._architecture = architecture
         self._snapshot = self._state()
-        if state := resume.read():
+        if state := resume.read(progress.say):
             self._load(state)
 
     # What a strategy sees

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.folder import Case
+from stampbench.datasets.parallel import in_threads
 from stampbench.datasets.recipe import Recipe
 from stampbench.datasets.source import Source
 
@@ -58,7 +59,11 @@ class PreparedCase:
         return tuple(json.loads((self.folder / "spacing.json").read_text()))
 
     def _map(self, name: str) -> NDArray:  # type: ignore[type-arg]
-        array: NDArray = np.load(self.folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)  # type: ignore[type-arg]
+        path = self.folder / f"{name}.npy"
+        try:
+            array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[type-arg]
+        except (OSError, ValueError, EOFError) as error:
+            raise DatasetError(f"{path}: is damaged ({error}); delete {self.folder} to prepare it anew") from error
         return array
 
 
@@ -93,20 +98,40 @@ def prepare_case(source: Source, case: Case, prepared: PreparedCase) -> None:
     _write(prepared.folder, arrays._asdict())
 
 
-def checksums(source: Source, cache: Path) -> dict[str, str]:
-    """Per case id the SHA-256 of its files; what has kept its size and time of change is not read again."""
-    index, known = cache / "checksums.json", dict[str, Any]()
-    with suppress(OSError, ValueError):  # none yet, or a damaged one: everything is read
-        known = json.loads(index.read_text())
-    found = dict[str, Any]()
-    for case in source.cases:
-        stamps = [_stamp(path) for path in source.files(case)]
-        before = known.get(case.id)
-        fresh = before is None or not stamps or before["files"] != stamps  # what is generated has no files
-        found[case.id] = {"files": stamps, "checksum": source.checksum(case)} if fresh else before
-    if found != known:
-        _write_index(index, found)
-    return {id: each["checksum"] for id, each in found.items()}
+def checksums(
+    source: Source, cache: Path, largest: int, report: Callable[[int, int], None] = lambda done, of: None
+) -> dict[str, str]:
+    """Per case id the SHA-256 of its files; what has kept its size and time of change is not read again.
+
+    Args:
+        largest: bytes of the largest case.
+        report: hears of every case that is read.
+    """
+    index = cache / "checksums.json"
+    known = _read_index(index)
+    found = {case.id: {"files": [_stamp(path) for path in source.files(case)]} for case in source.cases}
+    # What is generated has no files, and costs nothing.
+    stale = [
+        case
+        for case in source.cases
+        if not found[case.id]["files"] or known.get(case.id, {}).get("files") != found[case.id]["files"]
+    ]
+    fresh = dict(zip((case.id for case in stale), in_threads(source.checksum, stale, largest, report), strict=True))
+    result = {case.id: fresh.get(case.id) or known[case.id]["checksum"] for case in source.cases}
+    if fresh:
+        _write_index(index, {id: found[id] | {"checksum": result[id]} for id in result})
+    return result
+
+
+def _read_index(path: Path) -> dict[str, dict[str, Any]]:
+    """What is known of checksums; nothing, where there is no index or a damaged one."""
+    with suppress(OSError, ValueError):
+        known = json.loads(path.read_text())
+        if isinstance(known, dict):
+            return {
+                id: each for id, each in known.items() if isinstance(each, dict) and {"files", "checksum"} <= set(each)
+            }
+    return {}
 
 
 def _stamp(path: Path) -> list[str | int]:
@@ -118,21 +143,20 @@ def _stamp(path: Path) -> list[str | int]:
 
 
 def _write_index(path: Path, content: Mapping[str, object]) -> None:
+    unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", prefix=".checksums-", dir=path.parent, delete=False) as file:
-            json.dump(content, file)
-        Path(file.name).replace(path)
+        unfinished.write_text(json.dumps(content))
+        unfinished.replace(path)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _write(folder: Path, arrays: Mapping[str, object]) -> None:
     """Write the arrays beside `folder` and rename, so that two processes never see half a case."""
-    unfinished = None
+    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        unfinished.mkdir(parents=True)
         for name, content in arrays.items():
             if isinstance(content, np.ndarray):
                 np.save(unfinished / f"{name}.npy", content, allow_pickle=False)
@@ -146,5 +170,4 @@ def _write(folder: Path, arrays: Mapping[str, object]) -> None:
     except OSError as error:
         raise DatasetError(f"cannot write prepared cases to {folder.parent}: {error.strerror or error}") from error
     finally:
-        if unfinished is not None:
-            shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)

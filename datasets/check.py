@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from stampbench.datasets.dataset import Dataset
+from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.folder import Case
+from stampbench.datasets.folder import Case, suspected_pattern
 from stampbench.datasets.images import IMAGES
 from stampbench.datasets.parallel import in_threads
 from stampbench.datasets.prepare import oriented_to_ras
 from stampbench.datasets.source import Source
-from stampbench.datasets.split import pool
+from stampbench.datasets.split import Image, pool
 
 _PANELS = 12
 _SPACING = (0.05, 20.0)
@@ -65,10 +66,9 @@ class Checked(NamedTuple):
 
 
 def check_dataset(
-    dataset: Dataset, report: Callable[[int, int], None] = lambda done, of: None
-) -> Checked:  # fmt: skip
+    definition: Definition, source: Source, report: Callable[[int, int], None] = lambda done, of: None
+) -> Checked:
     """Read every case, of which `report` hears; what cannot be read is a finding, and the others are read anyway."""
-    source = dataset.source
     shown = {source.cases[int(each)].id for each in np.linspace(0, len(source.cases) - 1, _PANELS).round()}
 
     def work(case: Case) -> tuple[CheckedCase, Panel | None] | Finding:
@@ -95,19 +95,22 @@ def check_dataset(
         return checked, _panel(case.id, image[0], label, spacing) if case.id in shown else None
 
     cases, findings, panels = [], [], []
-    for done, result in enumerate(in_threads(work, source.cases, dataset.largest_case), start=1):
+    for result in in_threads(work, source.cases, max(map(partial(_bytes, source), source.cases)), report):
         if isinstance(result, Finding):
             findings.append(result)
         else:
             cases.append(result[0])
             panels += [result[1]] if result[1] is not None else []
-        report(done, len(source.cases))
-    findings += [*_across(source, cases, dataset.unit), *_left_over(source), *_subjects(dataset)]
+    findings += [*_across(source, cases), *_left_over(source), *_subjects(definition, source)]
     return Checked(cases, findings, panels)
 
 
-def _across(source: Source, cases: Sequence[CheckedCase], unit: str) -> Iterator[Finding]:
+def _across(source: Source, cases: Sequence[CheckedCase]) -> Iterator[Finding]:
     """What only shows when cases are compared."""
+    if len({len(case.shape) for case in cases}) > 1:
+        yield Finding("error", "some images are 2D, others 3D")
+        return
+    unit = "mm" if cases and len(cases[0].shape) == 3 else "px"
     by_digest = defaultdict(list)
     for case in cases:
         by_digest[case.digest].append(case)
@@ -159,16 +162,16 @@ def _left_over(source: Source) -> Iterator[Finding]:
         yield Finding("warning", f"most subjects have {usual} cases, but not {', '.join(odd[:5])}")
 
 
-def _subjects(dataset: Dataset) -> Iterator[Finding]:
+def _subjects(definition: Definition, source: Source) -> Iterator[Finding]:
     """What is wrong with subjects and the split."""
-    if (pattern := dataset.suspected_pattern) is not None:
+    if (pattern := suspected_pattern(source.cases)) is not None:
         yield Finding(
             "warning",
-            f"ids such as '{dataset.source.cases[0].id}' look like several images of a subject, but every case counts "
+            f"ids such as '{source.cases[0].id}' look like several images of a subject, but every case counts "
             f"as a subject of its own; --subject-pattern '{pattern}' keeps them on one side of the split",
         )
     try:
-        test, training = pool(dataset.definition, dataset.images)
+        test, training = pool(definition, [Image(case.id, case.subject, 0) for case in source.cases])
     except DatasetError as error:
         yield Finding("error", str(error))
         return
@@ -190,3 +193,10 @@ def _panel(title: str, image: NDArray[np.float32], label: NDArray[np.uint8], spa
         best = label.shape[-1] // 2
     at = f"{title}, slice {best}"
     return Panel(at, np.rot90(image[..., best]).copy(), np.rot90(label[..., best]).copy(), spacing[1] / spacing[0])
+
+
+def _bytes(source: Source, case: Case) -> int:
+    try:
+        return 4 * len(source.channels) * source.voxels(case)
+    except DatasetError:
+        return 0  # reading it will say why

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import re
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
@@ -41,6 +40,7 @@ class Dataset:
     def __init__(self, definition: Definition, source: Source, folder: Path | None, cache: Path) -> None:
         self.definition, self.source, self.folder = definition, source, folder
         self._cache = cache / definition.name
+        self._checksums: dict[str, str] | None = None
         if len(source.classes) < 2:
             raise DatasetError(f"{definition.name}: has no class besides the background")
         shapes = {case.id: source.shape(case) for case in source.cases}
@@ -52,7 +52,7 @@ class Dataset:
         if self.spatial_dims > file_dims:
             raise DatasetError(f"{definition.name}: has 2D images, which cannot be used as 3D")
         largest = [max(sizes) for sizes in zip(*shapes.values(), strict=True)]
-        self.largest_case = 4 * len(source.channels) * math.prod(largest)
+        self.largest_case = 4 * len(source.channels) * max(map(source.voxels, source.cases))
         self.size = definition.size or tuple(
             -(-edge // _MULTIPLE) * _MULTIPLE for edge in largest[: self.spatial_dims]
         )  # fmt: skip
@@ -67,8 +67,12 @@ class Dataset:
             for slice in range(shapes[case.id][-1] if sliced else 1)
         )
         self.recipe = Recipe(
-            spatial_dims=self.spatial_dims, size=self.size, fit=definition.fit, window=definition.window
-        )  # fmt: skip
+            spatial_dims=self.spatial_dims,
+            size=self.size,
+            fit=definition.fit,
+            window=definition.window,
+            crop=definition.crop,
+        )
 
     @property
     def name(self) -> str:
@@ -83,10 +87,15 @@ class Dataset:
     def channels(self) -> tuple[str, ...]:
         return self.source.channels
 
-    @cached_property
-    def checksums(self) -> dict[str, str]:
-        """Per case id the SHA-256 of its files."""
-        return checksums(self.source, self._cache)
+    def verify(self, report: Callable[[int, int], None] = lambda done, of: None) -> dict[str, str]:
+        """Per case id the SHA-256 of its files; `report` hears of every case that is read.
+
+        Raises:
+            DatasetError: a file that is missing or cannot be read.
+        """
+        if self._checksums is None:
+            self._checksums = checksums(self.source, self._cache, self.largest_case, report)
+        return self._checksums
 
     @cached_property
     def checksum(self) -> str:
@@ -94,7 +103,7 @@ class Dataset:
             self.channels,
             self.classes,
             sorted(self.source.coding.items()),
-            [(c.id, c.subject, self.checksums[c.id]) for c in self.source.cases],
+            [(c.id, c.subject, self.verify()[c.id]) for c in self.source.cases],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -104,14 +113,9 @@ class Dataset:
         return self.patch or self.size
 
     @property
-    def suspected_pattern(self) -> str | None:
-        """A subject pattern that ids such as `patient001_frame01` ask for where every case is its own subject."""
-        ids = [case.id for case in self.source.cases]
-        parts = [re.match(r"([A-Za-z]*[-_]?\d+)[-_].", id) for id in ids]
-        if any(case.subject != case.id for case in self.source.cases) or not all(parts):
-            return None
-        subjects = {match[1] for match in parts if match}
-        return r"^([A-Za-z]*[-_]?\d+)[-_]" if 1 < len(subjects) < len(ids) else None
+    def tiles(self) -> int:
+        """How many patches cover an image; 1 where it is seen whole."""
+        return math.prod(-(-edge // part) for edge, part in zip(self.size, self.seen, strict=True))
 
     def find(self, cases: Collection[str]) -> dict[str, PreparedCase]:
         """Where the named cases are, or will be, prepared."""
@@ -120,7 +124,7 @@ class Dataset:
             case.id: find_case(
                 case,
                 self.recipe,
-                (self.definition.version, self.checksums[case.id], coding, repr(self.definition.crop)),
+                (self.definition.version, self.verify()[case.id], coding),
                 self._cache,
             )
             for case in self.source.cases
@@ -137,9 +141,10 @@ class Dataset:
         """
         prepared = self.find(cases)
         chosen = [case for case in self.source.cases if case.id in prepared]
-        work = in_threads(lambda case: prepare_case(self.source, case, prepared[case.id]), chosen, self.largest_case)
-        for done, _ in enumerate(work, start=1):
-            report(done, len(chosen))
+        for _ in in_threads(
+            lambda case: prepare_case(self.source, case, prepared[case.id]), chosen, self.largest_case, report
+        ):
+            pass
         return prepared
 
     def _patch(self) -> tuple[int, ...] | None:
@@ -165,15 +170,23 @@ def open_dataset(definition: Definition, data_root: Path | None = None, cache: P
     Raises:
         DatasetError: they are absent (the message names the folder looked for), or not usable.
     """
-    cache = cache or cache_folder()
+    source, folder = open_source(definition, data_root)
+    return Dataset(definition, source, folder, cache or cache_folder())
+
+
+def open_source(definition: Definition, data_root: Path | None = None) -> tuple[Source, Path | None]:
+    """Find a dataset's cases without looking into them; and their folder.
+
+    Raises:
+        DatasetError: they are absent, or in another layout.
+    """
     if definition.phantom is not None:
-        sized = definition.model_copy(update={"size": (definition.phantom.size,) * (definition.spatial_dims or 2)})
-        return Dataset(sized, PhantomSource(sized, definition.phantom), None, cache)
+        return PhantomSource(definition, definition.phantom), None
     folder = definition.place(data_root)
     if not folder.is_dir():
         raise DatasetError(f"dataset '{definition.name}' not found: looked for {folder}; {definition.remedy}")
     try:
-        return Dataset(definition, FolderSource(folder, definition), folder, cache)
+        return FolderSource(folder, definition), folder
     except DatasetError as error:
         if definition.files is None:
             raise

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from string import Formatter
 from typing import Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 
 from stampbench.datasets.errors import DatasetError
 
@@ -40,9 +42,23 @@ class Files(BaseModel, frozen=True, extra="forbid"):
     """
 
     label: str
-    images: tuple[str, ...]
+    images: tuple[str, ...] = Field(min_length=1)
     case: str
-    channels: tuple[str, ...]
+    channels: tuple[str, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _groups_exist(self) -> Files:
+        try:
+            groups = re.compile(self.label).groupindex
+        except re.error as error:
+            raise ValueError(f"label '{self.label}' is no regular expression ({error})") from error
+        if "subject" not in groups:
+            raise ValueError(f"label '{self.label}' has no group 'subject'")
+        for template in (*self.images, self.case):
+            for _, name, _, _ in Formatter().parse(template):
+                if name is not None and name not in groups:
+                    raise ValueError(f"'{template}' names the group '{name}', which label does not have")
+        return self
 
 
 class Definition(BaseModel, frozen=True, extra="forbid"):
@@ -89,6 +105,21 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     test_subjects: PositiveInt | None = None
     subject_pattern: str | None = None
     surface_tolerance: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Definition:
+        values = [value for each in (self.classes or {}).values() for value in each] + [*self.background]
+        if len(values) != len(set(values)):
+            raise ValueError("a label value belongs to two classes, or to a class and the background")
+        if self.classes is not None and not all(self.classes.values()):
+            raise ValueError("a class has no label value")
+        if self.files is not None and not self.classes:
+            raise ValueError("files without dataset.json need classes")
+        if self.window is not None and not self.window[0] < self.window[1]:
+            raise ValueError(f"window {self.window} does not go up")
+        if self.crop is not None and len(self.crop) != 3:
+            raise ValueError(f"crop {self.crop} is not a box in space")
+        return self
 
     @property
     def arrival(self) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
+import secrets
 import shutil
 import tarfile
-import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -16,6 +16,8 @@ from pathlib import Path, PurePosixPath
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
+from filelock import FileLock, Timeout
+
 from stampbench.datasets.definition import Archive
 from stampbench.datasets.errors import DatasetError
 
@@ -23,6 +25,8 @@ _CHUNK = 2**20
 _TRIES = 4
 _TIMEOUT = 30.0
 _PAUSE = 1.0
+_PASSING = (408, 416, 429, 500, 502, 503, 504)
+"""Answers after which the next try may succeed."""
 
 Report = Callable[[str, int, int | None], None]
 """Hears of what is done (`downloading`, `unpacking`), how many bytes of it, and of how many, where that is known."""
@@ -38,20 +42,25 @@ def fetch(archive: Archive, data_root: Path, report: Report = lambda what, done,
             would leave the folder, with links or with devices.
     """
     folder = data_root / archive.folder
-    if folder.exists():
-        return folder
     file = folder.parent / archive.url.rsplit("/", 1)[1]
+    lock = FileLock(file.with_name(f".{file.name}.lock"))
     with _told(f"cannot write {folder}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
-            _download(archive.url, file.with_name(f"{file.name}.part"), file, archive.md5, report)
-        _unpack(file, folder, report)
-        file.unlink()
+        try:
+            with lock.acquire(blocking=False):
+                if not folder.exists():
+                    if not file.exists():
+                        _download(archive.url, file.with_name(f"{file.name}.part"), file, report)
+                    _verify(file, archive.md5, report)
+                    _unpack(file, folder, report)
+                    file.unlink()
+        except Timeout:
+            raise DatasetError(f"another process is fetching {folder}") from None
     return folder
 
 
-def _download(url: str, part: Path, file: Path, md5: str | None, report: Report) -> None:
-    """Into `part`, which becomes `file` once its checksum is right; a connection that breaks is taken up again."""
+def _download(url: str, part: Path, file: Path, report: Report) -> None:
+    """Into `part`, which becomes `file` when it is complete; a connection that breaks is taken up again."""
     tries = _TRIES
     while True:
         before = _size(part)
@@ -62,14 +71,10 @@ def _download(url: str, part: Path, file: Path, md5: str | None, report: Report)
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
                 raise
             tries = _TRIES if _size(part) > before else tries - 1
-            if tries == 0 or isinstance(error, HTTPError):
+            if tries == 0 or (isinstance(error, HTTPError) and error.code not in _PASSING):
                 kept = f"; {_size(part):,} bytes are kept, the same command goes on" if _size(part) else ""
                 raise DatasetError(f"cannot download {url} ({_reason(error)}){kept}") from error
             time.sleep(_PAUSE)
-    report("verifying", _size(part), None)
-    if md5 is not None and (found := _md5(part)) != md5:
-        part.unlink()
-        raise DatasetError(f"{url}: its MD5 is {found}, not {md5}; what was downloaded is deleted, try again")
     part.replace(file)
     part.with_suffix(".etag").unlink(missing_ok=True)
 
@@ -84,8 +89,11 @@ def _read(url: str, part: Path, report: Report) -> None:
     try:
         response = urlopen(request, timeout=_TIMEOUT)
     except HTTPError as error:
-        if error.code == 416 and error.headers.get("Content-Range") == f"bytes */{done}":
-            return  # it was complete
+        if error.code != 416:
+            raise
+        if error.headers.get("Content-Range", f"bytes */{done}") == f"bytes */{done}":
+            return  # it was complete; where the server does not say, the checksum will
+        part.unlink()  # longer than the file ever was
         raise
     with response:
         if response.status != 206:
@@ -105,9 +113,21 @@ def _read(url: str, part: Path, report: Report) -> None:
         raise http.client.IncompleteRead(b"", total - done)
 
 
+def _verify(file: Path, md5: str | None, report: Report) -> None:
+    report("verifying", _size(file), None)
+    if md5 is None:
+        return
+    with file.open("rb") as content:
+        found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+    if found != md5:
+        file.unlink()
+        raise DatasetError(f"{file}: its MD5 is {found}, not {md5}; it is deleted, download it again")
+
+
 def _unpack(file: Path, folder: Path, report: Report) -> None:
     """Into a folder beside, which is renamed when all of it is there."""
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    unfinished.mkdir()
     total = _size(file) if file.suffix == ".tar" else None  # of a compressed one only the packed size is known
     try:
         with tarfile.open(file) as archive:
@@ -131,11 +151,6 @@ def _check(file: Path, member: tarfile.TarInfo) -> None:
     if not (member.isfile() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "no file"
         raise DatasetError(f"{file}: its entry '{member.name}' is {kind}; nothing is unpacked")
-
-
-def _md5(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +64,8 @@ def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
         raise DatasetError(f"{path}: is malformed ({type(error).__name__}: {error})") from error
     if min(classes, default=-1) != 0:
         raise DatasetError(f"{path}: label values {', '.join(map(str, classes))} do not start at 0, the background")
+    if not channels:
+        raise DatasetError(f"{path}: declares no channels")
     if not files:
         raise DatasetError(f"{folder}: has no labelled cases")
     cases = tuple(
@@ -135,9 +138,21 @@ def subject_of(case: str, pattern: str | None) -> str:
         match = re.search(pattern, case)
         if match is None:
             raise DatasetError(f"case '{case}' does not match the subject pattern '{pattern}'")
-        return match.group(1)
+        subject = match.group(1)
     except (re.error, IndexError) as error:
         raise DatasetError(f"subject pattern '{pattern}' is not a regular expression with one group") from error
+    if not subject:
+        raise DatasetError(f"case '{case}': the group of the subject pattern '{pattern}' matches nothing")
+    return subject
+
+
+def suspected_pattern(cases: Sequence[Case]) -> str | None:
+    """A subject pattern that ids such as `patient001_frame01` ask for where every case is its own subject."""
+    parts = [re.match(r"([A-Za-z]*[-_]?\d+)[-_].", case.id) for case in cases]
+    if any(case.subject != case.id for case in cases) or not all(parts):
+        return None
+    subjects = {match[1] for match in parts if match}
+    return r"^([A-Za-z]*[-_]?\d+)[-_]" if 1 < len(subjects) < len(cases) else None
 
 
 def _stem(name: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
-from stampbench.datasets.definition import Files
+from stampbench.datasets.definition import Definition, Files
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.folder import Case, subject_of
 
@@ -18,13 +20,9 @@ def find_cases(folder: Path, files: Files, subject_pattern: str | None = None) -
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder")
-    pattern, cases = re.compile(files.label), dict[str, Case]()
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder).as_posix()
-        match = pattern.fullmatch(relative)
-        if match is None:
-            continue
-        groups = match.groupdict()
+    cases = dict[str, Case]()
+    for path, match in sorted(_labels(folder, files)):
+        relative, groups = path.relative_to(folder), match
         id = files.case.format_map(groups)
         if id in cases:
             raise DatasetError(f"{folder}: {cases[id].label.relative_to(folder)} and {relative} are both case '{id}'")
@@ -34,3 +32,22 @@ def find_cases(folder: Path, files: Files, subject_pattern: str | None = None) -
     if not cases:
         raise DatasetError(f"{folder}: has no label maps; their paths have to match {files.label}")
     return tuple(cases[id] for id in sorted(cases))
+
+
+def is_here(definition: Definition, data_root: Path) -> bool:
+    """Whether a dataset's folder has its `dataset.json`, or at least one of its label maps."""
+    folder = definition.place(data_root)
+    if definition.files is None:
+        return (folder / "dataset.json").is_file()
+    return next(_labels(folder, definition.files), None) is not None
+
+
+def _labels(folder: Path, files: Files) -> Iterator[tuple[Path, dict[str, str]]]:
+    """Label maps with the groups of their paths; linked folders count, hidden files do not."""
+    pattern = re.compile(files.label)
+    for where, _, names in os.walk(folder, followlinks=True):
+        for name in names:
+            path = Path(where, name)
+            match = None if name.startswith(".") else pattern.fullmatch(path.relative_to(folder).as_posix())
+            if match is not None:
+                yield path, match.groupdict()

@@ -8,7 +8,9 @@ from pydantic import BaseModel
 
 
 class Recipe(BaseModel, frozen=True):
-    """RAS orientation, `fit` to `size`, clipping to `window`, z-score per channel over the case.
+    """Orientation to RAS, `fit` to `size`, clipping to `window`, z-score per channel over the case.
+
+    The files were cut to a box of `crop` voxels around the label, where that is given.
 
     With `spatial_dims` of 2 a volume becomes slices along its last axis. `fit` of `resize` averages over the voxels
     that become one, before anything else; `pad` pads with zeros, or crops, around the centre after everything else.
@@ -18,3 +20,4 @@ class Recipe(BaseModel, frozen=True):
     size: tuple[int, ...]
     fit: Literal["pad", "resize"] = "pad"
     window: tuple[float, float] | None = None
+    crop: tuple[int, ...] | None = None

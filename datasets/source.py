@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -42,6 +43,7 @@ class Source(Protocol):
 
     def read(self, case: Case) -> RawCase: ...
     def shape(self, case: Case) -> tuple[int, ...]: ...
+    def voxels(self, case: Case) -> int: ...
     def checksum(self, case: Case) -> str: ...
     def files(self, case: Case) -> tuple[Path, ...]: ...
 
@@ -110,12 +112,18 @@ class FolderSource:
         shape = images.shape(case.images[0])
         return shape if self._crop is None else tuple(map(min, shape, self._crop))
 
+    def voxels(self, case: Case) -> int:
+        """Of the files, which are read whole."""
+        return math.prod(images.shape(case.images[0]))
+
     def checksum(self, case: Case) -> str:
         """SHA-256 of the case's files."""
         digest = hashlib.sha256()
         for path in self.files(case):
             try:
-                digest.update(path.read_bytes())
+                with path.open("rb") as file:
+                    while chunk := file.read(2**20):
+                        digest.update(chunk)
             except OSError as error:
                 raise DatasetError(f"{path}: {error.strerror or error}") from error
         return digest.hexdigest()
@@ -147,6 +155,9 @@ class PhantomSource:
 
     def shape(self, case: Case) -> tuple[int, ...]:
         return (self._size,) * self._dims
+
+    def voxels(self, case: Case) -> int:
+        return math.prod(self.shape(case))
 
     def checksum(self, case: Case) -> str:
         return hashlib.sha256(f"{phantom.VERSION} {self._dims} {self._size} {case.id}".encode()).hexdigest()

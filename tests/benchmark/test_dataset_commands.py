@@ -31,10 +31,15 @@ def test_the_page_has_the_table_that_the_command_writes(stampbench: Command) -> 
 
 def test_list_says_what_is_here(stampbench: Command, tmp_path: Path) -> None:
     (tmp_path / "Task09_Spleen").mkdir()
+    (tmp_path / "Task09_Spleen" / "dataset.json").touch()
+    (tmp_path / "Task02_Heart").mkdir()  # nothing in it
+    labels = tmp_path / "IXI" / "IXI002-HH-1234-T1.anat"
+    labels.mkdir(parents=True)
+    (labels / "T1_biascorr_brain_mask.nii.gz").touch()
     code, out, _ = stampbench("datasets", "list", "--data-root", tmp_path)
     here = {line.split()[0]: " yes " in line for line in out.splitlines()[1:]}
     assert code == 0
-    assert {name for name, found in here.items() if found} == {"phantom2d", "phantom3d", "spleen"}
+    assert {name for name, found in here.items() if found} == {"phantom2d", "phantom3d", "spleen", "ixi_hh"}
     assert set(CATALOGUE) <= set(here)
 
 

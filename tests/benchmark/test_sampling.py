@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from stampbench.benchmark import data as data_module
 from stampbench.benchmark.augmentation import augmentation
 from stampbench.benchmark.choices import choose_dataset
+from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.data import FoldData, Images, StoredImages, load_fold
 from stampbench.benchmark.runner import Run
 from stampbench.benchmark.sampling import Sampler, example
@@ -216,6 +217,59 @@ def test_augmentation_is_part_of_the_protocol(stampbench: Callable[..., tuple[in
     assert labels == {"quick (max_epochs=2)", "quick (augmentation=flip, max_epochs=2)"}
     losses = {pd.read_csv(path)["training_loss"].iloc[-1] for path in tmp_path.rglob("trajectory.csv")}
     assert len(losses) == 2
+
+
+def test_left_to_right_is_the_first_axis_of_volumes_and_the_second_of_pictures(
+    decathlon: Callable[..., Path], tmp_path: Path
+) -> None:
+    from stampbench.datasets.split import split
+
+    for dataset, mirror in (
+        (open_dataset(choose_dataset(str(decathlon()), spatial_dims=2)), 0),
+        (open_dataset(choose_dataset("phantom2d:size=16,cases=14")), 1),
+    ):
+        parts = split(dataset.definition, dataset.images, None, 0, 2)
+        data = load_fold(parts, dataset.prepare([case.id for case in dataset.source.cases]), dataset, CPU)
+        assert data.mirror == mirror
+
+
+def test_windows_overlap_by_a_quarter() -> None:
+    starts = []
+
+    class Where(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            starts.extend(images[:, 0, 0, 0].int().tolist())
+            return images
+
+    windowed(Where(), (16, 16))(torch.arange(40.0)[None, None, :, None].expand(1, 1, 40, 16))
+    assert starts == [0, 12, 24]
+
+
+@pytest.mark.parametrize("strategy", ["stamp_plus"])
+def test_interrupted_on_changed_patches_it_ends_the_same(
+    strategy: str, make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from stampbench.benchmark.progress import Progress
+    from stampbench.benchmark.resume import ResumeFile
+    from stampbench.benchmark.runner import prepare
+    from stampbench.strategies.testing import CountingTrainer
+
+    run = make_run(strategy, protocol_settings=("max_epochs=4", "augmentation=monai"))
+    progress = Progress("test", 1, quiet=True)
+    data = load_fold(run.split, prepare([run], progress), run.dataset, CPU)._replace(size=(8, 8), patch=(8, 8))
+    ends = []
+    for stop_after in (None, 2):
+        resume = ResumeFile(tmp_path / str(stop_after))
+        while True:
+            trainer = CountingTrainer(run.spec, run.architecture, data, Compute(), progress, resume)
+            trainer.calls_left = stop_after
+            try:
+                run.choice.strategy.fit(trainer)
+                break
+            except KeyboardInterrupt:
+                trainer.save()
+        ends.append(trainer.model.state_dict())
+    assert all(torch.equal(one, ends[1][name]) for name, one in ends[0].items())
 
 
 # Patches in a run

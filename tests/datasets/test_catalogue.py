@@ -12,11 +12,12 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
 from stampbench.datasets import catalogue
 from stampbench.datasets.catalogue import CATALOGUE, discover
 from stampbench.datasets.dataset import Dataset, open_dataset
-from stampbench.datasets.definition import Definition, Phantom
+from stampbench.datasets.definition import Definition, Files, Phantom
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepare import restore
 
@@ -155,6 +156,81 @@ def test_a_volume_of_the_head_is_resized_and_scored_in_its_own_grid(
     assert case.reference.shape == (18, 24, 20)  # P, I, R in the file
     assert restore(np.asarray(case.labels), case).shape == (18, 24, 20)
     assert abs(float(case.images.mean())) < 1e-5
+
+
+def test_pocketnets_five_slices(
+    miniatures: Miniatures, tmp_path: Path, stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    """Its networks do not pool the third axis, so that a patch may have five of it; ours want an even number."""
+    miniatures["nfbs"](tmp_path / "data")
+    run = (
+        "run", "--dataset", "nfbs", "--data-root", tmp_path / "data", "--folds", "0", "--protocol-set", "folds=2",
+        "--protocol-set", "max_epochs=1", "--patch-size", "256x256x5", "--protocol", "pocketnet", "--strategy",
+    )  # fmt: skip
+    code, out, err = stampbench(*run, "pocket_unet", "--set", "f=2")
+    assert code == 0, out + err
+    (path,) = (tmp_path / "runs").rglob("run.json")
+    assert json.loads(path.read_text())["spec"]["dataset"]["patch"] == [32, 32, 5]  # the miniature is smaller
+    assert "multiples of 2, but nfbs has 5" in stampbench(*run, "standard", "--set", "depth=1")[2]
+
+
+def test_a_linked_folder_counts_and_a_hidden_file_does_not(miniatures: Miniatures, tmp_path: Path) -> None:
+    miniatures["intergrowth"](tmp_path)
+    labels = tmp_path / "INTERGROWTH21" / "labels"
+    labels.rename(tmp_path / "elsewhere")
+    labels.symlink_to(tmp_path / "elsewhere")
+    (labels / "._s0.nii").touch()
+    assert [case.id for case in open_dataset(CATALOGUE["intergrowth"], tmp_path).source.cases] == [
+        f"s{number}" for number in range(6)
+    ]
+
+
+def test_the_form_of_a_dataset_is_part_of_a_run() -> None:
+    from stampbench.benchmark.spec import DatasetIdentity
+
+    one = DatasetIdentity(name="a", version="1", checksum="c", spatial_dims=3, size=(16, 16, 16))
+    others = [one.model_copy(update=each) for each in (
+        {"patch": (8, 8, 8)}, {"fit": "resize"}, {"window": (0.0, 1.0)}, {"crop": (4, 4, 4)}
+    )]  # fmt: skip
+    assert len({each.model_dump_json() for each in (one, *others)}) == 5
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"label": "(x"}, "is no regular expression"),
+        ({"label": "x"}, "has no group 'subject'"),
+        ({"case": "{foo}"}, "names the group 'foo', which label does not have"),
+        ({"channels": ()}, "channels"),
+        ({"images": ()}, "images"),
+    ],
+)
+def test_faulty_files_are_told_when_they_are_written(fault: dict[str, Any], said: str) -> None:
+    good = {
+        "label": r"(?P<subject>\d+)/l\.nii",
+        "images": ("{subject}/i.nii",),
+        "case": "{subject}",
+        "channels": ("T1",),
+    }
+    Files(**good)
+    with pytest.raises(ValidationError, match=said):
+        Files(**good | fault)
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ({"classes": {"a": (1,), "b": (1,)}}, "belongs to two classes"),
+        ({"classes": {"a": (1,)}, "background": (1,)}, "to a class and the background"),
+        ({"classes": {"a": ()}}, "a class has no label value"),
+        ({"window": (5.0, 1.0)}, "does not go up"),
+        ({"crop": (4, 4)}, "is not a box in space"),
+        ({"files": CATALOGUE["nfbs"].files}, "need classes"),
+    ],
+)
+def test_faulty_definitions_are_told_when_they_are_written(fault: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        Definition(name="x", summary="", folder="x", **fault)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -181,3 +182,38 @@ def test_real_hippocampus(real_data: Path, tmp_path: Path) -> None:
         assert case.images.shape == (1, 1, 48, 64, 48)
         assert abs(float(case.images[case.images != 0].mean())) < 1e-3
         assert np.array_equal(restore(np.asarray(case.labels), case), case.reference)
+
+
+@pytest.mark.parametrize("content", ["[]", '{"case_00": {}}', '{"case_00": 3}', '{"case', ""])
+def test_a_damaged_index_of_checksums_is_made_anew(
+    content: str, decathlon: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = decathlon(cases=2)
+    checksum = open_dataset(folder_definition(folder)).checksum
+    index = tmp_path / "cache" / "Task05_Prostate" / "checksums.json"
+    index.write_text(content)
+    assert open_dataset(folder_definition(folder)).checksum == checksum
+    assert json.loads(index.read_text()).keys() == {"case_00", "case_01"}
+
+
+def test_a_damaged_prepared_case_is_named_with_its_remedy(decathlon: Callable[..., Path]) -> None:
+    case = everything(open_dataset(folder_definition(decathlon(cases=1))))["case_00"]
+    (case.folder / "images.npy").write_bytes(b"")
+    with pytest.raises(
+        DatasetError, match=rf"images\.npy: is damaged .*delete {re.escape(str(case.folder))} to prepare it anew"
+    ):
+        _ = case.images
+
+
+def test_a_subject_pattern_that_leaves_a_subject_out_is_refused(decathlon: Callable[..., Path]) -> None:
+    definition = folder_definition(decathlon(cases=3)).model_copy(update={"subject_pattern": r"case_(?:00|(\d+))"})
+    with pytest.raises(DatasetError, match="case 'case_00': the group of the subject pattern .* matches nothing"):
+        open_dataset(definition)
+
+
+def test_a_folder_without_channels_is_refused(decathlon: Callable[..., Path]) -> None:
+    folder = decathlon(cases=1)
+    declared = json.loads((folder / "dataset.json").read_text())
+    (folder / "dataset.json").write_text(json.dumps(declared | {"modality": {}}))
+    with pytest.raises(DatasetError, match="declares no channels"):
+        open_dataset(folder_definition(folder))

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from monai.apps import DecathlonDataset
 
 from stampbench.datasets import download
@@ -90,7 +91,7 @@ def entry(server: Server, md5: str | None = "right", folder: str = "Task99_Tiny"
 
 
 def left_over(root: Path) -> list[str]:
-    return sorted(path.name for path in root.iterdir())
+    return sorted(path.name for path in root.iterdir() if not path.name.endswith(".lock"))
 
 
 def test_an_archive_is_fetched_verified_and_unpacked_once(server: Server, tmp_path: Path) -> None:
@@ -156,6 +157,44 @@ def test_a_wrong_checksum_is_told_and_nothing_is_kept(server: Server, tmp_path: 
         fetch(entry(server, md5="0" * 32), tmp_path)
     assert not (tmp_path / "Task99_Tiny").exists()
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_an_archive_that_was_there_is_verified_too(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Task99_Tiny.tar").write_bytes(server.content[:1024])  # cut between two entries
+    with pytest.raises(DatasetError, match=r"its MD5 is .* it is deleted, download it again"):
+        fetch(entry(server), tmp_path)
+    assert fetch(entry(server), tmp_path).is_dir()
+    assert len(server.ranges) == 1
+
+
+def test_a_part_that_is_too_long_begins_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Task99_Tiny.tar.part").write_bytes(server.content + b"more")
+    (tmp_path / "Task99_Tiny.tar.etag").write_text(server.etag)
+    assert fetch(entry(server), tmp_path).is_dir()
+    assert len(server.ranges) == 2
+
+
+def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
+    busy = [503, 429]
+
+    def answer(self: Handler) -> None:
+        self.send_error(busy.pop()) if busy else Handler.do_GET(self)
+
+    server.RequestHandlerClass = type("Busy", (Handler,), {"do_GET": answer})
+    assert fetch(entry(server), tmp_path).is_dir()
+    assert not busy
+
+
+def test_of_two_downloads_at_once_one_is_told(server: Server, tmp_path: Path) -> None:
+    with FileLock(tmp_path / ".Task99_Tiny.tar.lock"), pytest.raises(DatasetError, match="another process is fetching"):
+        fetch(entry(server), tmp_path)
+    assert fetch(entry(server), tmp_path).is_dir()
+
+
+def test_folders_have_the_usual_modes(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "usual").mkdir()
+    server.content = archive(top="")
+    assert fetch(entry(server), tmp_path).stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
 def test_without_a_known_checksum_a_truncated_archive_is_still_found(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,142 @@
+"""A run as plain data, which another process or machine can execute."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel
+
+from stampbench.benchmark import allocator
+from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategy
+from stampbench.benchmark.claim import Watch
+from stampbench.benchmark.compute import Compute, set_up_process
+from stampbench.benchmark.environment import choose_device
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.options import View, load_plugins
+from stampbench.benchmark.progress import Progress
+from stampbench.benchmark.runner import Run, execute, plan_run, prepare
+from stampbench.benchmark.store import RunStore
+from stampbench.datasets.catalogue import discover
+from stampbench.datasets.dataset import Dataset, open_dataset
+
+
+class Machine(BaseModel, frozen=True):
+    """What a run is computed with, and where its data and records are; none of it belongs to the run."""
+
+    runs: Path
+    data_root: Path | None = None
+    plugins: tuple[Path, ...] = ()
+    device: str = "auto"
+    threads: int | None = None
+    kernels: Literal["fast", "plain"] = "fast"
+    allocator: Literal["keep", "system"] = "keep"
+    save_memory: bool = False
+    deterministic: bool = False
+    tf32: bool = False
+    timed: bool = False
+    """Whether latency is measured, which means nothing where other runs share the device."""
+
+    def compute(self) -> Compute:
+        device = choose_device(self.device)
+        return Compute(device, self.kernels, self.save_memory, self.deterministic, self.tf32, self.timed)
+
+
+class DatasetChoice(BaseModel, frozen=True):
+    """A dataset as a user names it, and the form in which it is seen."""
+
+    name: str
+    spatial_dims: Literal[2, 3] | None = None
+    subject_pattern: str | None = None
+    image_size: str | None = None
+    patch_size: str | None = None
+
+    @classmethod
+    def of(cls, name: str, view: View) -> DatasetChoice:
+        dims = None if view.spatial_dims is None else int(view.spatial_dims)
+        return cls(name=name, **(view._asdict() | {"spatial_dims": dims}))
+
+    def open(self, data_root: Path | None) -> Dataset:
+        """Raises:
+        UserError, DatasetError: it is not known, not there, or not usable.
+        """
+        definition = choose_dataset(
+            self.name, self.spatial_dims, self.subject_pattern, self.image_size, self.patch_size
+        )  # fmt: skip
+        return open_dataset(definition, data_root)
+
+
+class Job(BaseModel, frozen=True):
+    """One run, by what a user would say to get it; `id` is what it has to come out as."""
+
+    id: str
+    title: str
+    dataset: DatasetChoice
+    strategy: str
+    hyperparameters: dict[str, Any]
+    protocol: str
+    protocol_settings: tuple[str, ...]
+    n_train: int | None
+    fold: int
+    seed: int
+
+    @classmethod
+    def of(cls, run: Run, dataset: DatasetChoice, protocol: str, protocol_settings: tuple[str, ...]) -> Job:
+        """The job that makes `run`; the dataset and the protocol as the user gave them."""
+        return cls(
+            id=run.spec.id,
+            title=run.title,
+            dataset=dataset,
+            strategy=run.choice.name,
+            hyperparameters=run.spec.hyperparameters,
+            protocol=protocol,
+            protocol_settings=protocol_settings,
+            n_train=run.spec.n_train,
+            fold=run.spec.fold,
+            seed=run.spec.seed,
+        )
+
+    def plan(self, data_root: Path | None) -> Run:
+        """Raises:
+        UserError: here it is another run, since data or packages differ.
+        """
+        protocol = choose_protocol(self.protocol, self.protocol_settings)
+        choice = choose_strategy(self.strategy, protocol, self.hyperparameters)
+        run = plan_run(
+            choice, _opened(self.dataset, data_root), protocol, n_train=self.n_train, fold=self.fold, seed=self.seed
+        )
+        if run.spec.id != self.id:
+            raise UserError(
+                f"{self.title}: is run {self.id} where it was asked for, but {run.spec.id} here: "
+                "data, plug-ins or versions of stampbench differ"
+            )
+        return run
+
+
+def perform(job: Job, machine: Machine, watch: Watch | None = None, *, force: bool = False) -> dict[str, Any]:
+    """Execute a job in this process and return the run's summary.
+
+    Raises:
+        TrainingFailedError: the run failed, and is recorded so.
+        UserError, DatasetError, ModelError, StrategyError: it could not be begun; RunClaimedError is one of them.
+    """
+    for _ in discover():  # what cannot be loaded was told where the job was made
+        pass
+    load_plugins(machine.plugins)
+    set_up_process(machine.threads, keep_heap=False, deterministic=machine.deterministic, tf32=machine.tf32)
+    compute, progress = machine.compute(), Progress(job.title, 1, quiet=True)
+    run = job.plan(machine.data_root)
+    prepared = prepare([run], progress)
+    if machine.allocator == "keep":
+        allocator.keep_heap()
+    summary = execute(run, prepared, RunStore(machine.runs), compute, progress, force=force, watch=watch)
+    if compute.device.type == "cuda":
+        torch.cuda.empty_cache()
+    return summary
+
+
+@lru_cache(maxsize=4)
+def _opened(dataset: DatasetChoice, data_root: Path | None) -> Dataset:
+    return dataset.open(data_root)
