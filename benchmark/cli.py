@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import traceback
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 from click.exceptions import NoArgsIsHelpError
 
 from stampbench.benchmark.dataset_commands import datasets
-from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.errors import RunClaimedError, TrainingFailedError, UserError
 from stampbench.benchmark.model_commands import doctor, export, latency, predict
 from stampbench.benchmark.options import (
     DEVICE,
@@ -25,12 +24,16 @@ from stampbench.benchmark.options import (
     open_named,
     write_output,
 )  # fmt: skip
+from stampbench.benchmark.suite_commands import suite
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
 from stampbench.strategies.errors import StrategyError
 
 if TYPE_CHECKING:
+    from stampbench.benchmark.compute import Compute
+    from stampbench.benchmark.job import Machine
     from stampbench.benchmark.runner import Run
+    from stampbench.benchmark.schedule import Task
 
 
 def main() -> NoReturn:
@@ -103,7 +106,6 @@ def cli(debug: bool) -> None:
     type=click.IntRange(1),
     help="Runs at a time, each in a process; CPU threads are shared out",
 )
-@click.option("--only", hidden=True, help="Execute this run of them alone")
 @click.option("--save-memory", is_flag=True, help="Compute activations twice instead of keeping them")
 @RUNS
 @dataset_options
@@ -114,7 +116,7 @@ def cli(debug: bool) -> None:
 def run(
     strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
     protocol_settings: tuple[str, ...], device: str, threads: int | None, kernels: Literal["fast", "plain"],
-    allocator: str, precision: str | None, deterministic: bool, tf32: bool, runs_per_device: int, only: str | None,
+    allocator: str, precision: str | None, deterministic: bool, tf32: bool, runs_per_device: int,
     save_memory: bool, runs_folder: Path, view: View, plugins: tuple[Path, ...],
     force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
@@ -131,8 +133,10 @@ def run(
     from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
     from stampbench.benchmark.compute import Compute, busy_warning, check_precision, set_up_process
     from stampbench.benchmark.environment import choose_device
+    from stampbench.benchmark.job import DatasetChoice, Job
     from stampbench.benchmark.progress import Progress
-    from stampbench.benchmark.runner import plan_run, with_sources
+    from stampbench.benchmark.runner import plan_run, prepare, with_sources
+    from stampbench.benchmark.schedule import Task
     from stampbench.benchmark.store import RunStore
     from stampbench.datasets.folder import suspected_pattern
 
@@ -165,11 +169,6 @@ def run(
     ]
     runs, ids = with_sources(asked), {each.spec.id for each in asked}
     todo = [each for each in runs if (force and each.spec.id in ids) or store.status(each.spec) != "finished"]
-    if only is not None:
-        alone = [each for each in runs if each.spec.id == only]
-        if not alone:
-            raise UserError(f"run {only} is not among these runs")
-        return _execute(alone, store, compute._replace(timed=False), allocator, force=force, quiet=True)
     todo_ids = {each.spec.id for each in todo}
     for each in runs:
         if each.spec.id not in todo_ids:
@@ -188,42 +187,53 @@ def run(
     if warning := busy_warning():
         click.echo(f"warning: {warning}", err=True)
     if runs_per_device > 1:
-        return _execute_in_processes(todo, store, compute, runs_per_device, threads, quiet=quiet)
+        with Progress(opened.name, 1, quiet=quiet) as progress:
+            prepare(todo, progress)  # once, and not by every process
+        tasks = [
+            Task(each, Job.of(each, DatasetChoice.of(dataset, view), protocol, protocol_settings, force=force))
+            for each in todo
+        ]
+        return _execute_in_processes(tasks, store, _machine(compute, view, runs_folder, plugins, threads, allocator),
+                                     runs_per_device)  # fmt: skip
     return _execute(todo, store, compute, allocator, force=force, quiet=quiet)
 
 
-def _end_like_ctrl_c() -> None:
-    """Ended by a supervisor, or with its terminal, a run saves its state too."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
+def _machine(
+    compute: Compute, view: View, runs_folder: Path, plugins: tuple[Path, ...], threads: int | None, allocator: Any
+) -> Machine:  # fmt: skip
+    from stampbench.benchmark.job import Machine
+
+    return Machine(
+        runs=runs_folder.absolute(),
+        data_root=None if view.data_root is None else view.data_root.absolute(),
+        plugins=tuple(path.absolute() for path in plugins),
+        device=str(compute.device),
+        threads=threads,
+        allocator=allocator,
+        kernels=compute.kernels,
+        save_memory=compute.save_memory,
+        deterministic=compute.deterministic,
+        tf32=compute.tf32,
+    )
 
 
-def _execute_in_processes(
-    todo: list[Run], store: Any, compute: Any, processes: int, threads: int | None, *, quiet: bool
-) -> int:
-    import torch
+def _execute_in_processes(tasks: list[Task], store: Any, machine: Machine, processes: int) -> int:
+    from stampbench.benchmark.executors.local import LocalExecutor
+    from stampbench.benchmark.progress import end_like_ctrl_c
+    from stampbench.benchmark.schedule import Report, complete
 
-    from stampbench.benchmark.parallel import run_in_processes
-    from stampbench.benchmark.progress import Progress
-    from stampbench.benchmark.runner import prepare
-
-    _end_like_ctrl_c()
-    with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
-        prepare(todo, progress)  # once, and not by every process
-    share = max(torch.get_num_threads() // processes, 1)
-    arguments = [*sys.argv[1:], "--threads", str(share)]
-    failed = run_in_processes(todo, store, processes, arguments, click.echo)
+    end_like_ctrl_c()
+    failed = complete(tasks, store, LocalExecutor(machine, processes), Report(click.echo))
     click.echo(f"next: stampbench leaderboard --runs {store.root}")
     return 1 if failed else 0
 
 
 def _execute(todo: list[Run], store: Any, compute: Any, allocator: str, *, force: bool, quiet: bool) -> int:
     from stampbench.benchmark.allocator import keep_heap
-    from stampbench.benchmark.progress import Progress
+    from stampbench.benchmark.progress import Progress, end_like_ctrl_c
     from stampbench.benchmark.runner import execute, prepare
 
-    _end_like_ctrl_c()
+    end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
         prepared = prepare(todo, progress)
     if allocator == "keep":  # not before: preparation needs large blocks that training has no use for
@@ -237,6 +247,9 @@ def _execute(todo: list[Run], store: Any, compute: Any, allocator: str, *, force
         with Progress(each.title, each.plan.epochs, quiet=quiet) as progress:
             try:
                 done = execute(each, prepared, store, compute, progress, force=force)
+            except RunClaimedError as error:
+                click.echo(f"{each.spec.id}  {each.title}: left out: {error}", err=True)
+                continue
             except TrainingFailedError as error:
                 failed += 1
                 if click.get_current_context().find_root().params["debug"]:
@@ -330,5 +343,5 @@ def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path
     write_output(output, text)
 
 
-for _command in (datasets, latency, export, predict, doctor):
+for _command in (datasets, suite, latency, export, predict, doctor):
     cli.add_command(_command)

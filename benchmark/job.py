@@ -11,7 +11,6 @@ from pydantic import BaseModel
 
 from stampbench.benchmark import allocator
 from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategy
-from stampbench.benchmark.claim import Watch
 from stampbench.benchmark.compute import Compute, set_up_process
 from stampbench.benchmark.environment import choose_device
 from stampbench.benchmark.errors import UserError
@@ -44,7 +43,7 @@ class Machine(BaseModel, frozen=True):
         return Compute(device, self.kernels, self.save_memory, self.deterministic, self.tf32, self.timed)
 
 
-class DatasetChoice(BaseModel, frozen=True):
+class DatasetChoice(BaseModel, frozen=True, extra="forbid"):
     """A dataset as a user names it, and the form in which it is seen."""
 
     name: str
@@ -81,9 +80,19 @@ class Job(BaseModel, frozen=True):
     n_train: int | None
     fold: int
     seed: int
+    force: bool = False
+    """Whether a finished record is replaced."""
 
     @classmethod
-    def of(cls, run: Run, dataset: DatasetChoice, protocol: str, protocol_settings: tuple[str, ...]) -> Job:
+    def of(
+        cls,
+        run: Run,
+        dataset: DatasetChoice,
+        protocol: str,
+        protocol_settings: tuple[str, ...],
+        *,
+        force: bool = False,
+    ) -> Job:
         """The job that makes `run`; the dataset and the protocol as the user gave them."""
         return cls(
             id=run.spec.id,
@@ -96,6 +105,7 @@ class Job(BaseModel, frozen=True):
             n_train=run.spec.n_train,
             fold=run.spec.fold,
             seed=run.spec.seed,
+            force=force,
         )
 
     def plan(self, data_root: Path | None) -> Run:
@@ -115,7 +125,7 @@ class Job(BaseModel, frozen=True):
         return run
 
 
-def perform(job: Job, machine: Machine, watch: Watch | None = None, *, force: bool = False) -> dict[str, Any]:
+def perform(job: Job, machine: Machine) -> dict[str, Any]:
     """Execute a job in this process and return the run's summary.
 
     Raises:
@@ -131,7 +141,7 @@ def perform(job: Job, machine: Machine, watch: Watch | None = None, *, force: bo
     prepared = prepare([run], progress)
     if machine.allocator == "keep":
         allocator.keep_heap()
-    summary = execute(run, prepared, RunStore(machine.runs), compute, progress, force=force, watch=watch)
+    summary = execute(run, prepared, RunStore(machine.runs), compute, progress, force=job.force)
     if compute.device.type == "cuda":
         torch.cuda.empty_cache()
     return summary

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from rich.console import Console
+from rich.console import Console, Group
+from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+
+if TYPE_CHECKING:
+    from stampbench.benchmark.schedule import State
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -95,3 +100,48 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}"
+
+
+class SuiteProgress:
+    """How many runs are done, running and failed, which ones are running, and the time left."""
+
+    def __init__(self, title: str, total: int) -> None:
+        self._title, self._total = title, total
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, transient=True) if self._console.is_terminal else None
+        self._started = self._printed = time.monotonic()
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        if self._live:
+            self._live.stop()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+    def show(self, state: State) -> None:
+        """Redrawn several times a second at a terminal; elsewhere a line now and then."""
+        elapsed, ended = time.monotonic() - self._started, state.done + state.failed
+        left = "" if not ended else f", about {_clock(elapsed / ended * (state.total - ended))} left"
+        away = f", {state.elsewhere} under way elsewhere" if state.elsewhere else ""
+        line = (
+            f"{self._title}: {state.done} of {state.total} done, {len(state.running)} running, {state.failed} failed"
+            f"{away}, {_clock(elapsed)} elapsed{left}"
+        )
+        if self._live:
+            self._live.update(Group(line, *(f"  {title}" for title in state.running[:8])))
+        elif time.monotonic() - self._printed > 6 * _SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            print(line, file=sys.stderr, flush=True)
+
+
+def end_like_ctrl_c() -> None:
+    """Ended by a supervisor, or with its terminal, a program saves what it does too."""
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.default_int_handler)

@@ -12,7 +12,7 @@ import torch
 from stampbench.benchmark.allocator import release_heap
 from stampbench.benchmark.backends import Backend
 from stampbench.benchmark.choices import Choice, choose_strategy
-from stampbench.benchmark.claim import Claim, Watch
+from stampbench.benchmark.claim import Claim
 from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.data import FoldData, load_fold
@@ -148,11 +148,10 @@ def execute(
     progress: Progress,
     *,
     force: bool = False,
-    watch: Watch | None = None,
 ) -> dict[str, Any]:
     """Train, select, evaluate and record; an unfinished run goes on where it was. Returns the summary.
 
-    The runs it builds on have to be finished. `watch` remembers what was seen of claims before.
+    The runs it builds on have to be finished.
 
     Raises:
         RunClaimedError: another process is at work on the run, or took it over.
@@ -167,7 +166,7 @@ def execute(
         "provenance": provenance(),
     }
     sources = {name: read_source(each.spec, store, compute) for name, each in run.sources.items()}
-    with Claim(store.claims(run.spec), watch) as claim:
+    with Claim(store.claims(run.spec)) as claim:
         if not force and store.status(run.spec) == "finished":  # by another process, just now
             return dict(store.read(run.spec)[1]["summary"])
         folder = store.begin(run.spec, described, claim, force=force)

@@ -84,6 +84,15 @@ class RunStore:
         record = _read(self.folder(spec) / _RECORD)
         return None if record is None else str(record.get("status"))
 
+    def statuses(self) -> dict[str, str]:
+        """The status of every run by its id, damaged records left out."""
+        records = (_read(path) for path in self.paths())
+        return {str(record["id"]): str(record.get("status")) for record in records if record and "id" in record}
+
+    def reason(self, spec: RunSpec) -> str:
+        """Why a run failed."""
+        return str((_read(self.folder(spec) / _RECORD) or {}).get("reason", "no reason recorded"))
+
     def read(self, spec: RunSpec) -> tuple[Path, dict[str, Any]]:
         """A finished run's folder and record.
 

@@ -98,7 +98,8 @@ MINIATURES: dict[str, Callable[[Path], None]] = {
         root, "spleen", ["CT"], {0: "background", 1: "spleen"}, 14, shape=(20, 22, 3), affine=LAS, offset=-20.0
     ),
     "liver": lambda root: msd(
-        root, "liver", ["CT"], {0: "background", 1: "liver", 2: "cancer"}, 6, shape=(64, 64, 4), affine=LAS, offset=50.0
+        root, "liver", ["CT"], {0: "background", 1: "liver", 2: "cancer"}, 6, shape=(64, 64, 4), affine=LAS,
+        offset=180.0,
     ),
     "nfbs": nfbs,
     "harp": harp,

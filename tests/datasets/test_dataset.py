@@ -207,7 +207,7 @@ def test_a_damaged_prepared_case_is_named_with_its_remedy(decathlon: Callable[..
 
 def test_a_subject_pattern_that_leaves_a_subject_out_is_refused(decathlon: Callable[..., Path]) -> None:
     definition = folder_definition(decathlon(cases=3)).model_copy(update={"subject_pattern": r"case_(?:00|(\d+))"})
-    with pytest.raises(DatasetError, match="case 'case_00': the group of the subject pattern .* matches nothing"):
+    with pytest.raises(DatasetError, match=r"case 'case_00': the group of the subject pattern .* matches nothing"):
         open_dataset(definition)
 
 

@@ -1,0 +1,69 @@
+"""Runs as tasks of a Ray cluster: its scheduling, its retries, its accounting of CPUs and GPUs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.executors.base import Outcome, attempt
+from stampbench.benchmark.job import Job, Machine
+
+_RETRIES = 10
+"""How often Ray gives a task whose worker or node is lost to another; it goes on from its resume state."""
+
+
+class RayExecutor:
+    """A task per run, with its request of CPUs (the machine's threads) and of a fraction of a GPU.
+
+    The store, the data and the package have to be where every node finds them.
+    """
+
+    def __init__(self, machine: Machine, address: str | None = None, gpus: float = 0.0) -> None:
+        """Raises:
+        UserError: there is no cluster at `address` (None: the one around, or a new one on this machine).
+        """
+        threads = machine.threads or 1
+        try:
+            ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="error")
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise UserError(f"--ray-address '{address}': no cluster can be reached ({reason})") from error
+        self._machine = machine.model_copy(
+            update={"threads": threads, "runs": machine.runs.absolute(), "device": "cuda" if gpus else machine.device}
+        )
+        self._task = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=_RETRIES)(attempt)
+        self._running: dict[Any, Job] = {}
+
+    @property
+    def free(self) -> int:
+        """Twice what the cluster can run at a time, so that no node waits for this process."""
+        cpus = int(ray.cluster_resources().get("CPU", 1)) // (self._machine.threads or 1)
+        return max(2 * max(cpus, 1) - len(self._running), 0)
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        self._running |= {self._task.remote(job, self._machine): job for job in jobs}
+
+    def ended(self) -> list[Outcome]:
+        if not self._running:
+            return []
+        done, _ = ray.wait(list(self._running), num_returns=len(self._running), timeout=0.1)
+        outcomes = []
+        for each in done:
+            job = self._running.pop(each)
+            try:
+                outcomes.append(ray.get(each))
+            except ray.exceptions.RayError as error:
+                outcomes.append(Outcome(job.id, lost=f"Ray lost it ({type(error).__name__})"))
+        return outcomes
+
+    def stop(self) -> None:
+        for each in self._running:
+            ray.cancel(each)  # KeyboardInterrupt in the task, which saves its state
+        ray.wait(list(self._running), num_returns=len(self._running), timeout=60) if self._running else None
+
+    def kill(self) -> None:
+        for each in self._running:
+            ray.cancel(each, force=True)
