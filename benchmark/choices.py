@@ -7,17 +7,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from stampbench.benchmark.errors import UserError, unknown
 from stampbench.benchmark.protocol import PROTOCOLS, SETTABLE, Protocol
 from stampbench.datasets.catalogue import CATALOGUE
-from stampbench.datasets.dataset import folder_definition
-from stampbench.datasets.definition import Definition
+from stampbench.datasets.definition import Definition, folder_definition
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, Entry
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they import torch, or take time
+    from stampbench.datasets.dataset import Dataset
     from stampbench.strategies.base import Strategy
 
 _Model = TypeVar("_Model", bound=BaseModel)
@@ -30,6 +30,30 @@ class Choice(NamedTuple):
     strategy: Strategy
     defaults: dict[str, Any]
     code: str | None = None
+
+
+class DatasetChoice(BaseModel, frozen=True, extra="forbid"):
+    """A dataset as a user names it, and the form in which it is seen."""
+
+    name: str
+    spatial_dims: int | None = Field(None, ge=2, le=3)
+    subject_pattern: str | None = None
+    image_size: str | None = None
+    patch_size: str | None = None
+
+    def define(self) -> Definition:
+        """Raises:
+        UserError: neither a known name nor an existing folder, or something that does not fit it.
+        """
+        return choose_dataset(self.name, self.spatial_dims, self.subject_pattern, self.image_size, self.patch_size)
+
+    def open(self, data_root: Path | None) -> Dataset:
+        """Raises:
+        UserError, DatasetError: it is not known, not there, or not usable.
+        """
+        from stampbench.datasets.dataset import open_dataset
+
+        return open_dataset(self.define(), data_root)
 
 
 def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:

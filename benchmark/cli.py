@@ -19,11 +19,13 @@ from stampbench.benchmark.options import (
     RUNS,
     THREADS,
     View,
+    dataset_choice,
     dataset_options,
     load_plugins,
     open_named,
     write_output,
 )  # fmt: skip
+from stampbench.benchmark.store_commands import store
 from stampbench.benchmark.suite_commands import suite
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
@@ -133,7 +135,7 @@ def run(
     from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
     from stampbench.benchmark.compute import Compute, busy_warning, check_precision, set_up_process
     from stampbench.benchmark.environment import choose_device
-    from stampbench.benchmark.job import DatasetChoice, Job
+    from stampbench.benchmark.job import Job
     from stampbench.benchmark.progress import Progress
     from stampbench.benchmark.runner import plan_run, prepare, with_sources
     from stampbench.benchmark.schedule import Task
@@ -190,7 +192,7 @@ def run(
         with Progress(opened.name, 1, quiet=quiet) as progress:
             prepare(todo, progress)  # once, and not by every process
         tasks = [
-            Task(each, Job.of(each, DatasetChoice.of(dataset, view), protocol, protocol_settings, force=force))
+            Task(each, Job.of(each, dataset_choice(dataset, view), protocol, protocol_settings, force=force))
             for each in todo
         ]
         return _execute_in_processes(tasks, store, _machine(compute, view, runs_folder, plugins, threads, allocator),
@@ -343,5 +345,5 @@ def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path
     write_output(output, text)
 
 
-for _command in (datasets, suite, latency, export, predict, doctor):
+for _command in (datasets, suite, store, latency, export, predict, doctor):
     cli.add_command(_command)

@@ -10,16 +10,16 @@ import torch
 from pydantic import BaseModel
 
 from stampbench.benchmark import allocator
-from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategy
+from stampbench.benchmark.choices import DatasetChoice, choose_protocol, choose_strategy
 from stampbench.benchmark.compute import Compute, set_up_process
 from stampbench.benchmark.environment import choose_device
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.options import View, load_plugins
+from stampbench.benchmark.options import load_plugins
 from stampbench.benchmark.progress import Progress
 from stampbench.benchmark.runner import Run, execute, plan_run, prepare
 from stampbench.benchmark.store import RunStore
 from stampbench.datasets.catalogue import discover
-from stampbench.datasets.dataset import Dataset, open_dataset
+from stampbench.datasets.dataset import Dataset
 
 
 class Machine(BaseModel, frozen=True):
@@ -41,30 +41,6 @@ class Machine(BaseModel, frozen=True):
     def compute(self) -> Compute:
         device = choose_device(self.device)
         return Compute(device, self.kernels, self.save_memory, self.deterministic, self.tf32, self.timed)
-
-
-class DatasetChoice(BaseModel, frozen=True, extra="forbid"):
-    """A dataset as a user names it, and the form in which it is seen."""
-
-    name: str
-    spatial_dims: Literal[2, 3] | None = None
-    subject_pattern: str | None = None
-    image_size: str | None = None
-    patch_size: str | None = None
-
-    @classmethod
-    def of(cls, name: str, view: View) -> DatasetChoice:
-        dims = None if view.spatial_dims is None else int(view.spatial_dims)
-        return cls(name=name, **(view._asdict() | {"spatial_dims": dims}))
-
-    def open(self, data_root: Path | None) -> Dataset:
-        """Raises:
-        UserError, DatasetError: it is not known, not there, or not usable.
-        """
-        definition = choose_dataset(
-            self.name, self.spatial_dims, self.subject_pattern, self.image_size, self.patch_size
-        )  # fmt: skip
-        return open_dataset(definition, data_root)
 
 
 class Job(BaseModel, frozen=True):

@@ -12,6 +12,7 @@ import click
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
+    from stampbench.benchmark.choices import DatasetChoice
     from stampbench.datasets.dataset import Dataset
     from stampbench.datasets.definition import Definition
 
@@ -78,13 +79,19 @@ def find_datasets() -> dict[str, Definition]:
     return CATALOGUE
 
 
+def dataset_choice(text: str, view: View) -> DatasetChoice:
+    """A dataset as these options name it."""
+    from stampbench.benchmark.choices import DatasetChoice
+
+    form = view._asdict()
+    del form["data_root"]
+    return DatasetChoice.model_validate({"name": text, **form})
+
+
 def define_named(text: str, view: View) -> Definition:
     """The definition of a dataset by name or folder."""
-    from stampbench.benchmark.choices import choose_dataset
-
     find_datasets()
-    dims = None if view.spatial_dims is None else int(view.spatial_dims)
-    return choose_dataset(text, dims, view.subject_pattern, view.image_size, view.patch_size)
+    return dataset_choice(text, view).define()
 
 
 def open_named(text: str, view: View) -> Dataset:

@@ -20,8 +20,8 @@ from stampbench.benchmark.spec import RunSpec
 from stampbench.models.files import load_model
 from stampbench.models.network import Network
 
-SCHEMA = 1
-_RECORD = "run.json"
+SCHEMA = 2
+RECORD = "run.json"
 
 
 class RunFolder:
@@ -42,11 +42,12 @@ class RunFolder:
         """Write a table; the record keeps its checksum, so that a damaged one is not taken for whole."""
         text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
         self.claim.check()
-        _write(self.path / name, text)
-        self.record.setdefault("tables", {})[name] = hashlib.sha256(text.encode()).hexdigest()
+        write_text(self.path / name, text)
+        self.record.setdefault("files", {})[name] = hashlib.sha256(text.encode()).hexdigest()
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Record success, drop the resume state, and take the place of an older record of the same run."""
+        self.record["files"] |= model_checksums(self.path)
         self._close("finished", summary=summary)
         shutil.rmtree(self.resume, ignore_errors=True)
         if self.path != self._final:
@@ -67,7 +68,7 @@ class RunFolder:
     def _close(self, status: str, **what: Any) -> None:
         self.claim.check()
         self.record |= {"status": status, "ended": _now(), **what}
-        _write(self.path / _RECORD, json.dumps(self.record, indent=1) + "\n")
+        write_text(self.path / RECORD, json.dumps(self.record, indent=1) + "\n")
 
 
 class RunStore:
@@ -81,17 +82,17 @@ class RunStore:
 
     def status(self, spec: RunSpec) -> str | None:
         """`finished`, `failed`, `running` (begun, and not ended), or None."""
-        record = _read(self.folder(spec) / _RECORD)
+        record = read_record(self.folder(spec) / RECORD)
         return None if record is None else str(record.get("status"))
 
     def statuses(self) -> dict[str, str]:
         """The status of every run by its id, damaged records left out."""
-        records = (_read(path) for path in self.paths())
+        records = (read_record(path) for path in self.paths())
         return {str(record["id"]): str(record.get("status")) for record in records if record and "id" in record}
 
     def reason(self, spec: RunSpec) -> str:
         """Why a run failed."""
-        return str((_read(self.folder(spec) / _RECORD) or {}).get("reason", "no reason recorded"))
+        return str((read_record(self.folder(spec) / RECORD) or {}).get("reason", "no reason recorded"))
 
     def read(self, spec: RunSpec) -> tuple[Path, dict[str, Any]]:
         """A finished run's folder and record.
@@ -100,10 +101,10 @@ class RunStore:
             UserError: it is not there, or damaged.
         """
         folder = self.folder(spec)
-        record = _read(folder / _RECORD)
+        record = read_record(folder / RECORD)
         if record is None or record.get("status") != "finished":
             raise UserError(f"run {spec.id} of {spec.strategy} is not finished in {self.root}")
-        if problem := _damage(folder, record):
+        if problem := damage(folder, record):
             raise UserError(f"{problem}; --force runs it again")
         return folder, record
 
@@ -137,7 +138,7 @@ class RunStore:
         }
         try:
             path.mkdir(parents=True, exist_ok=True)
-            _write(path / _RECORD, json.dumps(record, indent=1) + "\n")
+            write_text(path / RECORD, json.dumps(record, indent=1) + "\n")
         except OSError as error:
             raise UserError(f"cannot write runs to {self.root}: {error.strerror or error}") from error
         return RunFolder(path, final, record, claim)
@@ -156,21 +157,21 @@ class RunStore:
 
     def paths(self) -> list[Path]:
         """The `run.json` of every run, in whatever state."""
-        return sorted(self.root.glob(f"*/*/[!.]*/{_RECORD}"))
+        return sorted(self.root.glob(f"*/*/[!.]*/{RECORD}"))
 
     def records(
-        self, problems: list[str], tables: Collection[str] | None = None
+        self, problems: list[str], files: Collection[str] | None = None
     ) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Every finished record with its folder; `problems` gets a line for each that is damaged, which is left out.
 
-        `tables` are those whose content is verified; None: all.
+        `files` are those whose content is verified; None: all.
         """
         for path in self.paths():
-            record = _read(path)
+            record = read_record(path)
             if record is None:
                 problems.append(f"{path}: is no record")
             elif record.get("status") == "finished":
-                if problem := _damage(path.parent, record, tables):
+                if problem := damage(path.parent, record, files):
                     problems.append(problem)
                 else:
                     yield path.parent, record
@@ -182,7 +183,7 @@ class RunStore:
             UserError: there is none, several, or it is damaged.
         """
         folder = Path(text)
-        if (folder / _RECORD).is_file():
+        if (folder / RECORD).is_file():
             found = [folder]
         else:
             found = [path.parent for path in self.paths() if path.parent.name.startswith(text)]
@@ -191,10 +192,10 @@ class RunStore:
             raise unknown(f"run at {self.root}", text, known)
         if len(found) > 1:
             raise UserError(f"run '{text}' could be {', '.join(sorted(path.name for path in found))}")
-        record = _read(found[0] / _RECORD)
+        record = read_record(found[0] / RECORD)
         if record is None or record.get("status") != "finished":
             raise UserError(f"run {found[0]} is not finished")
-        if problem := _damage(found[0], record):
+        if problem := damage(found[0], record):
             raise UserError(problem)
         return found[0], record
 
@@ -227,12 +228,12 @@ class RunStore:
         if not self.root.is_dir():
             raise UserError(f"no runs at {self.root}; --runs takes the folder that 'stampbench run' wrote")
         runs, cases = [], _Tables()
-        for folder, record in self.records(problems, tables=()):
+        for folder, record in self.records(problems, files=()):
             spec = record["spec"]
             if dataset is not None and spec["dataset"]["name"] != dataset:
                 continue
             try:
-                cases.add(record["id"], (folder / "cases.csv").read_bytes(), record["tables"]["cases.csv"])
+                cases.add(record["id"], (folder / "cases.csv").read_bytes(), record["files"]["cases.csv"])
             except (OSError, ValueError, KeyError) as error:
                 problems.append(f"{folder / 'cases.csv'}: {getattr(error, 'strerror', None) or error}")
                 continue
@@ -289,7 +290,7 @@ def _parse(content: bytes) -> pd.DataFrame:
     return pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False)
 
 
-def _read(path: Path) -> dict[str, Any] | None:
+def read_record(path: Path) -> dict[str, Any] | None:
     try:
         record = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -297,15 +298,25 @@ def _read(path: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def _damage(folder: Path, record: dict[str, Any], tables: Collection[str] | None = None) -> str | None:
-    """What is wrong with a finished record, if anything is; `tables` are those whose content is verified."""
+def model_checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 by name of the files of a run's network."""
+    return {
+        f"model/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((folder / "model").iterdir())
+    }
+
+
+def damage(folder: Path, record: dict[str, Any], files: Collection[str] | None = None) -> str | None:
+    """What is wrong with a finished record, if anything is; `files` are those whose content is verified."""
     if record.get("schema") != SCHEMA:
-        return f"{folder / _RECORD}: has schema {record.get('schema')}, this version reads {SCHEMA}"
-    missing = [key for key in ("id", "group", "spec", "label", "summary", "dataset", "tables") if key not in record]
+        older = record.get("schema") in range(1, SCHEMA)
+        lift = "; 'stampbench store migrate' lifts it" if older else ""
+        return f"{folder / RECORD}: has schema {record.get('schema')}, this version reads {SCHEMA}{lift}"
+    missing = [key for key in ("id", "group", "spec", "label", "summary", "dataset", "files") if key not in record]
     if missing:
-        return f"{folder / _RECORD}: lacks {', '.join(missing)}"
-    for name, checksum in record["tables"].items():
-        if tables is not None and name not in tables:
+        return f"{folder / RECORD}: lacks {', '.join(missing)}"
+    for name, checksum in record["files"].items():
+        if files is not None and name not in files:
             continue
         try:
             content = (folder / name).read_bytes()
@@ -316,7 +327,7 @@ def _damage(folder: Path, record: dict[str, Any], tables: Collection[str] | None
     return None
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     with unfinished.open("w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""Grids of runs as YAML: read, checked, and unfolded into runs."""
+"""Grids of runs as YAML, read and checked."""
 
 from __future__ import annotations
 
@@ -11,14 +11,8 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, field_validator
 
-from stampbench.benchmark.choices import choose_folds, choose_n_train, choose_protocol, choose_strategies
+from stampbench.benchmark.choices import DatasetChoice
 from stampbench.benchmark.errors import UserError, unknown
-from stampbench.benchmark.job import DatasetChoice, Job
-from stampbench.benchmark.runner import Run, plan_run, with_sources
-from stampbench.benchmark.schedule import Task
-from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.errors import DatasetError
-from stampbench.strategies.errors import StrategyError
 
 FOLDER = Path(__file__).parent / "suites"
 
@@ -137,64 +131,6 @@ def load_suite(text: str, *, quick: bool = False) -> Document:
     if not any(block.strategies and block.datasets for block in suite.blocks()):
         raise UserError(f"{path}: names no strategy, or no dataset")
     return document
-
-
-def unfold(document: Document, data_root: Path | None, absent: list[str] | None = None) -> list[Task]:
-    """Every run of a suite and all that they build on, each once, sources first.
-
-    Args:
-        absent: gets a line for each dataset that is not here, whose runs are then left out; None: that is an error.
-
-    Raises:
-        UserError, DatasetError, StrategyError: something of the suite that does not exist or fit, with its line.
-    """
-    tasks: dict[str, Task] = {}
-    opened: dict[DatasetChoice, Dataset | None] = {}
-    for number, block in enumerate(document.suite.blocks()):
-        within: tuple[str | int, ...] = ("runs", number) if document.suite.runs else ()
-        for dataset in block.datasets:
-            if dataset not in opened:
-                opened[dataset] = _open(document, dataset, data_root, absent, (*within, "datasets"))
-            found = opened[dataset]
-            if found is not None:
-                for run in _runs(document, block, found, within):
-                    for each in with_sources([run]):
-                        if each.spec.id not in tasks:
-                            settings = tuple(f"{key}={value}" for key, value in block.protocol_set.items())
-                            tasks[each.spec.id] = Task(each, Job.of(each, dataset, block.protocol, settings))
-    return list(tasks.values())
-
-
-def _runs(document: Document, block: Block, dataset: Dataset, within: tuple[str | int, ...]) -> Iterator[Run]:
-    settings = [f"{key}={value}" for key, value in block.protocol_set.items()]
-    place: tuple[str | int, ...] = (*within, "protocol")
-    try:
-        protocol = choose_protocol(block.protocol, settings)
-        place = (*within, "folds")
-        folds = choose_folds(block.folds, protocol)
-        place = (*within, "n_train")
-        sizes = [choose_n_train(each) for each in block.n_train]
-        for index, entry in enumerate(block.strategies):
-            place = (*within, "strategies", index)
-            for point in entry.settings():
-                (choice,) = choose_strategies(entry.name, protocol, point)
-                for size, fold, seed in itertools.product(sizes, folds, block.seeds):
-                    yield plan_run(choice, dataset, protocol, n_train=size, fold=fold, seed=seed)
-    except (UserError, DatasetError, StrategyError) as error:
-        raise UserError(f"{document.place(*place)}: {error}") from error
-
-
-def _open(
-    document: Document, dataset: DatasetChoice, data_root: Path | None, absent: list[str] | None,
-    place: tuple[str | int, ...],
-) -> Dataset | None:  # fmt: skip
-    try:
-        return dataset.open(data_root)
-    except (UserError, DatasetError) as error:
-        if absent is None or isinstance(error, UserError):
-            raise UserError(f"{document.place(*place)}: {error}") from error
-        absent.append(str(error))
-        return None
 
 
 def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[tuple[str | int, ...], int]]:

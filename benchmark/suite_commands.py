@@ -77,7 +77,7 @@ def show_suite(name: str, quick: bool) -> None:
 @click.option("--jobs", default=1, show_default=True, type=click.IntRange(1), help="Runs at a time, executor local")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of a run  [default: the cores shared out]")
 @click.option("--gpus", default=0.0, type=click.FloatRange(0), show_default=True,
-              help="local: GPUs to share out; ray: the fraction of one that a run takes; slurm: of each job")  # fmt: skip
+              help="local: to share out; ray: the fraction of one that a run takes; slurm: of each job")  # fmt: skip
 @click.option("--executor", type=click.Choice(["local", "ray", "slurm"]), default="local", show_default=True)
 @click.option("--ray-address", help="Of a Ray cluster  [default: the one around, or a new one here]")
 @click.option("--partition", help="slurm: the partition")
@@ -109,7 +109,8 @@ def run_suite(
     """
     from stampbench.benchmark.job import Machine
     from stampbench.benchmark.store import RunStore
-    from stampbench.benchmark.suite import load_suite, unfold
+    from stampbench.benchmark.suite import load_suite
+    from stampbench.benchmark.unfold import unfold
 
     find_datasets()
     load_plugins(plugins)
@@ -174,7 +175,7 @@ def _foretell(tasks: list[Task], missing: list[Task], failed: list[Task], store:
     finished = len(tasks) - len(missing) - len(failed)
     click.echo(f"{len(tasks)} runs: {finished} finished, {len(missing)} missing, {len(failed)} failed")
     if missing:
-        measured = Measured(record for _, record in store.records([], tables=())) if finished else Measured(())
+        measured = Measured(record for _, record in store.records([], files=())) if finished else Measured(())
         estimate = measured.of([task.run for task in missing])
         line = f"at most {estimate.epochs:,} epochs"
         if estimate.unknown < len(missing):

@@ -191,9 +191,3 @@ def open_source(definition: Definition, data_root: Path | None = None) -> tuple[
         if definition.files is None:
             raise
         raise DatasetError(f"dataset '{definition.name}': {error}; {definition.remedy}") from error
-
-
-def folder_definition(folder: Path) -> Definition:
-    """The definition of anyone's own Decathlon or nnU-Net v2 folder, named like the folder."""
-    folder = folder.expanduser().resolve()
-    return Definition(name=folder.name, summary=f"the folder {folder.name}", folder=str(folder))

@@ -152,3 +152,9 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
                 f"STAMPBENCH_DATA to the folder that holds it, or is to hold it; {self.remedy}"
             )
         return data_root / self.folder
+
+
+def folder_definition(folder: Path) -> Definition:
+    """The definition of anyone's own Decathlon or nnU-Net v2 folder, named like the folder."""
+    folder = folder.expanduser().resolve()
+    return Definition(name=folder.name, summary=f"the folder {folder.name}", folder=str(folder))

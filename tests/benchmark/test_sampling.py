@@ -321,7 +321,7 @@ def test_sizes_that_do_not_fit_are_told(
 
 
 def test_large_volumes_are_trained_in_patches_unless_told_otherwise(decathlon: Callable[..., Path]) -> None:
-    from stampbench.datasets.dataset import folder_definition
+    from stampbench.datasets.definition import folder_definition
 
     definition = folder_definition(decathlon(shape=(20, 18, 3)))
     large = definition.model_copy(update={"size": (256, 256, 80)})

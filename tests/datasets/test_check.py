@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from stampbench.datasets.check import Checked, check_dataset
-from stampbench.datasets.dataset import folder_definition, open_source
+from stampbench.datasets.dataset import open_source
+from stampbench.datasets.definition import folder_definition
 
 AFFINE = np.diag([0.6, 0.6, 4.0, 1.0])
 

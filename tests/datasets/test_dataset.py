@@ -14,7 +14,8 @@ from PIL import Image
 
 from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.catalogue import CATALOGUE
-from stampbench.datasets.dataset import Dataset, folder_definition, open_dataset
+from stampbench.datasets.dataset import Dataset, open_dataset
+from stampbench.datasets.definition import folder_definition
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepare import restore
 
