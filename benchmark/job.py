@@ -108,9 +108,7 @@ def perform(job: Job, machine: Machine) -> dict[str, Any]:
         TrainingFailedError: the run failed, and is recorded so.
         UserError, DatasetError, ModelError, StrategyError: it could not be begun; RunClaimedError is one of them.
     """
-    for _ in discover():  # what cannot be loaded was told where the job was made
-        pass
-    load_plugins(machine.plugins)
+    _load_plugins(machine.plugins)
     set_up_process(machine.threads, keep_heap=False, deterministic=machine.deterministic, tf32=machine.tf32)
     compute, progress = machine.compute(), Progress(job.title, 1, quiet=True)
     run = job.plan(machine.data_root)
@@ -121,6 +119,14 @@ def perform(job: Job, machine: Machine) -> dict[str, Any]:
     if compute.device.type == "cuda":
         torch.cuda.empty_cache()
     return summary
+
+
+@lru_cache
+def _load_plugins(plugins: tuple[Path, ...]) -> None:
+    """Once in a process; what cannot be loaded was told where the job was made."""
+    for _ in discover():
+        pass
+    load_plugins(plugins)
 
 
 @lru_cache(maxsize=4)
