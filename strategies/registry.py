@@ -135,8 +135,9 @@ def register(name: str, entry: Entry) -> None:
     Raises:
         StrategyError: the name is taken; both origins are named.
     """
-    if name in STRATEGIES:
-        taken = STRATEGIES[name]
+    taken = STRATEGIES.get(name)
+    # The same file, unchanged, may be named twice.
+    if taken is not None and (taken.origin is None or (taken.origin, taken.code) != (entry.origin, entry.code)):
         raise StrategyError(
             f"strategy '{name}' of {entry.origin} ({entry.target}) is not added: the name is taken by "
             f"{taken.origin or 'stampbench'} ({taken.target})"
