@@ -17,6 +17,7 @@ from stampbench.benchmark.options import (
     DEVICE,
     PLUGIN,
     RUNS,
+    SAVE_EVERY,
     THREADS,
     View,
     dataset_choice,
@@ -109,6 +110,7 @@ def cli(debug: bool) -> None:
     help="Runs at a time, each in a process; CPU threads are shared out",
 )
 @click.option("--save-memory", is_flag=True, help="Compute activations twice instead of keeping them")
+@SAVE_EVERY
 @RUNS
 @dataset_options
 @PLUGIN
@@ -119,7 +121,7 @@ def run(
     strategies: str, dataset: str, n_train: str, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
     protocol_settings: tuple[str, ...], device: str, threads: int | None, kernels: Literal["fast", "plain"],
     allocator: str, precision: str | None, deterministic: bool, tf32: bool, runs_per_device: int,
-    save_memory: bool, runs_folder: Path, view: View, plugins: tuple[Path, ...],
+    save_memory: bool, save_every: float, runs_folder: Path, view: View, plugins: tuple[Path, ...],
     force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train strategies on a dataset and record them; finished runs are not run again.
@@ -151,7 +153,9 @@ def run(
     for problem in left_out:
         click.echo(f"warning: left out: {problem}", err=True)
     chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
-    compute = Compute(choose_device(device), kernels, save_memory, deterministic, tf32)
+    compute = Compute(
+        choose_device(device), kernels, save_memory, deterministic, tf32, save_every=save_every
+    )  # fmt: skip
     check_precision(chosen_protocol.precision, compute.device)
     set_up_process(threads, keep_heap=False, deterministic=deterministic, tf32=tf32)
     opened = open_named(dataset, view)
@@ -216,6 +220,7 @@ def _machine(
         save_memory=compute.save_memory,
         deterministic=compute.deterministic,
         tf32=compute.tf32,
+        save_every=compute.save_every,
     )
 
 

@@ -37,6 +37,8 @@ class Compute(NamedTuple):
     tf32: bool = False
     timed: bool = True
     """Whether a run measures its network's latency, which means nothing where other runs share the device."""
+    save_every: float = 10.0
+    """Seconds of training that are lost at most when a process is killed."""
 
 
 def set_up_process(threads: int | None, *, keep_heap: bool, deterministic: bool = False, tf32: bool = False) -> None:

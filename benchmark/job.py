@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -35,12 +36,17 @@ class Machine(BaseModel, frozen=True):
     save_memory: bool = False
     deterministic: bool = False
     tf32: bool = False
+    save_every: float = 10.0
+    environment: dict[str, str] = {}
+    """Variables that are set where a run is executed."""
     timed: bool = False
     """Whether latency is measured, which means nothing where other runs share the device."""
 
     def compute(self) -> Compute:
         device = choose_device(self.device)
-        return Compute(device, self.kernels, self.save_memory, self.deterministic, self.tf32, self.timed)
+        return Compute(
+            device, self.kernels, self.save_memory, self.deterministic, self.tf32, self.timed, self.save_every
+        )  # fmt: skip
 
 
 class Job(BaseModel, frozen=True):
@@ -108,6 +114,7 @@ def perform(job: Job, machine: Machine) -> dict[str, Any]:
         TrainingFailedError: the run failed, and is recorded so.
         UserError, DatasetError, ModelError, StrategyError: it could not be begun; RunClaimedError is one of them.
     """
+    os.environ.update(machine.environment)
     _load_plugins(machine.plugins)
     set_up_process(machine.threads, keep_heap=False, deterministic=machine.deterministic, tf32=machine.tf32)
     compute, progress = machine.compute(), Progress(job.title, 1, quiet=True)

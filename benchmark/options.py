@@ -39,6 +39,13 @@ PLUGIN = click.option(
 )
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps")
 THREADS = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]")
+SAVE_EVERY = click.option(
+    "--save-every",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Seconds of training that are lost at most when a process is killed",
+)
 _VIEW = (
     ROOT,
     click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),

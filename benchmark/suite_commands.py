@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.options import PLUGIN, ROOT, RUNS, find_datasets, load_plugins
+from stampbench.benchmark.options import PLUGIN, ROOT, RUNS, SAVE_EVERY, find_datasets, load_plugins
 
 if TYPE_CHECKING:
     from stampbench.benchmark.executors.base import Executor
@@ -88,14 +88,15 @@ def show_suite(name: str, quick: bool) -> None:
 @click.option("--skip-absent", is_flag=True, help="Leave out datasets that are not here instead of stopping")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps")
 @click.option("--kernels", type=click.Choice(["fast", "plain"]), default="fast", show_default=True)
+@SAVE_EVERY
 @ROOT
 @RUNS
 @PLUGIN
 def run_suite(
     name: str, quick: bool, dry_run: bool, jobs: int, threads: int | None, gpus: float, executor: str,
     ray_address: str | None, partition: str | None, memory_gb: float, minutes: int, only: tuple[str, ...],
-    retry_failed: bool, skip_absent: bool, device: str, kernels: Any, data_root: Path | None, runs_folder: Path,
-    plugins: tuple[Path, ...],
+    retry_failed: bool, skip_absent: bool, device: str, kernels: Any, save_every: float, data_root: Path | None,
+    runs_folder: Path, plugins: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """Run what a suite describes and is not finished; a file may be anybody's own.
 
@@ -142,6 +143,7 @@ def run_suite(
         machine = Machine(
             runs=runs_folder.absolute(), data_root=None if data_root is None else data_root.absolute(),
             plugins=tuple(path.absolute() for path in plugins), device=device, threads=threads, kernels=kernels,
+            save_every=save_every,
             timed=executor == "local" and jobs == 1,
         )  # fmt: skip
         chosen = _executor(executor, machine, jobs, gpus, ray_address, partition, memory_gb, minutes, runs_folder)

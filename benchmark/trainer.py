@@ -41,7 +41,6 @@ from stampbench.strategies.base import SourceRun, Validation
 from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores, gathering
 
 _T = TypeVar("_T")
-_SECONDS_BETWEEN_WRITES = 10.0
 
 
 class Selected(NamedTuple):
@@ -198,7 +197,7 @@ class RunTrainer:
         self._journal.append((call, result))
         self._replayed += 1
         self._snapshot = self._state()
-        if time.monotonic() - self._written > _SECONDS_BETWEEN_WRITES:
+        if time.monotonic() - self._written > self.compute.save_every:
             self.save()
         return result
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,8 +28,9 @@ class RayExecutor:
         """
         threads = machine.threads or 1
         try:
+            _reach(address)
             ray.init(address=address, ignore_reinit_error=True, log_to_driver=False, logging_level="error")
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"--ray-address '{address}': no cluster can be reached ({reason})") from error
         self._machine = machine.model_copy(
@@ -67,3 +69,13 @@ class RayExecutor:
     def kill(self) -> None:
         for each in self._running:
             ray.cancel(each, force=True)
+
+
+def _reach(address: str | None) -> None:
+    """Ray itself waits for minutes for a cluster that is not there."""
+    if address is None or address in ("auto", "local") or "://" in address:
+        return
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError("an address such as 10.0.0.1:6379 is expected")
+    socket.create_connection((host, int(port)), timeout=5).close()
