@@ -42,7 +42,7 @@ class LocalExecutor:
     def start(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             slot = next(each for each in range(len(self._pools)) if each not in self._running)
-            self._running[slot] = (job, self._pool(slot).submit(attempt, job, self._machines[slot]))
+            self._running[slot] = (job, self._pool(slot).submit(_attempt, job, self._machines[slot]))
 
     def ended(self) -> list[Outcome]:
         outcomes = []
@@ -85,6 +85,18 @@ class LocalExecutor:
                 continue
 
 
+_busy = threading.Event()
+"""Set in a worker while it is at a run."""
+
+
+def _attempt(job: Job, machine: Machine) -> Outcome:
+    _busy.set()
+    try:
+        return attempt(job, machine)
+    finally:
+        _busy.clear()
+
+
 def _begin(parent: int) -> None:
     """A worker saves its state and ends when it is told to, or its parent is gone; Ctrl-C reaches the parent alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -93,8 +105,10 @@ def _begin(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(_WATCH_SECONDS)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(30)
-        os._exit(1)
+        if _busy.is_set():
+            os.kill(os.getpid(), signal.SIGTERM)
+        while _busy.is_set():
+            time.sleep(_WATCH_SECONDS)
+        os._exit(1)  # nobody waits for it any more
 
     threading.Thread(target=watch, daemon=True).start()
