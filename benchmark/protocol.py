@@ -18,7 +18,7 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     """
 
     name: str
-    summary: str = Field(exclude=True)
+    summary: str = Field("", exclude=True)
     learning_rate: float = Field(gt=0)
     batch_size: int = Field(ge=1)
     initialisation: Literal["xavier", "default"]

@@ -32,7 +32,7 @@ from stampbench.benchmark.store import RunFolder, RunStore
 from stampbench.benchmark.trainer import RunTrainer
 from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.split import Split, split
+from stampbench.datasets.split import Split
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.files import save_model
 from stampbench.models.network import Architecture, Network, parse_architecture
@@ -76,7 +76,7 @@ def plan_run(
         DatasetError: a split that the dataset does not allow.
         UserError: a network that does not fit the image size, or sources that need each other.
     """
-    images = split(dataset.definition, dataset.images, n_train, fold, protocol.folds)
+    images = dataset.split(n_train, fold, protocol.folds)
     architecture, named_sources = _begin(choice, dataset)
     _check_fit(choice, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if choice.name in needed_by:

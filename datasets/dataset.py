@@ -15,7 +15,7 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.parallel import in_threads
 from stampbench.datasets.recipe import Recipe
 from stampbench.datasets.source import FolderSource, PhantomSource, Source
-from stampbench.datasets.split import Image
+from stampbench.datasets.split import Image, Split, split
 
 _MULTIPLE = 16
 """Sizes that no definition gives are rounded up to this: four poolings, the default depth."""
@@ -41,6 +41,7 @@ class Dataset:
         self.definition, self.source, self.folder = definition, source, folder
         self._cache = cache / definition.name
         self._checksums: dict[str, str] | None = None
+        self._splits: dict[tuple[int | None, int, int], Split] = {}
         if len(source.classes) < 2:
             raise DatasetError(f"{definition.name}: has no class besides the background")
         shapes = {case.id: source.shape(case) for case in source.cases}
@@ -116,6 +117,17 @@ class Dataset:
     def tiles(self) -> int:
         """How many patches cover an image; 1 where it is seen whole."""
         return math.prod(-(-edge // part) for edge, part in zip(self.size, self.seen, strict=True))
+
+    def split(self, n_train: int | None, fold: int, folds: int) -> Split:
+        """As `stampbench.datasets.split.split`; worked out once for all strategies and seeds.
+
+        Raises:
+            DatasetError: a split that the dataset does not allow.
+        """
+        key = (n_train, fold, folds)
+        if key not in self._splits:
+            self._splits[key] = split(self.definition, self.images, *key)
+        return self._splits[key]
 
     def find(self, cases: Collection[str]) -> dict[str, PreparedCase]:
         """Where the named cases are, or will be, prepared."""
