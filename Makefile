@@ -3,10 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PACKAGES := models datasets strategies benchmark reports
+PACKAGES := models datasets strategies benchmark benchmark/executors benchmark/suites reports
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-plain bench lint check slow clean
+.PHONY: help demo test test-plain bench soak lint check slow clean
 
 help:
 	@echo "make demo    train three strategies on the built-in synthetic images, show their leaderboard"
@@ -14,6 +14,7 @@ help:
 	@echo "make bench   measure speed against goals, print the table and put it into docs/performance.md (25 minutes)"
 	@echo "make lint    lint, format, import contracts, types"
 	@echo "make check   lint and test"
+	@echo "make soak    kill runs at random moments, twenty times for each kind of schedule (minutes)"
 	@echo "make slow    run the tests that take minutes"
 
 # The folders are prerequisites because a strict editable install links files one by one:
@@ -47,6 +48,10 @@ bench: $(READY)
 
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --ignore=tests/perf $(ARGS)
+
+# Kills runs at random moments, twenty times for each kind of schedule.
+soak: $(READY)
+	SOAK_ROUNDS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmark/test_soak.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

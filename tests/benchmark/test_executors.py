@@ -304,3 +304,31 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, stampbench: Callabl
     if subprocess.run(["which", "sbatch"], capture_output=True).returncode:
         code, _, err = stampbench(*run, "slurm")
         assert (code, "error: --executor slurm:" in err) == (2, True)
+
+
+def slurm_here() -> bool:
+    try:
+        return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=10).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not slurm_here(), reason="there is no Slurm here")
+def test_on_slurm_a_requeued_job_goes_on(tmp_path: Path) -> None:
+    """Slurm waits up to two minutes before it starts a requeued job."""
+    words = logged_suite(tmp_path, 2)
+    process = run_logged(
+        tmp_path, [*words, "--executor", "slurm", "--memory-gb", "2", "--minutes", "10"], "log"
+    )  # fmt: skip
+    wait_for(tmp_path / "log", 4)
+    job = subprocess.run(["squeue", "--noheader", "--format=%A"], capture_output=True, text=True, check=True)
+    subprocess.run(["scontrol", "requeue", job.stdout.split()[0]], check=True)
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, output
+    times = trained(tmp_path / "log")
+    assert len(times) == 2 * 12
+    assert sum(times.values()) <= 2 * 12 + 2
+    undisturbed = run_logged(tmp_path, words, "other", "--runs", tmp_path / "undisturbed")
+    assert undisturbed.wait(120) == 0
+    assert whole(tmp_path / "runs") == whole(tmp_path / "undisturbed")
