@@ -11,6 +11,7 @@ import submitit
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.executors.base import Outcome, attempt
 from stampbench.benchmark.job import Job, Machine
+from stampbench.benchmark.progress import end_like_ctrl_c
 
 _ALL = 10_000
 """Slurm's queue takes what it is given; the schedule holds back only what waits for its sources."""
@@ -77,6 +78,7 @@ class SlurmExecutor:
             try:
                 outcomes.append(submitted.result())
             except Exception as error:  # submitit raises what the job raised, or its own
+                submitted.cancel()  # without accounting, Slurm may have requeued what submitit takes for lost
                 outcomes.append(Outcome(job.id, lost=f"Slurm job {submitted.job_id}: {type(error).__name__}"))
         return outcomes
 
@@ -93,6 +95,7 @@ class _Requeued:
     """What submitit pickles; after a signal it is submitted again as it is, and goes on from the resume state."""
 
     def __call__(self, job: Job, machine: Machine) -> Outcome:
+        end_like_ctrl_c()  # submitit only logs SIGTERM
         return attempt(job, machine)
 
     def checkpoint(self, job: Job, machine: Machine) -> Any:

@@ -306,6 +306,36 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, stampbench: Callabl
         assert (code, "error: --executor slurm:" in err) == (2, True)
 
 
+def test_a_preempted_job_saves_and_is_submitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With submitit's own executor, which requeues, and the signal that Slurm would send."""
+    pytest.importorskip("submitit", reason="the extra slurm is not installed")
+    from submitit.local.local import LocalJobEnvironment
+
+    from stampbench.benchmark.executors.slurm import SlurmExecutor
+    from stampbench.strategies.registry import STRATEGIES, load_plugin
+
+    words, log = logged_suite(tmp_path, 1), tmp_path / "log"
+    monkeypatch.setitem(STRATEGIES, "logged", STRATEGIES["standard"])
+    monkeypatch.delitem(STRATEGIES, "logged")
+    load_plugin(Path(words[1]))
+    tasks = unfold(load_suite(str(tmp_path / "suite.yaml")), None)
+    # Saved by the signal alone: the next write by the clock would be in an hour.
+    options = {"plugins": (Path(words[1]),), "save_every": 3600.0, "environment": {"LOGGED": str(log)}}
+    executor = SlurmExecutor(machine(tmp_path / "runs", **options), tmp_path / "logs", cluster="local", minutes=5)
+
+    def preempt() -> None:
+        os.kill(int(wait_for(log, 4)[-1][2]), LocalJobEnvironment._usr_sig())
+
+    interrupter = threading.Thread(target=preempt)
+    interrupter.start()
+    assert complete(tasks, RunStore(tmp_path / "runs"), executor, Report(str)) == {}
+    interrupter.join()
+    times = trained(log)
+    assert len(times) == 12
+    assert sum(times.values()) <= 12 + 1
+    assert len({line.split()[2] for line in log.read_text().splitlines()}) == 2  # two processes
+
+
 def slurm_here() -> bool:
     try:
         return subprocess.run(["sinfo", "--noheader"], capture_output=True, timeout=10).returncode == 0
