@@ -22,6 +22,7 @@ from stampbench.benchmark.compute import Compute
 from stampbench.benchmark.data import FoldData, Images, StoredImages, load_fold
 from stampbench.benchmark.runner import Run
 from stampbench.benchmark.sampling import Sampler, example
+from stampbench.benchmark.validation import validate
 from stampbench.benchmark.windows import windowed
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.architecture import UNetArchitecture
@@ -74,6 +75,31 @@ def test_half_of_the_patches_lie_around_foreground() -> None:
             for label in labels]  # fmt: skip
     # 512 draws of 1/2 and a little: five standard errors are .11.
     assert np.mean(hits) == pytest.approx(0.51, abs=0.11)
+
+
+def test_a_patch_around_a_voxel_has_it_in_its_middle() -> None:
+    data = numbered(1, (33, 33), (5, 5))
+    data.training.labels.zero_()
+    data.training.labels[0, 16, 20] = 1
+    where = [label.nonzero().tolist() for _, labels in Sampler(data, 8).shuffled(torch.Generator().manual_seed(0))
+             for label in labels if label.any()]  # fmt: skip
+    assert where.count([[2, 2]]) > 0.7 * len(where) > 10
+
+
+def test_validation_sees_windows_of_the_patch() -> None:
+    data, shapes = numbered(2, (8, 8), (4, 4)), list[tuple[int, ...]]()
+
+    class Watching(torch.nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            shapes.append(tuple(images.shape[2:]))
+            return torch.cat([images, -images], dim=1)
+
+    images = data.validation._replace(pixels=data.validation.pixels.float())
+    validate(Watching(), images, 2, lambda logits, labels: logits.mean(), 2, window=data.patch)
+    assert set(shapes) == {(4, 4)}
+    shapes.clear()
+    validate(Watching(), images, 2, lambda logits, labels: logits.mean(), 2)
+    assert shapes == [(8, 8)]
 
 
 def test_an_image_without_foreground_is_sampled_too() -> None:

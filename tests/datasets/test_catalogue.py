@@ -109,6 +109,11 @@ def test_a_harp_case_is_the_box_around_one_hippocampus_of_a_subject(
         box = tuple(slice(at, at + edge) for at, edge in zip(start, (16, 20, 24), strict=True))
         prepared = dataset.prepare([case.id])[case.id]
         assert np.array_equal(prepared.reference, whole[box])
+        # The box is where it was in space: its first voxel is the file's voxel at its corner.
+        raw, file = dataset.source.read(case), nib.load(case.label)
+        corner = np.linalg.solve(file.affine, [*raw.affine[:3, 3], 1])[:3].round().astype(int)
+        there = tuple(slice(at, at + edge) for at, edge in zip(corner, raw.label.shape, strict=True))
+        assert np.array_equal(raw.label, np.asarray(file.dataobj)[there])
         assert prepared.reference.sum() == whole.sum() > 0
         image = np.asarray(nib.as_closest_canonical(nib.load(case.images[0])).dataobj)[box]
         np.testing.assert_allclose(prepared.images[0, 0], (image - image.mean()) / image.std(), atol=1e-4)
