@@ -133,7 +133,7 @@ def _unpack(file: Path, folder: Path, report: Report) -> None:
         with tarfile.open(file) as archive:
             for member in archive:
                 _check(file, member)
-                archive.extract(member, unfinished, filter="data")
+                _extract(archive, member, unfinished / member.name)
                 report("unpacking", archive.offset, total)
         inside = [path for path in unfinished.iterdir() if not path.name.startswith(".")]  # macOS leaves such files
         whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else unfinished
@@ -151,6 +151,18 @@ def _check(file: Path, member: tarfile.TarInfo) -> None:
     if not (member.isfile() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "no file"
         raise DatasetError(f"{file}: its entry '{member.name}' is {kind}; nothing is unpacked")
+
+
+def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
+    """Content alone: no modes, no owners (Python before 3.11.4 has no filter that would see to it)."""
+    if member.isdir():
+        path.mkdir(parents=True, exist_ok=True)
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = archive.extractfile(member)
+    assert content is not None  # it is a file
+    with content, path.open("wb") as file:
+        shutil.copyfileobj(content, file, _CHUNK)
 
 
 @contextmanager
