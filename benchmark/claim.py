@@ -14,6 +14,7 @@ import shutil
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -24,6 +25,7 @@ from stampbench.benchmark.errors import RunClaimedError, UserError
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
 _RELEASED = "released"
 
 
@@ -46,6 +48,8 @@ class Holder(NamedTuple):
 
 class Claim:
     """Holds a run for this process while it is a context; beats in a thread of its own.
+
+    Entering looks at a claim that is there until it changes, which takes a beat, or has stood still for a minute.
 
     Raises:
         RunClaimedError: on entering, another process is at work on the run.
@@ -71,23 +75,31 @@ class Claim:
     def _make(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         holder = self._watch.holder(self._folder)
-        number = 1
-        if holder is not None:
-            if not self._watch.free(self._folder):
-                raise RunClaimedError(f"{holder.owner} is at work on it")
-            number = holder.number + 1
-        self._file = self._folder / f"{number:06}.json"
+        while holder is not None and not self._watch.free(self._folder):
+            time.sleep(_LOOK_SECONDS)
+            now = self._watch.holder(self._folder)
+            if now is not None and (now.number, now.content) != (holder.number, holder.content):
+                raise RunClaimedError(f"{now.owner} is at work on it")
+        self._file = self._folder / f"{1 if holder is None else holder.number + 1:06}.json"
         try:
-            with self._file.open("x") as file:
-                file.write(self._content())
+            file = self._file.open("x")
         except FileExistsError:
             raise RunClaimedError("another process has just begun it") from None
+        except FileNotFoundError:
+            raise RunClaimedError("another process has just finished it") from None
+        try:
+            with file:
+                file.write(self._content())
+        except OSError:
+            self._file.unlink(missing_ok=True)
+            raise
 
     def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._stop.set()
         self._thread.join()
         if not self._lost:
-            self._write(_RELEASED)
+            with suppress(OSError):  # a full disk; this process is soon gone, and seen to be
+                self._write(_RELEASED)
 
     def check(self) -> None:
         """To be called before anything is written.
@@ -96,8 +108,7 @@ class Claim:
             RunClaimedError: another process took the run over, because this one did not beat for a minute.
         """
         assert self._file is not None
-        newest = _newest(self._folder)
-        if newest is not None and newest != self._file:
+        if self._lost or _newest(self._folder) != self._file:
             self._lost = True
             raise RunClaimedError("another process took it over")
 

@@ -196,12 +196,21 @@ def run(
         with Progress(opened.name, 1, quiet=quiet) as progress:
             prepare(todo, progress)  # once, and not by every process
         tasks = [
-            Task(each, Job.of(each, dataset_choice(dataset, view), protocol, protocol_settings, force=force))
+            Task(
+                each,
+                Job.of(
+                    each,
+                    dataset_choice(dataset, view),
+                    protocol,
+                    protocol_settings,
+                    force=force and each.spec.id in ids,
+                ),
+            )
             for each in todo
         ]
         return _execute_in_processes(tasks, store, _machine(compute, view, runs_folder, plugins, threads, allocator),
                                      runs_per_device)  # fmt: skip
-    return _execute(todo, store, compute, allocator, force=force, quiet=quiet)
+    return _execute(todo, store, compute, allocator, forced=ids if force else set(), quiet=quiet)
 
 
 def _machine(
@@ -235,7 +244,9 @@ def _execute_in_processes(tasks: list[Task], store: Any, machine: Machine, proce
     return 1 if failed else 0
 
 
-def _execute(todo: list[Run], store: Any, compute: Any, allocator: str, *, force: bool, quiet: bool) -> int:
+def _execute(
+    todo: list[Run], store: Any, compute: Any, allocator: str, *, forced: set[str], quiet: bool
+) -> int:  # fmt: skip
     from stampbench.benchmark.allocator import keep_heap
     from stampbench.benchmark.progress import Progress, end_like_ctrl_c
     from stampbench.benchmark.runner import execute, prepare
@@ -253,7 +264,7 @@ def _execute(todo: list[Run], store: Any, compute: Any, allocator: str, *, force
             continue
         with Progress(each.title, each.plan.epochs, quiet=quiet) as progress:
             try:
-                done = execute(each, prepared, store, compute, progress, force=force)
+                done = execute(each, prepared, store, compute, progress, force=each.spec.id in forced)
             except RunClaimedError as error:
                 click.echo(f"{each.spec.id}  {each.title}: left out: {error}", err=True)
                 continue

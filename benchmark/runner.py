@@ -168,6 +168,7 @@ def execute(
     sources = {name: read_source(each.spec, store, compute) for name, each in run.sources.items()}
     with Claim(store.claims(run.spec)) as claim:
         if not force and store.status(run.spec) == "finished":  # by another process, just now
+            claim.dissolve()
             return dict(store.read(run.spec)[1]["summary"])
         folder = store.begin(run.spec, described, claim, force=force)
         return _guarded(run, prepared, folder, compute, progress, sources)

@@ -58,6 +58,7 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
     running = dict[str, Task]()
     failed, tries, later = dict[str, str](), Counter[str](), dict[str, float]()
     done, watch = 0, Watch()
+    failed_before = {task.job.id for task in tasks if store.status(task.run.spec) == "failed"}
 
     def fail(task: Task, reason: str) -> None:
         failed[task.job.id] = reason
@@ -78,7 +79,9 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
                     fail(task, f"{outcome.lost}, {_TRIES} times")
                     return
                 report.say(f"{task.job.id}  {task.job.title}: {outcome.lost}; it is tried again")
-            waiting[outcome.id] = task
+            # What was begun anew and is lost goes on; a finished record is still to be replaced.
+            force = task.job.force and store.status(task.run.spec) == "finished"
+            waiting[outcome.id] = task._replace(job=task.job.model_copy(update={"force": force}))
             later[outcome.id] = time.monotonic() + (_LATER_SECONDS if outcome.claimed else 0)
 
     try:
@@ -91,11 +94,14 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
                 if broken := sources & set(failed):
                     del waiting[id]
                     fail(task, f"its source {min(broken)} failed")
-                elif sources & (waiting.keys() | running.keys()) or later.get(id, 0) > time.monotonic():
+                elif any(each in waiting or each in running for each in sources) or later.get(id, 0) > time.monotonic():
                     continue
                 elif not task.job.force and store.status(task.run.spec) == "finished":
                     del waiting[id]
                     done += 1
+                elif id not in failed_before and store.status(task.run.spec) == "failed":  # elsewhere, just now
+                    del waiting[id]
+                    fail(task, store.reason(task.run.spec))
                 elif not watch.free(store.claims(task.run.spec)):
                     later[id] = time.monotonic() + _LATER_SECONDS
                 else:

@@ -6,7 +6,7 @@ import difflib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import yaml
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, field_validator
@@ -22,7 +22,7 @@ class StrategyEntry(BaseModel, frozen=True, extra="forbid"):
 
     name: str
     set: dict[str, Any] = {}
-    grid: dict[str, list[Any]] = {}
+    grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
 
     def settings(self) -> Iterator[list[str]]:
         """`key=value` lists, one per point of the grid."""
@@ -115,7 +115,10 @@ def load_suite(text: str, *, quick: bool = False) -> Document:
             raise unknown("suite", text, [*names(), "a .yaml file"])
     content, lines = _read(path, ())
     if quick:
-        content |= content.get("quick") or {}
+        changes = content.get("quick") or {}
+        if not isinstance(changes, dict):
+            raise UserError(f"{path}:{lines.get(('quick',), 1)}: quick is not a mapping of keys such as folds")
+        content |= changes
         lines = {(keys[1:] if keys[:1] == ("quick",) and len(keys) > 1 else keys): line for keys, line in lines.items()}
     document = Document(Suite(), path, lines)
     try:
@@ -150,7 +153,10 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[tupl
     if not isinstance(content, dict):
         raise UserError(f"{path}: is not a mapping of keys such as strategies and datasets")
     content.setdefault("name", path.stem)
-    lines = dict(_lines(tree, ()))
+    try:
+        lines = dict(_lines(tree, ()))
+    except RecursionError:
+        raise UserError(f"{path}: is not valid YAML (an alias holds itself)") from None
     if (parent := content.get("extends")) is not None:
         base = FOLDER / f"{parent}.yaml"
         base = base if base.is_file() else path.parent / str(parent)

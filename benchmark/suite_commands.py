@@ -113,6 +113,10 @@ def run_suite(
     from stampbench.benchmark.suite import load_suite
     from stampbench.benchmark.unfold import unfold
 
+    if executor != "local" and jobs != 1:
+        raise UserError(f"--jobs is for --executor local; {executor} runs as many at a time as it has room for")
+    if executor != "ray" and gpus != int(gpus):
+        raise UserError(f"--gpus {gpus:g}: a fraction of a GPU is for --executor ray")
     find_datasets()
     load_plugins(plugins)
     document = load_suite(name, quick=quick)

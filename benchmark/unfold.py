@@ -60,6 +60,8 @@ def _runs(document: Document, block: Block, dataset: Dataset, within: tuple[str 
         sizes = [choose_n_train(each) for each in block.n_train]
         for index, entry in enumerate(block.strategies):
             place = (*within, "strategies", index)
+            if entry.name == "all" or "," in entry.name:
+                raise UserError(f"strategy '{entry.name}': an entry names one strategy")
             for point in entry.settings():
                 (choice,) = choose_strategies(entry.name, protocol, point)
                 for size, fold, seed in itertools.product(sizes, folds, block.seeds):

@@ -34,6 +34,7 @@ class LocalExecutor:
         self._pools: list[ProcessPoolExecutor | None] = [None] * jobs
         self._pids: dict[int, int] = {}
         self._running: dict[int, tuple[Job, Future[Outcome]]] = {}
+        self._dead: list[Outcome] = []
 
     @property
     def free(self) -> int:
@@ -42,10 +43,14 @@ class LocalExecutor:
     def start(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             slot = next(each for each in range(len(self._pools)) if each not in self._running)
-            self._running[slot] = (job, self._pool(slot).submit(_attempt, job, self._machines[slot]))
+            try:
+                self._running[slot] = (job, self._pool(slot).submit(_attempt, job, self._machines[slot]))
+            except BrokenProcessPool:  # it died while it had nothing to do
+                self._pools[slot] = None
+                self._dead.append(Outcome(job.id, lost="its process died before it began"))
 
     def ended(self) -> list[Outcome]:
-        outcomes = []
+        outcomes, self._dead = self._dead, []
         for slot, (job, future) in list(self._running.items()):
             if not future.done():
                 continue

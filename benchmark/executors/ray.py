@@ -33,6 +33,12 @@ class RayExecutor:
         except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise UserError(f"--ray-address '{address}': no cluster can be reached ({reason})") from error
+        most = {
+            what: max((node["Resources"].get(what, 0) for node in ray.nodes()), default=0) for what in ("CPU", "GPU")
+        }
+        for option, what, asked in (("--threads", "CPU", threads), ("--gpus", "GPU", gpus)):
+            if asked > most[what]:
+                raise UserError(f"{option} {asked:g}: no node of the cluster has more than {most[what]:g} {what}s")
         self._machine = machine.model_copy(
             update={"threads": threads, "runs": machine.runs.absolute(), "device": "cuda" if gpus else machine.device}
         )

@@ -13,8 +13,10 @@ from stampbench.benchmark.executors.base import Outcome, attempt
 from stampbench.benchmark.job import Job, Machine
 from stampbench.benchmark.progress import end_like_ctrl_c
 
-_ALL = 10_000
-"""Slurm's queue takes what it is given; the schedule holds back only what waits for its sources."""
+_ARRAY = 1000
+"""Slurm's default for the longest array is 1001."""
+_TIMEOUTS = 1000
+"""A run that goes on from its state may reach the time limit as often as it likes."""
 
 
 class SlurmExecutor:
@@ -42,7 +44,7 @@ class SlurmExecutor:
         threads = machine.threads or 1
         options = {"slurm_partition": partition} if partition else {}
         try:
-            self._executor = submitit.AutoExecutor(folder, cluster=cluster)
+            self._executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=_TIMEOUTS)
             self._executor.update_parameters(
                 name="stampbench",
                 cpus_per_task=threads,
@@ -59,7 +61,7 @@ class SlurmExecutor:
 
     @property
     def free(self) -> int:
-        return _ALL - len(self._running)
+        return _ARRAY
 
     def start(self, jobs: Sequence[Job]) -> None:
         try:

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
 from stampbench.benchmark import claim as claim_module
+from stampbench.benchmark import schedule
+from stampbench.benchmark.choices import DatasetChoice
 from stampbench.benchmark.claim import Claim, Watch
 from stampbench.benchmark.errors import RunClaimedError, UserError
+from stampbench.benchmark.executors.base import Outcome, attempt
+from stampbench.benchmark.job import Job, Machine
+from stampbench.benchmark.runner import Run
+from stampbench.benchmark.store import RunStore
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +72,11 @@ def test_a_claim_that_stands_still_is_free_after_a_while_by_the_watchers_clock(t
     assert watch.free(tmp_path / "claims")
     with Claim(tmp_path / "claims", watch):
         assert files(tmp_path / "claims") == ["000001.json", "000002.json"]
-    # Who has not watched cannot know.
+    # Who has not watched looks for as long.
     elsewhere(tmp_path / "claims", 3)
-    with pytest.raises(RunClaimedError), Claim(tmp_path / "claims"):
-        pass
+    begun = time.monotonic()
+    with Claim(tmp_path / "claims"):
+        assert time.monotonic() - begun > 0.5
 
 
 @pytest.mark.parametrize("jump", [-10_000.0, 10_000.0])
@@ -101,11 +110,53 @@ def test_who_was_taken_over_may_no_longer_write(tmp_path: Path) -> None:
     assert json.loads(newer.read_text())["state"] == "held"  # its release did not touch the other's
 
 
-def test_a_half_written_claim_holds(tmp_path: Path) -> None:
+def test_a_half_written_claim_holds_until_it_is_stale(tmp_path: Path) -> None:
     (tmp_path / "claims").mkdir()
     (tmp_path / "claims" / "000001.json").write_text("")
-    with pytest.raises(RunClaimedError), Claim(tmp_path / "claims"):
-        pass
+    assert not Watch().free(tmp_path / "claims")
+    begun = time.monotonic()
+    with Claim(tmp_path / "claims"):
+        assert time.monotonic() - begun > 0.5
+
+
+def test_who_slept_while_another_finished_may_not_write(tmp_path: Path) -> None:
+    with Claim(tmp_path / "claims") as claim:
+        shutil.rmtree(tmp_path / "claims")  # the other one's dissolve
+        with pytest.raises(RunClaimedError, match="took it over"):
+            claim.check()
+
+
+def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "_LATER_SECONDS", 0.1)
+    store, run = RunStore(tmp_path / "runs"), make_run("flat")
+    store.claims(run.spec).parent.mkdir(parents=True)
+    elsewhere(store.claims(run.spec))
+
+    class Here:
+        """Executes at once, in this process."""
+
+        free = 1
+
+        def __init__(self) -> None:
+            self.outcomes: list[Outcome] = []
+
+        def start(self, jobs: Sequence[Job]) -> None:
+            self.outcomes += [attempt(job, Machine(runs=store.root, threads=1, allocator="system")) for job in jobs]
+
+        def ended(self) -> list[Outcome]:
+            done, self.outcomes = self.outcomes, []
+            return done
+
+        def stop(self) -> None: ...
+        def kill(self) -> None: ...
+
+    settings = ("folds=2", "batch_size=2", "max_epochs=3")
+    job = Job.of(run, DatasetChoice(name="phantom2d:size=16,cases=10"), "quick", settings)
+    assert schedule.complete([schedule.Task(run, job)], store, Here(), schedule.Report(str)) == {}
+    assert store.status(run.spec) == "finished"
+    assert not store.claims(run.spec).exists()
 
 
 def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
@@ -127,9 +178,9 @@ def _race(folder: Path, barrier: object, won: object) -> None:
 
 def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
     context = multiprocessing.get_context("fork")
-    for attempt in range(10):
+    for number in range(10):
         barrier, won = context.Barrier(6), context.Value("i", 0)
-        racers = [context.Process(target=_race, args=(tmp_path / str(attempt), barrier, won)) for _ in range(6)]
+        racers = [context.Process(target=_race, args=(tmp_path / str(number), barrier, won)) for _ in range(6)]
         for each in racers:
             each.start()
         for each in racers:

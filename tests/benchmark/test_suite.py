@@ -102,6 +102,9 @@ def test_extends_and_quick_replace_keys(tmp_path: Path) -> None:
         (("protocol: quick", "protocol: quik"), "mine.yaml:8: unknown protocol 'quik'; did you mean 'quick'?"),
         (("max_epochs", "epochs"), "mine.yaml:8: unknown protocol setting 'epochs'"),
         (("strategies:", "strategies: ["), "mine.yaml:2: is not valid YAML"),
+        (("name: standard", "name: all"), "mine.yaml:2: strategy 'all': an entry names one strategy"),
+        (("[1, 2]}}", "[]}}"), "mine.yaml:3: strategies.1.grid.f=[]"),
+        (("seeds: [0, 3]", "seeds: &a [*a]"), "an alias holds itself"),
         (("[6, 8]", "[6, 99]"), "mine.yaml:2: phantom2d: 99 training images asked for"),
     ],
 )
