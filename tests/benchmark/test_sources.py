@@ -17,7 +17,6 @@ from stampbench.benchmark.runner import Run, _vanished, plan_run, with_sources
 from stampbench.benchmark.store import RunStore
 from stampbench.benchmark.trainer import Teacher
 from stampbench.benchmark.validation import validate
-from stampbench.models.errors import ModelError
 from stampbench.models.files import load_model
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import Bench
@@ -149,7 +148,7 @@ def test_a_damaged_source_is_named_and_leaves_the_run_alone(
     weights = store.folder(teacher.spec) / "model" / "weights.safetensors"
     whole = weights.read_bytes()
     weights.unlink()
-    with pytest.raises(ModelError, match=r"weights\.safetensors"):
+    with pytest.raises(UserError, match=r"weights\.safetensors: No such file"):
         perform(run, store)
     weights.write_bytes(whole)
     trajectory = store.folder(teacher.spec) / "trajectory.csv"
