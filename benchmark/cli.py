@@ -219,9 +219,9 @@ def _machine(
     from stampbench.benchmark.job import Machine
 
     return Machine(
-        runs=runs_folder.absolute(),
-        data_root=None if view.data_root is None else view.data_root.absolute(),
-        plugins=tuple(path.absolute() for path in plugins),
+        runs=runs_folder,
+        data_root=view.data_root,
+        plugins=plugins,
         device=str(compute.device),
         threads=threads,
         allocator=allocator,
@@ -249,7 +249,7 @@ def _execute(
 ) -> int:  # fmt: skip
     from stampbench.benchmark.allocator import keep_heap
     from stampbench.benchmark.progress import Progress, end_like_ctrl_c
-    from stampbench.benchmark.runner import execute, prepare
+    from stampbench.benchmark.runner import digest, execute, prepare
 
     end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
@@ -274,10 +274,7 @@ def _execute(
                     traceback.print_exception(error)
                 click.echo(f"{each.spec.id}  {each.title}: failed: {error}", err=True)
                 continue
-        click.echo(
-            f"{each.spec.id}  {each.title}: test Dice {done['test_dice']:.3f}, {done['parameters']:,} parameters, "
-            f"{done['epochs']} epochs, {done['training_seconds']:.0f} s"
-        )
+        click.echo(f"{each.spec.id}  {each.title}: {digest(done)}")
     if len(todo) > 1 or not quiet:
         click.echo(f"next: stampbench leaderboard --runs {store.root}")
     return 1 if failed else 0

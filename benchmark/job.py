@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
-from pydantic import BaseModel
+from pydantic import AfterValidator, BaseModel
 
 from stampbench.benchmark import allocator
 from stampbench.benchmark.choices import DatasetChoice, choose_protocol, choose_strategy
@@ -22,13 +22,16 @@ from stampbench.benchmark.store import RunStore
 from stampbench.datasets.catalogue import discover
 from stampbench.datasets.dataset import Dataset
 
+_Anywhere = Annotated[Path, AfterValidator(Path.absolute)]
+"""A path that means the same in another process's folder."""
+
 
 class Machine(BaseModel, frozen=True):
     """What a run is computed with, and where its data and records are; none of it belongs to the run."""
 
-    runs: Path
-    data_root: Path | None = None
-    plugins: tuple[Path, ...] = ()
+    runs: _Anywhere
+    data_root: _Anywhere | None = None
+    plugins: tuple[_Anywhere, ...] = ()
     device: str = "auto"
     threads: int | None = None
     kernels: Literal["fast", "plain"] = "fast"

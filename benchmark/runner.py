@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -171,29 +172,31 @@ def execute(
             claim.dissolve()
             return dict(store.read(run.spec)[1]["summary"])
         folder = store.begin(run.spec, described, claim, force=force)
-        return _guarded(run, prepared, folder, compute, progress, sources)
+        with _failures_recorded(folder, run.spec.protocol.batch_size, compute.device):
+            return _execute(run, prepared, folder, compute, progress, sources)
 
 
-def _guarded(
-    run: Run,
-    prepared: Mapping[str, PreparedCase],
-    folder: RunFolder,
-    compute: Compute,
-    progress: Progress,
-    sources: Mapping[str, FinishedSource],
-) -> dict[str, Any]:
-    """Execute, and record what fails."""
+def digest(summary: Mapping[str, Any]) -> str:
+    """A finished run in a line."""
+    return (
+        f"test Dice {summary['test_dice']:.3f}, {summary['parameters']:,} parameters, {summary['epochs']} epochs, "
+        f"{summary['training_seconds']:.0f} s"
+    )
+
+
+@contextmanager
+def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> Iterator[None]:
+    """What a run raises becomes its recorded reason, and an error of ours."""
     try:
-        return _execute(run, prepared, folder, compute, progress, sources)
+        yield
     except UserError:
         raise
     except OSError as error:  # a full disk, say; what was trained can go on
         raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
     except Exception as error:  # a strategy from outside may fail in any way
         if _memory_ran_out(error):
-            batch = run.spec.protocol.batch_size
             reason = (
-                f"memory ran out on {compute.device} with batch size {batch}; --save-memory needs less, "
+                f"memory ran out on {device} with batch size {batch}; --save-memory needs less, "
                 f"or --protocol-set batch_size={max(batch // 2, 1)} (another protocol)"
             )
             folder.fail(reason, resumable=True)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from stampbench.benchmark.claim import Watch
 from stampbench.benchmark.executors.base import Executor, Outcome
 from stampbench.benchmark.job import Job
-from stampbench.benchmark.runner import Run
+from stampbench.benchmark.runner import Run, digest
 from stampbench.benchmark.store import RunStore
 
 _POLL_SECONDS = 0.2
@@ -69,7 +69,7 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
         task = running.pop(outcome.id)
         if outcome.summary is not None:
             done += 1
-            report.say(f"{task.job.id}  {task.job.title}: {_digest(outcome.summary)}")
+            report.say(f"{task.job.id}  {task.job.title}: {digest(outcome.summary)}")
         elif outcome.reason is not None:
             fail(task, outcome.reason)
         else:  # claimed elsewhere, or lost
@@ -127,10 +127,3 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
         raise
     executor.stop()
     return failed
-
-
-def _digest(summary: Mapping[str, Any]) -> str:
-    return (
-        f"test Dice {summary['test_dice']:.3f}, {summary['parameters']:,} parameters, {summary['epochs']} epochs, "
-        f"{summary['training_seconds']:.0f} s"
-    )

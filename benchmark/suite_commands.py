@@ -145,8 +145,7 @@ def run_suite(
     if missing:
         store.check_writable()
         machine = Machine(
-            runs=runs_folder.absolute(), data_root=None if data_root is None else data_root.absolute(),
-            plugins=tuple(path.absolute() for path in plugins), device=device, threads=threads, kernels=kernels,
+            runs=runs_folder, data_root=data_root, plugins=plugins, device=device, threads=threads, kernels=kernels,
             save_every=save_every,
             timed=executor == "local" and jobs == 1,
         )  # fmt: skip

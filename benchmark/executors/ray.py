@@ -39,9 +39,7 @@ class RayExecutor:
         for option, what, asked in (("--threads", "CPU", threads), ("--gpus", "GPU", gpus)):
             if asked > most[what]:
                 raise UserError(f"{option} {asked:g}: no node of the cluster has more than {most[what]:g} {what}s")
-        self._machine = machine.model_copy(
-            update={"threads": threads, "runs": machine.runs.absolute(), "device": "cuda" if gpus else machine.device}
-        )
+        self._machine = machine.model_copy(update={"threads": threads, "device": "cuda" if gpus else machine.device})
         self._task = ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=_RETRIES)(attempt)
         self._running: dict[Any, Job] = {}
 

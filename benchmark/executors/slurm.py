@@ -56,7 +56,7 @@ class SlurmExecutor:
             )
         except (RuntimeError, ValueError) as error:
             raise UserError(f"--executor slurm: {' '.join(str(error).split())}") from error
-        self._machine = machine.model_copy(update={"threads": threads, "runs": machine.runs.absolute()})
+        self._machine = machine.model_copy(update={"threads": threads})
         self._running: list[tuple[Job, Any]] = []
 
     @property
