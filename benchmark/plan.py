@@ -70,7 +70,7 @@ class Planner:
     def restore(self) -> None:
         self.architecture = self._kept
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, *, candidate: bool = True) -> None:
         charged = self.source_epochs + self.epochs
         self.checkpoints.append(SourceCheckpoint(len(self.checkpoints), charged, self.architecture))
 

@@ -140,8 +140,8 @@ class RunTrainer:
     def restore(self) -> None:
         self._rebuilt("restore", self._restore)
 
-    def checkpoint(self) -> None:
-        self._once("checkpoint", self._checkpoint)
+    def checkpoint(self, *, candidate: bool = True) -> None:
+        self._once("checkpoint", lambda: self._checkpoint(candidate))
 
     def reset(self, architecture: Architecture) -> None:
         self._rebuilt("reset", lambda: self._reset(architecture))
@@ -172,10 +172,10 @@ class RunTrainer:
         """The selected checkpoint, in evaluation mode.
 
         Raises:
-            TrainingFailedError: the strategy made no checkpoint.
+            TrainingFailedError: the strategy made no checkpoint that is a candidate.
         """
         if self.selected is None:
-            raise TrainingFailedError("the strategy ended without a checkpoint")
+            raise TrainingFailedError("the strategy ended without a checkpoint that can be selected")
         model = self._build(parse_architecture(self.selected.architecture))
         model.load_state_dict(self.selected.weights)
         return model.to(self.device).eval()
@@ -397,7 +397,7 @@ class RunTrainer:
             teacher = self._sources[source].model(pixels)
         return (1 - weight) * loss + weight * distillation_loss(logits, teacher, temperature)
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, candidate: bool) -> None:
         scored = self._validated()
         cost = count(self.model.architecture, self.data.size)
         names = self.data.classes[1:]
@@ -418,7 +418,7 @@ class RunTrainer:
             }
         )
         best = -1.0 if self.selected is None else self.trajectory[self.selected.step]["validation_dice"]
-        if scored.mean_dice > best:
+        if candidate and scored.mean_dice > best:
             architecture = self.model.architecture.model_dump_json()
             self.selected = Selected(len(self.trajectory) - 1, architecture, detached(self.model.state_dict()))
 

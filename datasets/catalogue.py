@@ -17,6 +17,11 @@ _NFBS = "Puccio et al. 2016, The Preprocessed Connectomes Project repository of 
 _HARP = "Frisoni and Jack 2015, HarP: the EADC-ADNI Harmonized Protocol, Alzheimer's & Dementia 11:107"
 _IXI = "IXI, Information eXtraction from Images (EPSRC GR/S21533/02), brain-development.org"
 _FIRST = "Patenaude et al. 2011, A Bayesian model of shape and appearance, NeuroImage 56:907"
+_ACDC = (
+    "Bernard et al. 2018, Deep Learning Techniques for Automatic MRI Cardiac Multi-Structures Segmentation and "
+    "Diagnosis, IEEE Transactions on Medical Imaging 37:2514"
+)
+_DSB = "Caicedo et al. 2019, Nucleus segmentation across imaging experiments, Nature Methods 16:1247"
 _INTERGROWTH = "Papageorghiou et al. 2014, INTERGROWTH-21st, The Lancet 384:869"
 
 # MONAI's addresses and checksums: monai.apps.DecathlonDataset.
@@ -121,6 +126,32 @@ CATALOGUE: dict[str, Definition] = {
             "liver", "Task03_Liver", "LiTS, CT slices at half resolution; liver, tumours included",
             citation=f"{_LITS}; {_MSD}",
             spatial_dims=2, size=(256, 256), fit="resize", window=(-100.0, 200.0), classes={"liver": (1, 2)},
+        ),
+        # Not of the papers: what the package's own leaderboard is made of, beside the hippocampus.
+        Definition(
+            name="acdc",
+            summary="cardiac cine MR slices; right ventricle, myocardium and left ventricle",
+            licence="CC BY-NC-SA 4.0",
+            citation=_ACDC,
+            folder="Dataset027_ACDC",
+            obtain="register at humanheart-project.creatis.insa-lyon.fr, and convert to the layout of nnU-Net v2",
+            layout="dataset.json, imagesTr/patient001_frame01_0000.nii.gz, labelsTr/patient001_frame01.nii.gz",
+            spatial_dims=2,
+            size=(256, 256),
+            fit="resize",  # images of 154 to 512 pixels an edge
+            subject_pattern=r"(patient\d+)",
+        ),
+        Definition(
+            name="dsb2018",
+            summary="microscopy images of 256 × 256, grey; nuclei",
+            licence="CC0 1.0",
+            citation=_DSB,
+            folder="Dataset120_DSB2018",
+            obtain="the grey images of 256 × 256 of BBBC038 (bbbc.broadinstitute.org), in the layout of nnU-Net v2",
+            layout="dataset.json, imagesTr/NAME_0000.png, labelsTr/NAME.png with 1 in nuclei",
+            spatial_dims=2,
+            size=(256, 256),
+            fit="resize",
         ),
         Definition(
             name="nfbs",

@@ -94,8 +94,8 @@ class Trainer(Protocol):
     def restore(self) -> None:
         """Go back to the weights and architecture that were kept."""
 
-    def checkpoint(self) -> None:
-        """Validate the network and enter it in the trajectory; the best one by validation Dice is selected."""
+    def checkpoint(self, *, candidate: bool = True) -> None:
+        """Validate the network and enter it in the trajectory; the best candidate by validation Dice is selected."""
 
     def reset(self, architecture: Architecture) -> None:
         """Begin again with freshly initialised weights of an architecture."""

@@ -29,6 +29,7 @@ class TrainAndPrune(Strategy):
     min_filters: int = Field(1, ge=1, description="filters that stay in every layer")
     stop_parameters: int | None = Field(None, ge=1, description="stop at this many parameters or fewer")
     stop_fraction: float | None = Field(None, gt=0, lt=1, description="stop at this share of the parameters or less")
+    select_parameters: int | None = Field(None, ge=1, description="select only among networks of at most this many")
     selection: str = Field("lowest", description="which filters go next")
     largest_by: LargestBy = Field("channels", description="what random_largest calls large")
     importance: ImportanceName = Field("l2", description="what a filter is ranked by")
@@ -81,7 +82,7 @@ class TrainAndPrune(Strategy):
             trainer.adopt("converged")
         else:
             trainer.train(epochs=1, gather=self._gathers)
-        trainer.checkpoint()
+        self._checkpoint(trainer)
         limit = self._limit(trainer.architecture)
         while trainer.architecture.prunable(self.min_filters) and parameter_count(trainer.architecture) > limit:
             self._prune(trainer)
@@ -89,11 +90,15 @@ class TrainAndPrune(Strategy):
                 trainer.train(epochs=self.recovery_epochs, gather=self._gathers)
             else:
                 train_to_convergence(trainer, trainer.finetune_patience)
-            trainer.checkpoint()
+            self._checkpoint(trainer)
 
     @property
     def _gathers(self) -> bool:
         return self.importance == "l2_gathered"
+
+    def _checkpoint(self, trainer: Trainer) -> None:
+        size = parameter_count(trainer.architecture)
+        trainer.checkpoint(candidate=self.select_parameters is None or size <= self.select_parameters)
 
     def _limit(self, whole: Architecture) -> int:
         if self.stop_fraction is not None:

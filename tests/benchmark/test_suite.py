@@ -152,7 +152,7 @@ def test_the_papers_suites_say_what_they_reproduce(name: str, stampbench: Comman
 def test_the_quick_variants_unfold_on_real_data(name: str, real_data: Path) -> None:
     tasks = unfold(load_suite(name, quick=True), real_data)
     assert 1 < len(tasks) <= 30
-    assert {task.job.dataset.name for task in tasks} <= {"hippocampus", "phantom2d"}
+    assert {task.job.dataset.name for task in tasks} <= {"hippocampus", "phantom2d", "acdc", "dsb2018"}
 
 
 def test_the_whole_suites_unfold_on_miniatures_of_their_size(tmp_path: Path, stampbench: Command) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from PIL import Image
 
 from stampbench.datasets.catalogue import CATALOGUE
 
@@ -86,6 +87,34 @@ def intergrowth(root: Path) -> None:
         scan(folder / "images" / f"s{number}.nii", [1], number, label=folder / "labels" / f"s{number}.nii")
 
 
+def acdc(root: Path) -> None:
+    folder = root / "Dataset027_ACDC"
+    for number in range(12):
+        case = f"patient{number // 2:03d}_frame{number % 2:02d}"
+        scan(folder / "imagesTr" / f"{case}_0000.nii.gz", [1, 2, 3], number, shape=(20, 24 - number, 6),
+             label=folder / "labelsTr" / f"{case}.nii.gz")  # fmt: skip
+    _nnunet(folder, "cineMRI", {"background": 0, "RV": 1, "MYO": 2, "LV": 3}, 12, ".nii.gz")
+
+
+def dsb2018(root: Path) -> None:
+    folder = root / "Dataset120_DSB2018"
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        label = np.zeros((24, 24), np.uint8)
+        label[6:15, 4 + number : 12 + number] = 1
+        image = (60 + 90 * label + rng.normal(0, 5, label.shape)).astype(np.uint8)
+        Image.fromarray(image).save(folder / "imagesTr" / f"n{number}_0000.png")
+        Image.fromarray(label).save(folder / "labelsTr" / f"n{number}.png")
+    _nnunet(folder, "microscopy", {"background": 0, "nucleus": 1}, 8, ".png")
+
+
+def _nnunet(folder: Path, channel: str, labels: dict[str, int], cases: int, ending: str) -> None:
+    declared = {"channel_names": {"0": channel}, "labels": labels, "numTraining": cases, "file_ending": ending}
+    (folder / "dataset.json").write_text(json.dumps(declared))
+
+
 MINIATURES: dict[str, Callable[[Path], None]] = {
     "hippocampus": lambda root: msd(
         root, "hippocampus", ["MRI"], {0: "background", 1: "Anterior", 2: "Posterior"}, 6
@@ -106,6 +135,8 @@ MINIATURES: dict[str, Callable[[Path], None]] = {
     "ixi_hh": lambda root: ixi(root, "HH", "T1_biascorr_brain_mask", [1], 23),
     "ixi_guys": lambda root: ixi(root, "Guys", "T1_subcort_seg", [10, 50, 12, 17], 69),
     "intergrowth": intergrowth,
+    "acdc": acdc,
+    "dsb2018": dsb2018,
 }  # fmt: skip
 
 

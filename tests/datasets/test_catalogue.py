@@ -33,6 +33,8 @@ RUNS: dict[str, tuple[list[str], int, list[str], int]] = {
     "ixi_hh": (["--image-size", "16x16x16"], 1, ["background", "brain"], 19),
     "ixi_guys": (["--image-size", "16x16x16"], 1, ["background", "caudate", "putamen", "thalamus"], 65),
     "intergrowth": (["--image-size", "32x32x32"], 1, ["background", "brain"], 2),
+    "acdc": (["--image-size", "32x32"], 1, ["background", "RV", "MYO", "LV"], 2),
+    "dsb2018": (["--image-size", "16x16"], 1, ["background", "nucleus"], 2),
 }
 
 

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from stampbench.benchmark.plan import Planner
 from stampbench.benchmark.protocol import PAPER
+from stampbench.models.network import parameter_count
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES
 
@@ -35,8 +36,9 @@ class Recorder(Planner):
     def set_dropout(self, probabilities: Any) -> None:
         self.calls.append(("dropout", dict(probabilities)))
 
-    def checkpoint(self) -> None:
-        self.calls.append(("checkpoint", None))
+    def checkpoint(self, *, candidate: bool = True) -> None:
+        super().checkpoint(candidate=candidate)
+        self.calls.append(("checkpoint" if candidate else "no candidate", None))
 
 
 def follow(name: str, **settings: Any) -> Recorder:
@@ -72,6 +74,13 @@ def test_hyperparameters_change_the_schedule() -> None:
     assert sum(pruned) == 2 + 2 + 6 + 6 + 2
     assert set(pruned[:-1]) == {3}
     assert [call for call, _ in recorder.calls[3:8]] == ["score", "prune", "score", "dropout", "train"]
+
+
+def test_only_small_enough_networks_are_candidates() -> None:
+    sizes = [parameter_count(each.architecture) for each in follow("stamp", f=2, depth=1).checkpoints]
+    limited = follow("stamp", f=2, depth=1, select_parameters=sizes[2])
+    made = [call for call, _ in limited.calls if call in ("checkpoint", "no candidate")]
+    assert made == ["no candidate"] * 2 + ["checkpoint"] * (len(sizes) - 2)
 
 
 def test_gathered_norms_come_from_the_last_epoch_and_cost_no_pass() -> None:
