@@ -24,8 +24,8 @@ from stampbench.benchmark.options import (
     dataset_options,
     load_plugins,
     open_named,
-    write_output,
 )  # fmt: skip
+from stampbench.benchmark.report_commands import compare, leaderboard
 from stampbench.benchmark.store_commands import store
 from stampbench.benchmark.suite_commands import suite
 from stampbench.datasets.errors import DatasetError
@@ -327,36 +327,5 @@ def new_strategy(name: str, output: Path) -> None:
     click.echo(f"      stampbench run --plugin {file} --strategy {name} --dataset phantom2d --folds 0 --protocol quick")
 
 
-@cli.command()
-@RUNS
-@click.option("--dataset", help="Only this dataset")
-@click.option(
-    "--format", "style", type=click.Choice(["markdown", "csv", "json"]), default="markdown", show_default=True
-)
-@click.option("--output", type=click.Path(path_type=Path), help="Write to a file instead of the screen")
-def leaderboard(runs_folder: Path, dataset: str | None, style: str, output: Path | None) -> None:
-    """Tables from the recorded runs, one per dataset, training size and protocol.
-
-    \b
-    Example:
-      stampbench leaderboard --dataset hippocampus --format csv --output hippocampus.csv
-    """
-    from stampbench.benchmark.store import RunStore
-    from stampbench.reports.leaderboard import leaderboards, to_csv, to_json, to_markdown
-
-    problems: list[str] = []
-    boards = leaderboards(*RunStore(runs_folder).frames(problems, dataset))
-    for problem in problems:
-        click.echo(f"warning: left out: {problem}", err=True)
-    if not boards:
-        which = f" of dataset '{dataset}'" if dataset else ""
-        raise UserError(f"no finished runs{which} at {runs_folder}")
-    text = {"markdown": to_markdown, "csv": to_csv, "json": to_json}[style](boards)
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    write_output(output, text)
-
-
-for _command in (datasets, suite, store, latency, export, predict, doctor):
+for _command in (datasets, suite, store, latency, export, predict, doctor, leaderboard, compare):
     cli.add_command(_command)

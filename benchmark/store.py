@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 import shutil
@@ -216,78 +215,6 @@ class RunStore:
             if mine != recorded:
                 raise UserError(f"{folder / 'model'}: a network of {mine} {what}, where the record has {recorded}")
         return model, record
-
-    def frames(self, problems: list[str], dataset: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Finished runs, one row each, and their cases, one row per run, case and class.
-
-        `problems` gets a line for each damaged record, which is left out.
-
-        Raises:
-            UserError: there is no store at the root.
-        """
-        if not self.root.is_dir():
-            raise UserError(f"no runs at {self.root}; --runs takes the folder that 'stampbench run' wrote")
-        runs, cases = [], _Tables()
-        for folder, record in self.records(problems, files=()):
-            spec = record["spec"]
-            if dataset is not None and spec["dataset"]["name"] != dataset:
-                continue
-            try:
-                cases.add(record["id"], (folder / "cases.csv").read_bytes(), record["files"]["cases.csv"])
-            except (OSError, ValueError, KeyError) as error:
-                problems.append(f"{folder / 'cases.csv'}: {getattr(error, 'strerror', None) or error}")
-                continue
-            runs.append(
-                {
-                    "run": record["id"],
-                    "group": record["group"],
-                    "dataset": spec["dataset"]["name"],
-                    "dataset_version": spec["dataset"]["version"],
-                    "data_checksum": spec["dataset"]["checksum"],
-                    "synthetic": record["dataset"]["synthetic"],
-                    "unit": record["dataset"]["unit"],
-                    "protocol": record["protocol_label"],
-                    "strategy": record["label"],
-                    "n_train": spec["n_train"],
-                    "fold": spec["fold"],
-                    "seed": spec["seed"],
-                    **record["summary"],
-                }
-            )
-        return pd.DataFrame(runs), cases.frame()
-
-
-class _Tables:
-    """Tables of many runs, parsed together, which is a hundred times as fast as one by one."""
-
-    def __init__(self) -> None:
-        self._found: dict[bytes, tuple[list[bytes], list[str]]] = {}
-
-    def add(self, run: str, content: bytes, checksum: str) -> None:
-        """Raises:
-        ValueError: it is not what was recorded.
-        """
-        if hashlib.sha256(content).hexdigest() != checksum:
-            raise ValueError("is not what was recorded")
-        header, _, body = content.partition(b"\n")
-        # A quoted cell may hold a line's end; of such a table only the parser can count the rows.
-        rows = len(_parse(content)) if b'"' in content else body.count(b"\n")
-        bodies, runs = self._found.setdefault(header, ([], []))
-        bodies.append(body)
-        runs.extend([run] * rows)
-
-    def frame(self) -> pd.DataFrame:
-        """All rows, with the column `run`."""
-        frames = [
-            _parse(header + b"\n" + b"".join(bodies)).assign(run=runs) for header, (bodies, runs) in self._found.items()
-        ]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
-
-
-def _parse(content: bytes) -> pd.DataFrame:
-    # A case or class may be called "NA"; only numbers may be missing.
-    text = {"case": str, "subject": str, "class": str}
-    return pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False)
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -1,0 +1,217 @@
+"""Finished runs as tables: from a store, or from tables that were published."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.spec import DatasetIdentity
+from stampbench.benchmark.store import RunStore, write_text
+
+TIMINGS = "timings"
+"""The folder of a store with what `stampbench latency --record` measured."""
+_TABLES = ("runs", "cases", "trajectories", "timings")
+_CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty"]
+_TRAJECTORIES = [
+    "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
+]  # fmt: skip
+_TEXT = dict.fromkeys(
+    ("run", "group", "dataset", "dataset_version", "data_checksum", "size", "unit", "protocol", "name", "strategy",
+     "hyperparameters", "sources", "case", "subject", "class", "empty", "widths", "vanished", "architecture", "network",
+     "backend", "precision", "layout", "shape", "processor", "device", "driver", "clock", "torch", "measured"), str,
+)  # fmt: skip
+"""Columns that stay text; a case or class may be called "NA"; only numbers may be missing."""
+
+
+class Records(NamedTuple):
+    """What tables and figures are made of.
+
+    `runs` has a row per run, `cases` one per run, test case and class, `trajectories` one per run and checkpoint,
+    `timings` one per timing of a run's selected network; `run` is the id in all of them.
+    """
+
+    runs: pd.DataFrame
+    cases: pd.DataFrame
+    trajectories: pd.DataFrame
+    timings: pd.DataFrame
+
+    def of(self, runs: pd.DataFrame) -> Records:
+        """Only these runs."""
+        ids = runs["run"]
+        others = (each[each["run"].isin(ids)] if len(each) else each for each in self[1:])
+        return Records(runs, *others)
+
+
+def read_records(
+    root: Path, problems: list[str], dataset: str | None = None, *, trajectories: bool = True
+) -> Records:  # fmt: skip
+    """Finished runs of a store, or of a folder that `write_tables` wrote.
+
+    `problems` gets a line for each damaged record, which is left out. Without `trajectories` these stay empty.
+
+    Raises:
+        UserError: there is neither at the root.
+    """
+    if not root.is_dir():
+        raise UserError(f"no runs at {root}; --runs takes the folder that 'stampbench run' wrote")
+    records = _published(root) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
+    if dataset is not None and len(records.runs):
+        records = records.of(records.runs[records.runs["dataset"] == dataset])
+    return records
+
+
+def write_tables(records: Records, root: Path) -> None:
+    """Write what can be published, without weights: a CSV file per table, rows in an order of their own."""
+    root.mkdir(parents=True, exist_ok=True)
+    runs = records.runs.sort_values(["dataset", "n_train", "protocol", "strategy", "fold", "seed", "run"])
+    order = {run: number for number, run in enumerate(runs["run"])}
+    for name, table in zip(_TABLES, (runs, *records[1:]), strict=True):
+        if name != "runs" and len(table):
+            table = table.iloc[table["run"].map(order).argsort(kind="stable")]
+        columns = {"cases": _CASES, "trajectories": _TRAJECTORIES}.get(name, list(table.columns))
+        write_text(root / f"{name}.csv", table.reindex(columns=columns).round(6).to_csv(index=False))
+
+
+def merge(older: Records, newer: Records) -> Records:
+    """Both; of a run that is in both, and of timings of the same minute, the newer."""
+    kept = older.runs[~older.runs["run"].isin(newer.runs["run"])] if len(older.runs) else older.runs
+    old = older.of(kept)
+    tables = [pd.concat([a, b], ignore_index=True) if len(a) else b for a, b in zip(old, newer, strict=True)]
+    # A run recorded again is the same network; what was measured of it in other sessions still holds.
+    if len(older.timings):
+        every = pd.concat([older.timings, newer.timings], ignore_index=True)
+        tables[3] = every.drop_duplicates(["run", "backend", "precision", "batch", "measured"], keep="last")
+    return Records(*tables)
+
+
+def _published(root: Path) -> Records:
+    tables = []
+    for name in _TABLES:
+        path = root / f"{name}.csv"
+        try:
+            tables.append(_parse(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+    return Records(*tables)
+
+
+def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Records:
+    store = RunStore(root)
+    runs: list[dict[str, Any]] = []
+    cases, trajectories, timings = _Tables(), _Tables(), _Tables()
+    wanted = [("cases.csv", cases), ("latency.csv", timings)]
+    if with_trajectories:
+        wanted.append(("trajectory.csv", trajectories))
+    for folder, record in store.records(problems, files=()):
+        try:
+            contents = [(table, _verified(folder / name, record["files"].get(name))) for name, table in wanted]
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        for table, content in contents:
+            table.add(record["id"], content)
+        runs.append(_row(record))
+    own = timings.frame()
+    if len(own):
+        own = own.assign(interleaved=False)
+    measured = [table for table in _measured_in_turns(root, problems) if len(table)]
+    together = [table for table in (own, *measured) if len(table)]
+    return Records(
+        pd.DataFrame(runs),
+        cases.frame(),
+        trajectories.frame(),
+        pd.concat(together, ignore_index=True) if together else pd.DataFrame(),
+    )
+
+
+def _row(record: dict[str, Any]) -> dict[str, Any]:
+    spec, data = record["spec"], record["dataset"]
+    identity = DatasetIdentity.model_validate(spec["dataset"])
+    summary = {key: value for key, value in record["summary"].items() if not isinstance(value, dict)}
+    return {
+        "run": record["id"],
+        "group": record["group"],
+        "dataset": identity.name,
+        "dataset_version": identity.version,
+        "data_checksum": identity.checksum,
+        "size": "×".join(map(str, identity.size)),
+        "synthetic": data["synthetic"],
+        "unit": data["unit"],
+        "protocol": record["protocol_label"],
+        "name": spec["strategy"],
+        "strategy": record["label"],
+        "hyperparameters": json.dumps(spec["hyperparameters"]),
+        "sources": " ".join(spec["sources"].values()),
+        "n_train": spec["n_train"],
+        "fold": spec["fold"],
+        "seed": spec["seed"],
+        "folds": spec["protocol"]["folds"],
+        **summary,
+    }
+
+
+def _measured_in_turns(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:
+    for path in sorted((root / TIMINGS).glob("*.csv")):
+        try:
+            yield _parse(path.read_bytes()).assign(interleaved=True)
+        except (OSError, ValueError) as error:
+            problems.append(f"{path}: {error}")
+
+
+def _verified(path: Path, checksum: str | None) -> bytes:
+    """Raises:
+    ValueError: the file is not there, or not what was recorded.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+    if hashlib.sha256(content).hexdigest() != checksum:
+        raise ValueError(f"{path}: is not what was recorded")
+    return content
+
+
+class _Tables:
+    """Tables of many runs, parsed together, which is a hundred times as fast as one by one."""
+
+    def __init__(self) -> None:
+        self._found: dict[bytes, tuple[list[bytes], list[str]]] = {}
+
+    def add(self, run: str, content: bytes) -> None:
+        header, _, body = content.partition(b"\n")
+        # A quoted cell may hold a line's end; of such a table only the parser can count the rows.
+        rows = len(_parse(content)) if b'"' in content else body.count(b"\n")
+        bodies, runs = self._found.setdefault(header, ([], []))
+        bodies.append(body)
+        runs.extend([run] * rows)
+
+    def frame(self) -> pd.DataFrame:
+        """All rows, with the column `run`."""
+        frames: Sequence[pd.DataFrame] = [
+            _parse(header + b"\n" + b"".join(bodies)).assign(run=runs) for header, (bodies, runs) in self._found.items()
+        ]
+        frames = [frame for frame in frames if len(frame)]
+        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _parse(content: bytes) -> pd.DataFrame:
+    if not content.strip():
+        return pd.DataFrame()
+    table = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False)
+    for name in table.columns.difference(list(_TEXT)):
+        if table[name].dtype == object or str(table[name].dtype) == "str":
+            table[name] = _numbers(table[name])
+    return table
+
+
+def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Numbers some of which are missing; a column with anything else stays as it is."""
+    numbers = pd.to_numeric(column.replace("", None), errors="coerce")
+    return numbers if numbers.notna().sum() == column.ne("").sum() else column

@@ -1,0 +1,124 @@
+"""Commands that read records and show them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stampbench.benchmark.errors import UserError, unknown
+from stampbench.benchmark.options import RUNS, write_output
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from stampbench.benchmark.records import Records
+
+DATASET = click.option("--dataset", help="Only this dataset")
+N_TRAIN = click.option("--n-train", type=int, help="Only this training size")
+PROTOCOL = click.option("--protocol", help="Only this protocol, as tables name it")
+
+
+@click.command()
+@RUNS
+@DATASET
+@N_TRAIN
+@PROTOCOL
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["markdown", "csv", "json", "latex"]),
+    default="markdown",
+    show_default=True,
+)
+@click.option("--output", type=click.Path(path_type=Path), help="Write to a file instead of the screen")
+def leaderboard(
+    runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None, style: str, output: Path | None
+) -> None:
+    """Tables from the recorded runs, one per dataset, training size and protocol.
+
+    \b
+    Example:
+      stampbench leaderboard --dataset hippocampus --format csv --output hippocampus.csv
+    """
+    from stampbench.reports.formats import FORMATS
+    from stampbench.reports.leaderboard import leaderboards
+    from stampbench.reports.overall import overall
+
+    records = read(runs_folder, dataset, n_train, protocol, trajectories=False)
+    boards = leaderboards(records.runs, records.cases, records.timings)
+    text = FORMATS[style](boards, overall(boards))
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_output(output, text)
+
+
+@click.command()
+@click.argument("first")
+@click.argument("second")
+@RUNS
+@DATASET
+@N_TRAIN
+@PROTOCOL
+def compare(
+    first: str, second: str, runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None
+) -> None:
+    """Two strategies as a leaderboard names them, or two runs by their ids, paired case by case.
+
+    \b
+    Example:
+      stampbench compare stamp_plus standard --dataset hippocampus
+    """
+    from stampbench.reports.comparison import IncomparableError, to_markdown
+    from stampbench.reports.comparison import compare as compare_runs
+
+    records = read(runs_folder, dataset, n_train, protocol, trajectories=False)
+    one, other = choose(records.runs, first), choose(records.runs, second)
+    try:
+        click.echo(to_markdown(compare_runs(one, other, records.cases)), nl=False)
+    except IncomparableError as error:
+        raise UserError(f"'{first}' and '{second}' cannot be compared: {error}") from error
+
+
+def read(
+    runs_folder: Path, dataset: str | None = None, n_train: int | None = None, protocol: str | None = None,
+    *, trajectories: bool = True,
+) -> Records:  # fmt: skip
+    """The finished runs that options ask for; what is damaged is told and left out.
+
+    Raises:
+        UserError: there are none.
+    """
+    from stampbench.benchmark.records import read_records
+
+    problems: list[str] = []
+    records = read_records(runs_folder, problems, dataset, trajectories=trajectories)
+    for problem in problems:
+        click.echo(f"warning: left out: {problem}", err=True)
+    asked = {"dataset": dataset, "n_train": n_train, "protocol": protocol}
+    runs = records.runs
+    for column, value in asked.items():
+        if value is not None and len(runs):
+            runs = runs[runs[column] == value]
+    if runs.empty:
+        which = ", ".join(f"{name.replace('_', ' ')} '{value}'" for name, value in asked.items() if value is not None)
+        raise UserError(f"no finished runs{' of ' if which else ''}{which} at {runs_folder}")
+    return records.of(runs)
+
+
+def choose(runs: pd.DataFrame, text: str) -> pd.DataFrame:
+    """The runs of a strategy, or one by the beginning of its id.
+
+    Raises:
+        UserError: there are none, or several runs begin so.
+    """
+    found = runs[runs["strategy"] == text]
+    if found.empty and text:
+        found = runs[runs["run"].str.startswith(text)]
+        if len(found) > 1:
+            raise UserError(f"run '{text}' could be {', '.join(sorted(found['run']))}")
+    if found.empty:
+        raise unknown("strategy or run", text, sorted(set(runs["strategy"])))
+    return found

@@ -1,0 +1,79 @@
+"""How long strategies' networks take beside the standard network's, from timings of their runs."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from stampbench.reports.latency import MACHINE
+
+STANDARD = "standard"
+_BACKENDS = ("onnxruntime", "openvino", "compile", "fast", "eager")
+"""Where several were timed as often, the first of these: a network is deployed in a runtime."""
+
+
+class Speed(NamedTuple):
+    """Latency over that of `standard` by strategy, of one image in single precision, and what to know of it."""
+
+    ratios: dict[str, float]
+    notes: list[str]
+
+
+def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
+    """Ratios within each session on one machine; timings of other machines are left out, and said so.
+
+    A session is one measurement of networks in turns. Where there is none, the timings that runs made of their own
+    networks are compared, which were not made in turns.
+
+    Args:
+        runs: of one dataset and size.
+        timings: the columns of `latency.csv`, `run` and `interleaved`.
+        backend: None takes the one that most strategies were timed with.
+    """
+    if timings.empty:
+        return Speed({}, [])
+    frame = timings[(timings["batch"] == 1) & (timings["precision"] == "fp32")].copy()
+    frame["strategy"] = frame["run"].map(runs.set_index("run")["strategy"])
+    frame = frame[~frame["noisy_ratio"].astype(bool)]
+    notes = []
+    frame["machine"] = frame[list(MACHINE)].fillna("").astype(str).agg(", ".join, axis=1)
+    if len(frame) and frame["interleaved"].any():
+        frame = frame[frame["interleaved"].astype(bool)]
+        how = "in turns"
+    else:
+        frame["measured"] = "run by run"
+        how = "run by run and not in turns: a hint"
+    with_standard = frame.groupby(["machine", "backend"])["strategy"].agg(lambda found: STANDARD in set(found))
+    frame = frame[[bool(with_standard[key]) for key in zip(frame["machine"], frame["backend"], strict=True)]]
+    if frame.empty:
+        return Speed({}, [])
+    if frame["machine"].nunique() > 1:
+        kept = frame.groupby("machine")["strategy"].nunique().sort_index().idxmax()
+        others = sorted(set(frame["machine"]) - {kept})
+        notes.append(f"Latency: timings of other machines are left out: {'; '.join(others)}.")
+        frame = frame[frame["machine"] == kept]
+    counts = frame.groupby("backend")["strategy"].nunique()
+    chosen = backend or min(counts.index, key=lambda each: (-counts[each], _order(each)))
+    frame = frame[frame["backend"] == chosen]
+    ratios = _ratios(frame)
+    machine = frame["machine"].iloc[0] if len(frame) else ""
+    notes.insert(0, f"Latency: × standard, {chosen}, one image, {how}, on {machine.replace(', , ', ', ')}.")
+    return Speed(ratios, notes if ratios else [])
+
+
+def _ratios(frame: pd.DataFrame) -> dict[str, float]:
+    """The median over runs of each one's time over the standard networks' in the same session."""
+    found = []
+    for _, session in frame.groupby("measured"):
+        base = session.loc[session["strategy"] == STANDARD, "p50_ms"].median()
+        if base > 0:
+            found.append(session.assign(ratio_to_standard=session["p50_ms"] / base))
+    if not found:
+        return {}
+    ratios = pd.concat(found).groupby("strategy")["ratio_to_standard"].median()
+    return {str(strategy): float(value) for strategy, value in ratios.items()}
+
+
+def _order(backend: object) -> int:
+    return _BACKENDS.index(str(backend)) if backend in _BACKENDS else len(_BACKENDS)
