@@ -12,6 +12,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from stampbench.benchmark.dataset_commands import datasets
 from stampbench.benchmark.errors import RunClaimedError, TrainingFailedError, UserError
+from stampbench.benchmark.figure_commands import figure
 from stampbench.benchmark.model_commands import doctor, export, latency, predict
 from stampbench.benchmark.options import (
     DEVICE,
@@ -327,5 +328,5 @@ def new_strategy(name: str, output: Path) -> None:
     click.echo(f"      stampbench run --plugin {file} --strategy {name} --dataset phantom2d --folds 0 --protocol quick")
 
 
-for _command in (datasets, suite, store, latency, export, predict, doctor, leaderboard, compare):
+for _command in (datasets, suite, store, latency, export, predict, doctor, leaderboard, compare, figure):
     cli.add_command(_command)

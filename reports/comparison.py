@@ -86,9 +86,9 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
     parts = [
         f"### {one.first} less {one.second}, test Dice\n",
         tabulate(rows, head, tablefmt="github", disable_numparse=True) + "\n",
-        "Paired by case, classes and runs averaged; 95 %: bootstrap over subjects; tests over subjects; Holm: Wilcoxon's "
-        "p corrected for the number of rows; d: mean over standard deviation of the subjects' differences; per run: "
-        "smallest and largest difference of a fold and seed. " + _verdict(comparisons) + "\n",
+        "Paired by case, classes and runs averaged; 95 %: bootstrap over subjects; tests over subjects; Holm: "
+        "Wilcoxon's p corrected for the number of rows; d: mean over standard deviation of the subjects' differences; "
+        "per run: smallest and largest difference of a fold and seed. " + _verdict(comparisons) + "\n",
     ]
     for each in comparisons:
         most = pd.concat([each.cases.head(MOST), each.cases.tail(MOST)]).drop_duplicates("case")

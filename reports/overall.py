@@ -51,7 +51,7 @@ def _overall(protocol: str, n_train: int, boards: Sequence[Board]) -> Overall | 
     resamples: list[Floats] = []
     for board in boards:
         ranks, draws = mean_ranks(board.per_case[order], board.subjects)
-        means.append(ranks.to_numpy())
+        means.append(np.asarray(ranks, dtype=np.float64))
         # The draws of two datasets have to be independent, so those of each are put into an order of their own.
         resamples.append(np.random.default_rng(len(resamples)).permutation(draws))
     mean_rank, drawn = np.mean(means, axis=0), np.mean(resamples, axis=0)

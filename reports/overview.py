@@ -10,9 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from stampbench.reports.segmentation import colour, draw_image, draw_outlines
+
 _COLUMNS = 4
-_OUTLINES = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
-"""Okabe and Ito's colours, which colour-blind readers can tell apart."""
 
 
 def overview(
@@ -28,18 +28,12 @@ def overview(
     figure = Figure(figsize=(3 * _COLUMNS, 3.2 * rows + 0.6), layout="constrained")
     for axes, panel in zip(figure.subplots(rows, _COLUMNS, squeeze=False).flat, panels, strict=False):
         title, image, label, aspect = panel
-        low, high = np.percentile(image, (1, 99))
-        axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=aspect, interpolation="nearest")
-        for value in range(1, len(classes)):
-            if (label == value).any():
-                # A frame of zeros closes outlines at the border.
-                mask = np.pad((label == value).astype(float), 1)
-                edges = (np.arange(-1, length - 1) for length in mask.shape[::-1])
-                axes.contour(*edges, mask, levels=[0.5], colors=_colour(value), linewidths=1.2)
+        draw_image(axes, image, aspect)
+        draw_outlines(axes, label, len(classes))
         axes.set_title(title if len(title) < 36 else f"{title[:16]}…{title[-18:]}", fontsize=8)
     for axes in figure.axes:
         axes.axis("off")
-    handles = [Line2D([], [], color=_colour(value), label=classes[value]) for value in range(1, len(classes))]
+    handles = [Line2D([], [], color=colour(value), label=classes[value]) for value in range(1, len(classes))]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
     return figure
 
@@ -49,7 +43,3 @@ def write_overview(
 ) -> None:
     """Write an overview as PNG, SVG or PDF, by the ending of `path`."""
     overview(panels, classes).savefig(path, dpi=110)
-
-
-def _colour(value: int) -> str:
-    return _OUTLINES[(value - 1) % len(_OUTLINES)]

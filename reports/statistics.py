@@ -151,13 +151,14 @@ def mean_ranks(scores: pd.DataFrame, subjects: Mapping[Any, Any]) -> tuple[pd.Se
 
 def percentiles(resampled: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     """The bounds of each column."""
-    bounds: Floats = np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    bounds = np.asarray(np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0), dtype=np.float64)
     return bounds[0], bounds[1]
 
 
 def _clusters(values: Floats, subjects: Sequence[Any]) -> tuple[Floats, Floats]:
     codes, found = pd.factorize(np.asarray(subjects, dtype=object))
-    return np.bincount(codes, values, len(found)), np.bincount(codes, minlength=len(found)).astype(float)
+    sums = np.bincount(codes, values, len(found)).astype(np.float64)
+    return sums, np.bincount(codes, minlength=len(found)).astype(np.float64)
 
 
 def _tails(subjects: int, level: float) -> list[float]:

@@ -1,0 +1,99 @@
+"""Test cases of finished runs with what the recorded network makes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from stampbench.benchmark.choices import choose_dataset
+from stampbench.benchmark.environment import choose_device
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.evaluation import largest_components, predict
+from stampbench.benchmark.spec import DatasetIdentity
+from stampbench.benchmark.store import RunStore
+from stampbench.datasets.dataset import Dataset, open_dataset
+from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.prepare import oriented_to_ras
+from stampbench.reports.segmentation import Example, best_plane
+
+
+class Gallery:
+    """Looks at cases again with recorded networks; datasets are opened once.
+
+    A dataset is found by the name in the record, so one that was a folder has to be named by `folder`.
+    """
+
+    def __init__(self, store: RunStore, data_root: Path | None, folder: str | None = None) -> None:
+        self._store, self._data_root, self._folder = store, data_root, folder
+        self._opened: dict[DatasetIdentity, Dataset | str] = {}
+
+    def examples(self, run: str, cases: Iterable[str]) -> Iterator[Example]:
+        """The named test cases of a run, each in the plane with most foreground.
+
+        Raises:
+            UserError: the run or its data is not here, or the data is not what the record was made of.
+        """
+        model, record = self._store.model(run)
+        dataset = self.dataset(record)
+        model.kernels = "fast"
+        device = choose_device("cpu")
+        prepared = dataset.prepare(list(cases))
+        sources = {case.id: case for case in dataset.source.cases}
+        for name in cases:
+            prediction = predict(model, prepared[name], device, dataset.patch)
+            if record["spec"]["protocol"]["postprocessing"] == "largest_component":
+                prediction = largest_components(prediction)
+            raw = dataset.source.read(sources[name])
+            image = raw.image if raw.affine is None else oriented_to_ras(raw.image, raw.affine)[0]
+            yield best_plane(name, image[0], np.asarray(prepared[name].reference), prediction, prepared[name].spacing)
+
+    def dataset(self, record: dict[str, Any]) -> Dataset:
+        """The dataset of a record, in the form that its network was trained on.
+
+        Raises:
+            UserError: it is not here, or is another one.
+        """
+        identity = DatasetIdentity.model_validate(record["spec"]["dataset"])
+        if identity not in self._opened:
+            self._opened[identity] = self._open(identity)
+        found = self._opened[identity]
+        if isinstance(found, str):
+            raise UserError(found)
+        return found
+
+    def _open(self, identity: DatasetIdentity) -> Dataset | str:
+        """The dataset, or why it cannot be had."""
+        try:
+            definition = choose_dataset(self._folder or identity.name, identity.spatial_dims if self._folder else None)
+            if definition.phantom is None:
+                form = {"size": identity.size, "patch": identity.patch, "spatial_dims": identity.spatial_dims}
+                definition = definition.model_copy(update=form)
+            dataset = open_dataset(definition, self._data_root)
+        except (UserError, DatasetError) as error:
+            return str(error)
+        if dataset.checksum != identity.checksum:
+            return f"dataset '{identity.name}' here is not the one that was recorded"
+        return dataset
+
+
+def score_again(gallery: Gallery, run: str, cases: Iterable[str]) -> dict[tuple[str, str], float]:
+    """Dice by case and class of what the recorded network makes of the cases now.
+
+    Raises:
+        UserError: the run or its data is not here.
+    """
+    from stampbench.benchmark.evaluation import evaluate
+
+    model, record = gallery._store.model(run)
+    dataset = gallery.dataset(record)
+    model.kernels = "fast"
+    prepared = dataset.prepare(list(cases))
+    rows = evaluate(
+        model, [prepared[case] for case in cases], dataset.classes, torch.device("cpu"),
+        postprocessing=record["spec"]["protocol"]["postprocessing"], window=dataset.patch,
+    )  # fmt: skip
+    return {(row["case"], row["class"]): float(row["dice"]) for row in rows}

@@ -1,0 +1,152 @@
+"""Figures of test scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from stampbench.reports.figures.style import (
+    NothingToDrawError,
+    base_protocol,
+    legend,
+    looks,
+    panels,
+    without_setting,
+)  # fmt: skip
+from stampbench.reports.statistics import cluster_interval
+
+
+def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
+    """Box plots of Dice over test cases, by number of training images (like Dinsdale et al. 2022, Fig. 4 and 6).
+
+    Boxes are quartiles, whiskers reach 1.5 times their range, the diamond is the mean.
+    """
+    # What differs between training sizes is the group, so panels are made of everything else in it.
+    by = ["dataset", "data_checksum", "size", "protocol"]
+    styles = looks(runs["strategy"])
+    figure, columns = panels(runs, by, width=max(4.2, 0.5 * len(styles) * runs["n_train"].nunique() ** 0.5))
+    for (axes,), group in columns:
+        scores = per_case(group, cases)
+        order = sorted(group["n_train"].unique())
+        sns.boxplot(
+            scores, x="n_train", y="dice", hue="strategy", order=order, hue_order=list(styles), ax=axes,
+            palette={name: colour for name, (colour, _) in styles.items()}, linewidth=0.8, fliersize=2,
+            showmeans=True, meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white",
+                                       "markeredgecolor": "black"},
+        )  # fmt: skip
+        axes.set(xlabel="training images", ylabel="test Dice (per case)")
+        if scores["dice"].min() > 0.5:
+            axes.set_ylim(bottom=max(0.0, float(scores["dice"].quantile(0.01)) - 0.05))
+    legend(figure, [axes for (axes,), _ in columns])
+    return figure
+
+
+def recovery_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
+    """Test Dice by epochs between two prunes (like Dinsdale et al. 2022, Fig. 16)."""
+    return _by_hyperparameter(runs, cases, "recovery_epochs", "recovery epochs R")
+
+
+def base_dropout(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
+    """Test Dice by the largest probability of targeted dropout (like Dinsdale et al. 2022, Fig. 17)."""
+    return _by_hyperparameter(runs, cases, "base_dropout", "base dropout b")
+
+
+def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
+    """Mean test Dice against epochs charged, and against those that the selected network has had.
+
+    A point is a strategy under one budget, the bars are 95 % intervals over subjects; protocols that differ in more
+    than their cap of epochs are never in one panel.
+    """
+    runs = runs.assign(
+        base=runs["protocol"].map(base_protocol),
+        line=runs["strategy"].map(lambda label: without_setting(label, "recovery_epochs")),
+    )
+    figure, columns = panels(runs, ["dataset", "data_checksum", "size", "n_train", "base"], rows=2, height=3.0)
+    styles = looks(runs["line"])
+    for axes, group in columns:
+        for name, own in group.groupby("line"):
+            points = pd.DataFrame([_point(part, cases) for _, part in own.groupby(["strategy", "protocol"])])
+            colour, marker = styles[str(name)]
+            for axis, x in zip(axes, ("epochs", "selected_epoch"), strict=True):
+                ordered = points.sort_values(x)
+                error = [ordered["dice"] - ordered["low"], ordered["high"] - ordered["dice"]]
+                axis.errorbar(
+                    ordered[x], ordered["dice"], yerror(error), color=colour, marker=marker, markersize=5, capsize=2,
+                    linewidth=1.2, label=str(name),
+                )  # fmt: skip
+        axes[0].set(xlabel="epochs charged, sources included", ylabel="test Dice")
+        axes[1].set(xlabel="epochs that the selected network has had", ylabel="test Dice")
+    legend(figure, [axis for axes, _ in columns for axis in axes])
+    return figure
+
+
+def per_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Dice by strategy, training size and case: the mean over classes, then over folds and seeds."""
+    scores = cases.merge(runs[["run", "strategy", "n_train"]], on="run")
+    by_run = scores.groupby(["strategy", "n_train", "run", "subject", "case"], as_index=False)["dice"].mean()
+    averaged: pd.DataFrame = by_run.groupby(["strategy", "n_train", "subject", "case"], as_index=False)["dice"].mean()
+    return averaged
+
+
+def yerror(bounds: Sequence[Sequence[float] | pd.Series[float]]) -> NDArray[np.float64] | None:
+    """Lower and upper lengths of error bars; None where one subject has no interval."""
+    lengths: NDArray[np.float64] = np.array([np.asarray(each, dtype=float) for each in bounds])
+    return None if np.isnan(lengths).any() else lengths.clip(min=0)
+
+
+def _point(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, float]:
+    scores = per_case(runs, cases)
+    interval = cluster_interval(scores["dice"].to_list(), scores["subject"].to_list())
+    return {
+        "epochs": float(runs["epochs"].mean()),
+        "selected_epoch": float((runs["selected_epoch"]).mean()),
+        "dice": interval.mean,
+        "low": interval.low,
+        "high": interval.high,
+    }
+
+
+def _by_hyperparameter(runs: pd.DataFrame, cases: pd.DataFrame, name: str, label: str) -> Figure:
+    """Points with intervals over subjects, and the runs themselves as dots, by the value of a hyperparameter.
+
+    Only strategies of which several values are there, other hyperparameters alike.
+    """
+    settings = [json.loads(each) for each in runs["hyperparameters"]]
+    runs = runs.assign(value=[each.get(name) for each in settings])
+    runs = runs.assign(line=runs["strategy"].map(lambda each: without_setting(each, name)))
+    # Without targeted dropout b does nothing.
+    idle = [name == "base_dropout" and each.get("dropout") != "targeted" for each in settings]
+    runs = runs[runs["value"].notna() & ~pd.Series(idle, index=runs.index)]
+    several = runs.groupby(["group", "line"])["value"].transform("nunique") > 1 if len(runs) else runs.index
+    runs = runs[several] if len(runs) else runs
+    if runs.empty:
+        raise NothingToDrawError(f"no strategy was run with several values of {name} on one table")
+    figure, columns = panels(runs)
+    styles = looks(runs["line"])
+    for (axes,), group in columns:
+        positions = {value: index for index, value in enumerate(sorted(group["value"].unique()))}
+        for line, own in group.groupby("line"):
+            colour, marker = styles[str(line)]
+            points = {value: _point(part, cases) for value, part in own.groupby("value")}
+            at = [positions[value] for value in points]
+            table = pd.DataFrame(list(points.values()))
+            bars = yerror([table["dice"] - table["low"], table["high"] - table["dice"]])
+            axes.errorbar(at, table["dice"], bars, color=colour, marker=marker, capsize=3, label=str(line))
+            dots = [positions[value] + 0.08 for value in own["value"]]
+            axes.plot(dots, own["test_dice"], ".", color=colour, alpha=0.5)
+        _name_positions(axes, positions, label)
+    legend(figure, [axes for (axes,), _ in columns])
+    return figure
+
+
+def _name_positions(axes: Axes, positions: dict[float, int], label: str) -> None:
+    axes.set_xticks(list(positions.values()), [f"{value:g}" for value in positions])
+    axes.set(xlabel=label, ylabel="test Dice (mean, 95 %; dots: runs)")
+    axes.margins(x=0.15)

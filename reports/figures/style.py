@@ -1,0 +1,129 @@
+"""What all figures share: colours, panels, and how they are written."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A00")
+"""Okabe and Ito's colours, which colour-blind readers can tell apart, black and yellow moved towards grey."""
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
+_MOST_PANELS = 6
+_KNOWN = ("standard", "stamp", "stamp_plus", "prune_finetune", "flat", "pocket_unet", "random_largest", "flat (f=8)")
+"""These look the same in all figures."""
+_GROUP = ("dataset", "n_train", "protocol", "group")
+
+mpl.rcParams.update(
+    {
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": "#E5E5E5",
+        "legend.frameon": False,
+        "svg.fonttype": "none",
+        "svg.hashsalt": "stampbench",
+    }
+)
+
+
+class NothingToDrawError(ValueError):
+    """The records hold nothing that the figure shows."""
+
+
+def looks(strategies: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each strategy; both differ, so that grey prints can be read."""
+    names = sorted(set(strategies))
+    others = [name for name in names if name not in _KNOWN]
+    places = {name: _KNOWN.index(name) if name in _KNOWN else len(_KNOWN) + others.index(name) for name in names}
+    return {
+        name: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
+        for name, place in sorted(places.items(), key=lambda item: item[1])
+    }
+
+
+def panels(
+    runs: pd.DataFrame, by: Sequence[str] = _GROUP, *, width: float = 4.2, height: float = 3.6, rows: int = 1
+) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:
+    """A figure with a column of `rows` axes for every group of runs, titled by what the group has in common.
+
+    Raises:
+        NothingToDrawError: no runs, or more groups than anyone can read.
+    """
+    if runs.empty:
+        raise NothingToDrawError("no run has what this figure shows")
+    groups = [group for _, group in runs.groupby(list(by), sort=True)]
+    if len(groups) > _MOST_PANELS:
+        raise NothingToDrawError(
+            f"{len(groups)} tables in one figure are too many; --dataset, --n-train or --protocol choose among them"
+        )
+    figure = Figure(figsize=(width * len(groups), height * rows), layout="constrained")
+    axes = figure.subplots(rows, len(groups), squeeze=False)
+    for column, group in enumerate(groups):
+        axes[0, column].set_title(title(group))
+    return figure, [(list(axes[:, column]), group) for column, group in enumerate(groups)]
+
+
+def title(group: pd.DataFrame) -> str:
+    """What a reader has to know of a group of runs, in two lines."""
+    first = group.iloc[0]
+    sizes = group["n_train"].unique()
+    images = f", {sizes[0]} training images" if len(sizes) == 1 else ""
+    synthetic = " (synthetic)" if first["synthetic"] else ""
+    protocols = sorted({base_protocol(each) for each in group["protocol"]})
+    return f"{first['dataset']}{synthetic}{images}\nprotocol {', '.join(protocols)}, {first['size']}"
+
+
+def base_protocol(label: str) -> str:
+    """A protocol's label without its cap of epochs, which is what a budget is."""
+    return without_setting(label, "max_epochs")
+
+
+def without_setting(label: str, name: str) -> str:
+    """A label without one `name=value` of its brackets."""
+    match = re.fullmatch(r"(.*?) \((.*)\)", label)
+    if match is None:
+        return label
+    kept = [each for each in match[2].split(", ") if not each.startswith(f"{name}=")]
+    return f"{match[1]} ({', '.join(kept)})" if kept else match[1]
+
+
+def number_layers(axes: Axes, layers: int) -> None:
+    """Ticks at whole layers, counted from 1 as the papers do."""
+    axes.set_xticks(range(1, layers + 1, 2))
+
+
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend below all panels, each name once."""
+    handles: dict[str, Any] = {}
+    for each in axes:
+        found, labels = each.get_legend_handles_labels()
+        handles |= dict(zip(labels, found, strict=True))
+        if (own := each.get_legend()) is not None:
+            own.remove()
+    if handles:
+        figure.legend(
+            list(handles.values()), list(handles), loc="outside lower center", ncols=max(min(len(handles), 4), 1)
+        )  # fmt: skip
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write as SVG and PNG beside each other, or as one of them where `path` ends so."""
+    endings = [path.suffix] if path.suffix in (".svg", ".png", ".pdf") else [".svg", ".png"]
+    written = []
+    for ending in endings:
+        target = path.with_suffix(ending)
+        # No date: the same records make the same file.
+        metadata = {"Date": None} if ending == ".svg" else None
+        figure.savefig(target, dpi=160, metadata=metadata)
+        written.append(target)
+    return written
