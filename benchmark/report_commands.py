@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.errors import UserError, unknown
-from stampbench.benchmark.options import RUNS, write_output
+from stampbench.benchmark.options import ROOT, RUNS, write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +80,44 @@ def compare(
         click.echo(to_markdown(compare_runs(one, other, records.cases)), nl=False)
     except IncomparableError as error:
         raise UserError(f"'{first}' and '{second}' cannot be compared: {error}") from error
+
+
+@click.command()
+@RUNS
+@DATASET
+@N_TRAIN
+@PROTOCOL
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the page")
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Of each run's worst test cases")
+@ROOT
+def report(
+    runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None, output: Path, pictures: bool,
+    data_root: Path | None,
+) -> None:  # fmt: skip
+    """Write a page of leaderboards and runs that opens from disk and from any web server, without network.
+
+    \b
+    Example:
+      stampbench report --output report && open report/index.html
+    """
+    from stampbench.benchmark.progress import Progress
+    from stampbench.benchmark.run_pages import run_details
+    from stampbench.reports.leaderboard import leaderboards
+    from stampbench.reports.overall import overall
+    from stampbench.reports.page import write_page
+
+    records = read(runs_folder, dataset, n_train, protocol)
+    boards = leaderboards(records.runs, records.cases, records.timings)
+    with Progress("report", len(records.runs)) as progress:
+        details = run_details(
+            records, runs_folder, data_root, pictures=pictures,
+            report=lambda done, of: progress.case(done, of, "writing", "run"),
+        )  # fmt: skip
+        try:
+            size = write_page(output, boards, overall(boards), records.runs, records.trajectories, details)
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+    click.echo(f"{output / 'index.html'}: {len(boards)} tables, {len(records.runs)} runs, {size / 1e6:.1f} MB")
 
 
 def read(

@@ -102,9 +102,12 @@ def p_value(p: float) -> str:
 
 
 def _shown(table: Board | Overall) -> pd.DataFrame:
-    if isinstance(table, Board):
-        return shown(table)
-    rows = table.rows
+    return shown(table) if isinstance(table, Board) else shown_overall(table)
+
+
+def shown_overall(ranking: Overall) -> pd.DataFrame:
+    """The rows as text, under the headings of a reader."""
+    rows = ranking.rows
     result = pd.DataFrame(
         {
             "rank": rows["rank"].astype(str),

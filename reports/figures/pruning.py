@@ -8,7 +8,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from stampbench.reports.figures.style import COLOURS, NothingToDrawError, legend, looks, number_layers, panels
+from stampbench.reports.figures.style import NothingToDrawError, legend, looks, number_layers, panels
+from stampbench.reports.looks import COLOURS
 
 _GRID = 80
 """Numbers of parameters at which trajectories of different runs are compared."""

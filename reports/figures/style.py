@@ -12,12 +12,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8A8A00")
-"""Okabe and Ito's colours, which colour-blind readers can tell apart, black and yellow moved towards grey."""
+from stampbench.reports.looks import COLOURS, places
+
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _MOST_PANELS = 6
-_KNOWN = ("standard", "stamp", "stamp_plus", "prune_finetune", "flat", "pocket_unet", "random_largest", "flat (f=8)")
-"""These look the same in all figures."""
 _GROUP = ("dataset", "n_train", "protocol", "group")
 
 mpl.rcParams.update(
@@ -42,12 +40,9 @@ class NothingToDrawError(ValueError):
 
 def looks(strategies: Iterable[str]) -> dict[str, tuple[str, str]]:
     """Colour and marker of each strategy; both differ, so that grey prints can be read."""
-    names = sorted(set(strategies))
-    others = [name for name in names if name not in _KNOWN]
-    places = {name: _KNOWN.index(name) if name in _KNOWN else len(_KNOWN) + others.index(name) for name in names}
     return {
         name: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
-        for name, place in sorted(places.items(), key=lambda item: item[1])
+        for name, place in places(strategies).items()
     }
 
 
