@@ -26,7 +26,7 @@ from stampbench.benchmark.options import (
     load_plugins,
     open_named,
 )  # fmt: skip
-from stampbench.benchmark.report_commands import compare, leaderboard, report
+from stampbench.benchmark.report_commands import compare, leaderboard, publish, report, submit
 from stampbench.benchmark.store_commands import store
 from stampbench.benchmark.suite_commands import suite
 from stampbench.datasets.errors import DatasetError
@@ -328,5 +328,19 @@ def new_strategy(name: str, output: Path) -> None:
     click.echo(f"      stampbench run --plugin {file} --strategy {name} --dataset phantom2d --folds 0 --protocol quick")
 
 
-for _command in (datasets, suite, store, latency, export, predict, doctor, leaderboard, compare, figure, report):
+for _command in (
+    datasets,
+    suite,
+    store,
+    latency,
+    export,
+    predict,
+    doctor,
+    leaderboard,
+    compare,
+    figure,
+    report,
+    publish,
+    submit,
+):
     cli.add_command(_command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,8 @@ import numpy as np
 import torch
 
 from stampbench.benchmark.choices import choose_dataset
-from stampbench.benchmark.environment import choose_device
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.evaluation import largest_components, predict
+from stampbench.benchmark.evaluation import evaluate, largest_components, predict
 from stampbench.benchmark.spec import DatasetIdentity
 from stampbench.benchmark.store import RunStore
 from stampbench.datasets.dataset import Dataset, open_dataset
@@ -31,7 +30,7 @@ class Gallery:
         self._store, self._data_root, self._folder = store, data_root, folder
         self._opened: dict[DatasetIdentity, Dataset | str] = {}
 
-    def examples(self, run: str, cases: Iterable[str]) -> Iterator[Example]:
+    def examples(self, run: str, cases: Sequence[str]) -> Iterator[Example]:
         """The named test cases of a run, each in the plane with most foreground.
 
         Raises:
@@ -40,16 +39,31 @@ class Gallery:
         model, record = self._store.model(run)
         dataset = self.dataset(record)
         model.kernels = "fast"
-        device = choose_device("cpu")
-        prepared = dataset.prepare(list(cases))
+        prepared = dataset.prepare(cases)
         sources = {case.id: case for case in dataset.source.cases}
         for name in cases:
-            prediction = predict(model, prepared[name], device, dataset.patch)
+            prediction = predict(model, prepared[name], torch.device("cpu"), dataset.patch)
             if record["spec"]["protocol"]["postprocessing"] == "largest_component":
                 prediction = largest_components(prediction)
             raw = dataset.source.read(sources[name])
             image = raw.image if raw.affine is None else oriented_to_ras(raw.image, raw.affine)[0]
             yield best_plane(name, image[0], np.asarray(prepared[name].reference), prediction, prepared[name].spacing)
+
+    def score(self, run: str, cases: Sequence[str]) -> dict[tuple[str, str], float]:
+        """Dice by case and class of what the recorded network makes of test cases.
+
+        Raises:
+            UserError: as `examples`.
+        """
+        model, record = self._store.model(run)
+        dataset = self.dataset(record)
+        model.kernels = "fast"
+        prepared = dataset.prepare(cases)
+        rows = evaluate(
+            model, [prepared[case] for case in cases], dataset.classes, torch.device("cpu"),
+            postprocessing=record["spec"]["protocol"]["postprocessing"], window=dataset.patch,
+        )  # fmt: skip
+        return {(row["case"], row["class"]): float(row["dice"]) for row in rows}
 
     def dataset(self, record: dict[str, Any]) -> Dataset:
         """The dataset of a record, in the form that its network was trained on.
@@ -78,22 +92,3 @@ class Gallery:
         if dataset.checksum != identity.checksum:
             return f"dataset '{identity.name}' here is not the one that was recorded"
         return dataset
-
-
-def score_again(gallery: Gallery, run: str, cases: Iterable[str]) -> dict[tuple[str, str], float]:
-    """Dice by case and class of what the recorded network makes of the cases now.
-
-    Raises:
-        UserError: the run or its data is not here.
-    """
-    from stampbench.benchmark.evaluation import evaluate
-
-    model, record = gallery._store.model(run)
-    dataset = gallery.dataset(record)
-    model.kernels = "fast"
-    prepared = dataset.prepare(list(cases))
-    rows = evaluate(
-        model, [prepared[case] for case in cases], dataset.classes, torch.device("cpu"),
-        postprocessing=record["spec"]["protocol"]["postprocessing"], window=dataset.patch,
-    )  # fmt: skip
-    return {(row["case"], row["class"]): float(row["dice"]) for row in rows}

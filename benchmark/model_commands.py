@@ -51,6 +51,7 @@ if TYPE_CHECKING:
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
 @click.option("--seconds", default=20.0, show_default=True, help="The most that measuring one table takes")
 @click.option("--output", type=click.Path(path_type=Path), help="Write the timings to a CSV file too")
+@click.option("--record", is_flag=True, help="Keep the timings of recorded runs in the store, for leaderboards")
 @DEVICE
 @THREADS
 @RUNS
@@ -59,7 +60,8 @@ if TYPE_CHECKING:
 def latency(
     runs: tuple[str, ...], strategies: str | None, settings: tuple[str, ...], dataset: str | None,
     trajectory: int | None, batches: str,
-    precisions: str, backends: str | None, shape: str | None, seconds: float, output: Path | None, device: str,
+    precisions: str, backends: str | None, shape: str | None, seconds: float, output: Path | None, record: bool,
+    device: str,
     threads: int | None, runs_folder: Path, view: View, plugins: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """How long networks take for a batch: recorded ones, their trajectories, or shapes that were never trained.
@@ -78,9 +80,12 @@ def latency(
     from stampbench.benchmark.compute import HALF, busy_warning, set_up_process
     from stampbench.benchmark.environment import choose_device, timing_machine
     from stampbench.benchmark.latency import compare, saturating_batch
+    from stampbench.benchmark.records import record_timings
     from stampbench.benchmark.store import RunStore
     from stampbench.reports.latency import latency_tables
 
+    if record and (trajectory is not None or shape is not None):
+        raise UserError("--record keeps the times of selected networks at their own size: no --trajectory, no --shape")
     load_plugins(plugins)
     where = choose_device(device)
     set_up_process(threads, keep_heap=True)
@@ -128,6 +133,8 @@ def latency(
     click.echo(latency_tables(frame))
     if output is not None:
         write_output(output, frame.to_csv(index=False))
+    if record:
+        click.echo(f"recorded in {record_timings(frame, runs_folder)}", err=True)
     if frame[["noisy_ratio", "noisy_time"]].to_numpy().any():
         click.echo(
             "warning: the machine is too noisy for some of these numbers; end what else runs on it, or raise --seconds",

@@ -67,6 +67,22 @@ def read_records(
     return records
 
 
+def record_timings(timings: pd.DataFrame, root: Path) -> Path:
+    """Keep what was measured in turns of recorded runs, whose ids end the networks' names.
+
+    Raises:
+        UserError: none of the networks is that of a recorded run.
+    """
+    known = set(RunStore(root).statuses())
+    runs = timings["network"].str.split().str[-1]
+    if not runs.isin(known).any():
+        raise UserError("--record keeps the times of recorded runs, and none was timed")
+    path = root / TIMINGS / f"{timings['measured'].iloc[0].replace(':', '')}.csv"
+    path.parent.mkdir(exist_ok=True)
+    write_text(path, timings.assign(run=runs)[runs.isin(known)].to_csv(index=False))
+    return path
+
+
 def write_tables(records: Records, root: Path) -> None:
     """Write what can be published, without weights: a CSV file per table, rows in an order of their own."""
     root.mkdir(parents=True, exist_ok=True)

@@ -120,6 +120,74 @@ def report(
     click.echo(f"{output / 'index.html'}: {len(boards)} tables, {len(records.runs)} runs, {size / 1e6:.1f} MB")
 
 
+@click.command()
+@RUNS
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("leaderboards"),
+    show_default=True,
+    help="Folder of tables",
+)
+def publish(runs_folder: Path, output: Path) -> None:
+    """Add finished runs to tables for version control, without weights, and render their leaderboards.
+
+    \b
+    Example:
+      stampbench publish --runs runs --output leaderboards
+    """
+    from stampbench.benchmark.publish import BOARDS
+    from stampbench.benchmark.publish import publish as publish_runs
+
+    problems: list[str] = []
+    records = publish_runs(runs_folder, output, problems)
+    for problem in problems:
+        click.echo(f"warning: left out: {problem}", err=True)
+    click.echo(f"{output}: {len(records.runs)} runs; {output / BOARDS}")
+
+
+@click.group()
+def submit() -> None:
+    """Offer runs to a published leaderboard."""
+
+
+@submit.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option(
+    "--against", type=click.Path(path_type=Path), help="Published tables that the runs are to join  [default: none]"
+)
+@click.option(
+    "--rescore", type=click.IntRange(0), default=3, show_default=True, help="Cases of each run to segment again"
+)
+@ROOT
+def check(folder: Path, against: Path | None, rescore: int, data_root: Path | None) -> int:
+    """Look through somebody's records before they are merged. Ends with exit code 1 when they are refused.
+
+    \b
+    Example:
+      stampbench submit check runs --against leaderboards
+    """
+    from stampbench.benchmark.progress import Progress
+    from stampbench.benchmark.records import read_records
+    from stampbench.benchmark.submission import check_submission
+
+    if not folder.is_dir():
+        raise UserError(f"no runs at {folder}; a submission is the folder that 'stampbench run' wrote")
+    published = None if against is None else read_records(against, [])
+    with Progress("submission", 1) as progress:
+        checked = check_submission(
+            folder, published, data_root, rescore=rescore,
+            report=lambda done, of: progress.case(done, of, "checking", "run"),
+        )  # fmt: skip
+    for note in checked.notes:
+        click.echo(f"note: {note}")
+    for problem in checked.problems:
+        click.echo(f"refused: {problem}")
+    verdict = "refused" if checked.problems else "accepted"
+    click.echo(f"{verdict}: {checked.runs} runs, {checked.rescored} cases segmented again")
+    return 1 if checked.problems else 0
+
+
 def read(
     runs_folder: Path, dataset: str | None = None, n_train: int | None = None, protocol: str | None = None,
     *, trajectories: bool = True,

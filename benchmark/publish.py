@@ -1,0 +1,56 @@
+"""Records as tables that can be put under version control, and the boards made from them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from stampbench.benchmark.records import Records, merge, read_records, write_tables
+from stampbench.benchmark.reproduce import command
+from stampbench.benchmark.spec import RunSpec
+from stampbench.benchmark.store import RECORD, RunStore, read_record, write_text
+from stampbench.reports.formats import to_markdown
+from stampbench.reports.leaderboard import leaderboards
+from stampbench.reports.overall import overall
+
+BOARDS = "boards.md"
+
+
+def publish(store: Path, folder: Path, problems: list[str]) -> Records:
+    """Add a store's finished runs to the tables in a folder, and render the boards again.
+
+    Raises:
+        UserError: there is no store, or the tables in the folder cannot be read.
+    """
+    records = read_records(store, problems)
+    told = pd.DataFrame([_provenance(store, row) for row in records.runs.to_dict("records")])
+    records = records._replace(runs=pd.concat([records.runs.reset_index(drop=True), told], axis=1))
+    if (folder / "runs.csv").is_file():
+        records = merge(read_records(folder, problems), records)
+    write_tables(records, folder)
+    # From the files again, so that what is rendered is what anyone can render.
+    records = read_records(folder, problems)
+    write_text(folder / BOARDS, render(records))
+    return records
+
+
+def render(records: Records) -> str:
+    """All boards as markdown."""
+    boards = leaderboards(records.runs, records.cases, records.timings)
+    return to_markdown(boards, overall(boards))
+
+
+def _provenance(store: Path, row: dict[Any, Any]) -> dict[str, Any]:
+    record = read_record(RunStore(store).root / row["dataset"] / row["name"] / row["run"] / RECORD) or {}
+    environment, provenance = record["environment"], record["provenance"]
+    return {
+        "command": command(RunSpec.model_validate(record["spec"])),
+        "git_commit": provenance["git_commit"],
+        "git_dirty": provenance["git_dirty"],
+        "torch": provenance["packages"]["torch"],
+        "processor": environment["processor"],
+        "device": environment["device"],
+        "threads": environment["threads"],
+    }
