@@ -113,8 +113,8 @@ def _comparison(mine: pd.DataFrame, others: pd.DataFrame, cases: pd.DataFrame) -
     row = mine.iloc[0]
     return Comparison(
         title=f"{row['dataset']}, {row['n_train']} images, {row['protocol']}",
-        first=_name(mine),
-        second=_name(others),
+        first=_name(mine, others),
+        second=_name(others, mine),
         paired=paired(first, second, subjects),
         runs=means[0] - means[1] if len(mine) > 1 else means[0].reset_index(drop=True) - means[1].iloc[0],
         cases=table.sort_values("difference", ascending=False, ignore_index=True),
@@ -132,9 +132,10 @@ def _run_means(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.Series[float]:
     return runs.set_index(["fold", "seed"])["run"].map(means)
 
 
-def _name(runs: pd.DataFrame) -> str:
+def _name(runs: pd.DataFrame, others: pd.DataFrame) -> str:
+    """The strategy; of two runs that differ in fold or seed, these too."""
     row = runs.iloc[0]
-    return f"{row['strategy']}" if len(runs) > 1 else f"{row['strategy']} fold {row['fold']} seed {row['seed']}"
+    return str(row["strategy"]) if _designs(runs) == _designs(others) else f"{row['strategy']} of run {row['run']}"
 
 
 def _designs(runs: pd.DataFrame) -> list[tuple[int, int]]:

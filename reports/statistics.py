@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,10 +55,13 @@ def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], 
     return Interval(mean, float(low), float(high))
 
 
-def resample(subjects: int, resamples: int = RESAMPLES) -> Floats:
-    """How often each subject is drawn in each resample, `(resamples, subjects)`; the same whenever it is asked."""
+@lru_cache(maxsize=32)
+def resample(subjects: int) -> Floats:
+    """How often each subject is drawn in each resample, `(RESAMPLES, subjects)`; the same whenever it is asked."""
     generator = np.random.default_rng(_SEED + subjects)
-    return generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples).astype(float)
+    drawn = generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=RESAMPLES).astype(np.float64)
+    drawn.flags.writeable = False
+    return drawn
 
 
 def paired(first: pd.Series[float], second: pd.Series[float], subjects: Mapping[Any, Any]) -> Paired:
@@ -100,7 +104,8 @@ def _tests(differences: pd.Series[float]) -> tuple[float, float]:
         return math.nan, math.nan
     if np.allclose(differences, 0):
         return 1.0, 1.0
-    t_p = math.nan if np.ptp(differences) == 0 else float(stats.ttest_1samp(differences, 0).pvalue)
+    alike = np.allclose(differences, differences.iloc[0])
+    t_p = math.nan if alike else float(stats.ttest_1samp(differences, 0).pvalue)
     return t_p, float(stats.wilcoxon(differences).pvalue)
 
 

@@ -20,12 +20,15 @@ def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: 
 
     Bars are 95 % intervals over subjects, see `leaderboards`.
     """
-    boards = {board.title: board for board in leaderboards(runs, cases, timings)}
+    boards = {
+        name: leaderboards(group, cases[cases["run"].isin(group["run"])], timings)[0]
+        for name, group in runs.groupby("group")
+    }
     timed = any(board.rows["latency_ratio"].notna().any() for board in boards.values())
     figure, columns = panels(runs, rows=2 if timed else 1, height=3.2)
     styles = looks(runs["strategy"])
     for axes, group in columns:
-        (board,) = leaderboards(group, cases[cases["run"].isin(group["run"])], timings)
+        board = boards[group["group"].iloc[0]]
         _front(axes[0], board.rows, "parameters", "pareto_parameters", styles)
         axes[0].set_xscale("log")
         axes[0].set(xlabel="parameters of the selected network", ylabel="test Dice")

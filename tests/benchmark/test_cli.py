@@ -80,7 +80,7 @@ def test_run_then_leaderboard_in_every_format(stampbench, tmp_path: Path) -> Non
     assert "phantom2d (synthetic data" in out
     assert all(f"| {name}" in out for name in ("standard ", "stamp ", "stamp_plus "))
     code, out, _ = stampbench("leaderboard", "--format", "json")
-    (board,) = json.loads(out)
+    (board,) = json.loads(out)["boards"]
     assert [row["rank"] for row in board["rows"]] == sorted(row["rank"] for row in board["rows"])
     code, _, _ = stampbench("leaderboard", "--format", "csv", "--output", "board.csv")
     assert len(pd.read_csv(tmp_path / "board.csv")) == 3

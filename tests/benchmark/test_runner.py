@@ -16,6 +16,7 @@ from scipy import ndimage
 from stampbench.benchmark import runner
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.evaluation import predict
+from stampbench.benchmark.records import read_records
 from stampbench.benchmark.runner import Run
 from stampbench.benchmark.store import RunStore
 from stampbench.models.files import load_model
@@ -223,7 +224,7 @@ def test_damaged_records_are_left_out_and_named(perform: Perform, make_run: Make
         if content is not None:
             path.write_bytes(content)
         problems: list[str] = []
-        frame, rows = store.frames(problems)
+        frame, rows, *_ = read_records(store.root, problems)
         assert list(frame["run"]) == [runs[1].spec.id]
         assert set(rows["run"]) == {runs[1].spec.id}
         assert len(problems) == 1
@@ -231,7 +232,7 @@ def test_damaged_records_are_left_out_and_named(perform: Perform, make_run: Make
         cases.write_bytes(whole)
         record.write_text(described)
     problems = []
-    assert len(store.frames(problems)[0]) == 2
+    assert len(read_records(store.root, problems).runs) == 2
     assert problems == []
 
 

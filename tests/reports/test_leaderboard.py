@@ -3,58 +3,30 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from io import StringIO
-from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
-from stampbench.reports.leaderboard import leaderboards, to_csv, to_json, to_markdown
+from stampbench.reports.formats import to_csv, to_json, to_latex, to_markdown
+from stampbench.reports.leaderboard import leaderboards
+from stampbench.reports.overall import overall
 
-
-def frames(*runs: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Runs with `dice` per case as a dict; each case has two classes, 0.1 above and below it."""
-    rows, cases = [], []
-    for number, run in enumerate(runs):
-        scores = run.pop("dice")
-        rows.append(
-            {
-                "run": f"r{number}",
-                "group": "g",
-                "dataset": "d",
-                "dataset_version": "1",
-                "data_checksum": "abcdef0123",
-                "synthetic": False,
-                "unit": "mm",
-                "protocol": "quick",
-                "n_train": 25,
-                "fold": 0,
-                "seed": 0,
-                "parameters": 1000,
-                "flops": 2000,
-                "epochs": 10,
-                "ranking_passes": 1,
-                **run,
-            }
-        )
-        for case, dice in scores.items():
-            for name, offset in (("left", 0.1), ("right", -0.1)):
-                empty = "prediction" if dice + offset <= 0 else ""
-                cases.append(
-                    {
-                        "run": f"r{number}",
-                        "case": case,
-                        "class": name,
-                        "dice": dice + offset,
-                        "hd95": 2.0,
-                        "empty": empty,
-                    }
-                )
-    return pd.DataFrame(rows), pd.DataFrame(cases)
+Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+Timings = Callable[..., pd.DataFrame]
 
 
-def test_folds_are_averaged_per_case_before_mean_and_sd() -> None:
-    """Cases (0.5 + 0.7)/2 and (0.9 + 0.7)/2: mean 0.7, sd 0.1·√2; pooled over folds it would be 0.163."""
+def many(seed: int, cases: int = 12, mean: float = 0.7) -> dict[str, float]:
+    rng = np.random.default_rng(seed)
+    return {f"c{number}": float(value) for number, value in enumerate(rng.normal(mean, 0.05, cases))}
+
+
+def test_folds_are_averaged_per_case_before_the_mean(frames: Frames) -> None:
+    """Cases (0.5 + 0.7)/2 and (0.9 + 0.7)/2: mean 0.7; the runs' means are both 0.7."""
     (board,) = leaderboards(
         *frames(
             {"strategy": "stamp", "fold": 0, "dice": {"a": 0.5, "b": 0.9}},
@@ -62,12 +34,13 @@ def test_folds_are_averaged_per_case_before_mean_and_sd() -> None:
         )
     )
     row = board.rows.iloc[0]
-    assert row["Dice"] == pytest.approx(0.7)
-    assert row["sd"] == pytest.approx(0.1 * 2**0.5)
-    assert (row["parameters"], row["epochs"], row["runs"]) == (1500, 16, 2)
+    assert row["dice"] == pytest.approx(0.7)
+    assert row["run_sd"] == pytest.approx(0)
+    assert list(board.per_case["stamp"]) == pytest.approx([0.6, 0.8])
+    assert (row["parameters"], row["epochs"], row["runs"], row["folds"], row["seeds"]) == (1500, 16, 2, 2, 1)
 
 
-def test_ranks_go_by_dice() -> None:
+def test_ranks_go_by_dice(frames: Frames) -> None:
     (board,) = leaderboards(
         *frames(
             {"strategy": "low", "dice": {"a": 0.3, "b": 0.3}},
@@ -77,9 +50,73 @@ def test_ranks_go_by_dice() -> None:
     )
     assert list(board.rows["rank"]) == [1, 1, 3]
     assert board.rows["strategy"].iloc[-1] == "low"
+    assert board.rows["p_holm"].iloc[1] == 1.0, "equal scores are no difference"
 
 
-def test_groups_never_share_a_table() -> None:
+def test_p_values_are_wilcoxons_against_the_best_corrected_by_holm(frames: Frames) -> None:
+    scores = {name: many(seed, mean=mean) for seed, (name, mean) in enumerate((("a", 0.8), ("b", 0.78), ("c", 0.7)))}
+    (board,) = leaderboards(*frames(*({"strategy": name, "dice": dice} for name, dice in scores.items())))
+    best, *others = board.rows["strategy"]
+    raw = [
+        stats.wilcoxon(np.array([*scores[best].values()]) - np.array([*scores[other].values()])).pvalue
+        for other in others
+    ]
+    assert list(board.rows["p_holm"])[1:] == pytest.approx(multipletests(raw, method="holm")[1])
+    assert np.isnan(board.rows["p_holm"].iloc[0])
+
+
+def test_only_folds_and_seeds_that_both_have_are_tested(frames: Frames) -> None:
+    """The second fold of `a` has nothing to do with `b`, of which only the first is there."""
+    a, b = many(0, mean=0.8), many(1)
+    (board,) = leaderboards(
+        *frames(
+            {"strategy": "a", "dice": a},
+            {"strategy": "a", "fold": 1, "dice": dict.fromkeys(a, 0.95)},
+            {"strategy": "b", "dice": b},
+            {"strategy": "never_paired", "fold": 4, "dice": dict.fromkeys(a, 0.1)},
+        )
+    )
+    expected = stats.wilcoxon(np.array([*a.values()]) - np.array([*b.values()])).pvalue
+    p_values = dict(zip(board.rows["strategy"], board.rows["p_holm"], strict=True))
+    assert p_values["b"] == pytest.approx(expected)
+    assert np.isnan(p_values["never_paired"])
+    assert any("no paired comparison" in note for note in board.notes)
+
+
+def test_pareto_marks(frames: Frames, timings: Timings) -> None:
+    runs, cases = frames(
+        {"strategy": "standard", "dice": {"a": 0.8, "b": 0.8}, "parameters": 100},
+        {"strategy": "small", "dice": {"a": 0.7, "b": 0.7}, "parameters": 10},
+        {"strategy": "beaten", "dice": {"a": 0.6, "b": 0.6}, "parameters": 10},
+    )
+    (board,) = leaderboards(runs, cases, timings(("r0", "eager", 10.0), ("r1", "eager", 20.0), ("r2", "eager", 5.0)))
+    rows = board.rows.set_index("strategy")
+    assert dict(rows["pareto_parameters"]) == {"standard": True, "small": True, "beaten": False}
+    assert dict(rows["latency_ratio"]) == {"standard": 1.0, "small": 2.0, "beaten": 0.5}
+    assert dict(rows["pareto_latency"]) == {"standard": True, "small": False, "beaten": True}
+    assert any("eager, one image, in turns" in note for note in board.notes)
+
+
+def test_latency_of_two_machines_is_not_mixed_and_runs_own_times_are_a_hint(frames: Frames, timings: Timings) -> None:
+    runs, cases = frames(
+        {"strategy": "standard", "dice": {"a": 0.8}},
+        {"strategy": "small", "dice": {"a": 0.7}},
+        {"strategy": "other", "dice": {"a": 0.7}},
+    )
+    here = timings(("r0", "eager", 10.0), ("r1", "eager", 5.0), ("r2", "eager", 4.0))
+    there = timings(("r0", "eager", 1.0), ("r1", "eager", 3.0), processor="another")
+    (board,) = leaderboards(runs, cases, pd.concat([here, there]))
+    assert dict(board.rows.set_index("strategy")["latency_ratio"]) == {"standard": 1.0, "small": 0.5, "other": 0.4}
+    assert any("left out: another" in note for note in board.notes)
+    alone = timings(("r0", "eager", 10.0), ("r1", "eager", 5.0), interleaved=False)
+    (board,) = leaderboards(runs, cases, alone)
+    assert any("a hint" in note for note in board.notes)
+    (board,) = leaderboards(runs, cases, timings(("r1", "eager", 5.0)))
+    assert board.rows["latency_ratio"].isna().all(), "without the standard network there is no ratio"
+    assert "latency" not in to_markdown([board]).split("\n\n")[1]
+
+
+def test_groups_never_share_a_table(frames: Frames) -> None:
     boards = leaderboards(
         *frames(
             {"strategy": "stamp", "dice": {"a": 0.5}},
@@ -90,7 +127,7 @@ def test_groups_never_share_a_table() -> None:
     assert {board.title.rsplit(" ", 1)[1] for board in boards} == {"paper", "quick"}
 
 
-def test_empty_masks_are_counted_and_unpaired_designs_are_said() -> None:
+def test_empty_masks_are_counted(frames: Frames) -> None:
     (board,) = leaderboards(
         *frames(
             {"strategy": "a", "dice": {"x": 0.1, "y": 0.5}},
@@ -98,35 +135,71 @@ def test_empty_masks_are_counted_and_unpaired_designs_are_said() -> None:
         )
     )
     assert dict(zip(board.rows["strategy"], board.rows["empty"], strict=True)) == {"a": 1, "b": 0}
-    assert any("not paired" in note for note in board.notes)
 
 
-def test_synthetic_data_is_said_in_title_and_notes() -> None:
+def test_synthetic_data_is_said_in_title_and_notes(frames: Frames) -> None:
     (board,) = leaderboards(*frames({"strategy": "a", "dice": {"x": 0.5}, "synthetic": True}))
     assert "synthetic" in board.title
     assert "no evidence about patients" in board.notes[0]
 
 
-def test_formats_hold_the_same_rows() -> None:
+def test_formats_hold_the_same_rows(frames: Frames) -> None:
     boards = leaderboards(
-        *frames({"strategy": "a", "dice": {"x": 0.5, "y": 0.7}}, {"strategy": "b", "dice": {"x": 0.2, "y": 0.4}})
+        *frames({"strategy": "a_1", "dice": {"x": 0.5, "y": 0.7}}, {"strategy": "b", "dice": {"x": 0.2, "y": 0.4}})
     )
     markdown = to_markdown(boards)
-    assert "| a " in markdown
-    assert "0.600 ± 0.141" in markdown
+    assert "| a_1 " in markdown
+    assert "0.600 (" in markdown
     table = pd.read_csv(StringIO(to_csv(boards)))
-    assert list(table["strategy"]) == ["a", "b"]
-    assert [row["strategy"] for row in json.loads(to_json(boards))[0]["rows"]] == ["a", "b"]
+    assert list(table["strategy"]) == ["a_1", "b"]
+    assert [row["strategy"] for row in json.loads(to_json(boards))["boards"][0]["rows"]] == ["a_1", "b"]
+    latex = to_latex(boards)
+    assert r"a\_1" in latex
+    assert latex.count(r"\toprule") == latex.count(r"\end{table}") == 1
 
 
 def test_nothing_recorded_makes_no_board() -> None:
     assert leaderboards(pd.DataFrame(), pd.DataFrame()) == []
-    assert (to_markdown([]), to_csv([]), to_json([])) == ("", "", "[]\n")
+    assert (to_markdown([]), to_csv([]), to_latex([])) == ("", "", "")
+    assert json.loads(to_json([])) == {"boards": [], "overall": []}
 
 
-def test_one_case_has_no_spread() -> None:
-    boards = leaderboards(*frames({"strategy": "a", "dice": {"x": 0.5}}))
+def test_one_case_has_no_interval(frames: Frames) -> None:
+    boards = leaderboards(*frames({"strategy": "a", "dice": {"x": 0.5}}, {"strategy": "b", "dice": {"x": 0.5}}))
     assert "nan" not in to_markdown(boards)
     text = to_json(boards)
     assert "NaN" not in text
-    assert json.loads(text)[0]["rows"][0]["sd"] is None
+    assert json.loads(text)["boards"][0]["rows"][0]["dice_low"] is None
+
+
+def board_of(frames: Frames, dataset: str, **scores: dict[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    runs, cases = frames(*({"strategy": n, "dice": d, "dataset": dataset, "group": dataset} for n, d in scores.items()))
+    prefix = {run: f"{dataset}{run}" for run in runs["run"]}
+    return runs.replace({"run": prefix}), cases.replace({"run": prefix})
+
+
+def test_overall_ranks_within_cases_and_counts_datasets_the_same(frames: Frames) -> None:
+    """First dataset, 2 cases: ranks of a 1, 1; of b 2, 2. Second, 4 cases: a 2, 2, 2, 1; b 1, 1, 1, 2."""
+    one = board_of(frames, "one", a={"x": 0.9, "y": 0.9}, b={"x": 0.1, "y": 0.1}, only_here={"x": 0.5, "y": 0.5})
+    a, b = {"p": 0.1, "q": 0.1, "r": 0.1, "s": 0.9}, dict.fromkeys("pqrs", 0.5)
+    two = board_of(frames, "two", a=a, b=b)
+    boards = leaderboards(pd.concat([one[0], two[0]]), pd.concat([one[1], two[1]]))
+    (ranking,) = overall(boards)
+    rows = ranking.rows.set_index("strategy")
+    assert dict(rows["mean_rank"]) == {"a": pytest.approx((1 + 1.75) / 2), "b": pytest.approx((2 + 1.25) / 2)}
+    assert rows.loc["a", "low"] <= rows.loc["a", "mean_rank"] <= rows.loc["a", "high"]
+    assert rows["first"].sum() == pytest.approx(1)
+    assert any("only_here" in note for note in ranking.notes)
+    assert "mean rank (95 %)" in to_markdown(boards, [ranking])
+
+
+def test_one_dataset_or_two_versions_of_it_have_no_overall_ranking(frames: Frames) -> None:
+    one = board_of(frames, "one", a={"x": 0.9}, b={"x": 0.1})
+    assert overall(leaderboards(*one)) == []
+    later = (
+        one[0].assign(group="later", dataset_version="2", run="l" + one[0]["run"]),
+        one[1].assign(run="l" + one[1]["run"]),
+    )
+    both = leaderboards(pd.concat([one[0], later[0]]), pd.concat([one[1], later[1]]))
+    assert len(both) == 2
+    assert overall(both) == []

@@ -192,7 +192,7 @@ def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path
     selected = ["--set", "selection=lowest_last", "--set", "filters_per_step=8", "--set", "recovery_epochs=1"]
     ran = stampbench("run", "--strategy", "stamp", *words, *small, *selected)
     assert ran.returncode == 0, ran.stderr
-    (board,) = json.loads(stampbench("leaderboard", "--format", "json").stdout)
+    (board,) = json.loads(stampbench("leaderboard", "--format", "json").stdout)["boards"]
     labels = [row["strategy"] for row in board["rows"]]
     assert "two_epochs (f=2, depth=1, code=outsider 1.2)" in labels
     assert any("selection=lowest_last" in label for label in labels)

@@ -1,0 +1,62 @@
+"""Runs, cases, trajectories and timings made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+
+
+def make_frames(*runs: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Runs with `dice` per case as a dict; each case has two classes, 0.1 above and below it.
+
+    A case `s1/a` belongs to the subject `s1`, others are subjects of their own.
+    """
+    rows, cases = [], []
+    for number, run in enumerate(runs):
+        given = dict(run)
+        scores = given.pop("dice")
+        name = f"r{number}"
+        rows.append(
+            {
+                "run": name, "group": "g", "dataset": "d", "dataset_version": "1", "data_checksum": "abcdef0123",
+                "size": "64×64", "synthetic": False, "unit": "mm", "protocol": "quick", "name": given["strategy"],
+                "hyperparameters": "{}", "sources": "", "n_train": 25, "fold": 0, "seed": 0, "folds": 5,
+                "parameters": 1000, "flops": 2000, "macs": 1000, "epochs": 10, "selected_epoch": 8, "selected_step": 0,
+                "ranking_passes": 1, "test_dice": sum(scores.values()) / len(scores), "test_hd95": 2.0,
+                "validation_dice": 0.5, **given,
+            }
+        )  # fmt: skip
+        for case, dice in scores.items():
+            for label, offset in (("left", 0.1), ("right", -0.1)):
+                empty = "prediction" if dice + offset <= 0 else ""
+                cases.append(
+                    {
+                        "run": name, "case": case, "subject": case.split("/")[0], "class": label,
+                        "dice": dice + offset, "hd95": 2.0, "msd": 1.0, "empty": empty,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows), pd.DataFrame(cases)
+
+
+@pytest.fixture
+def frames() -> Frames:
+    return make_frames
+
+
+def make_timings(*rows: tuple[str, str, float], **changes: Any) -> pd.DataFrame:
+    """Run, backend and milliseconds, measured in turns in one session on one machine."""
+    common = {
+        "batch": 1, "precision": "fp32", "noisy_ratio": False, "interleaved": True, "measured": "one", "device": "cpu",
+        "processor": "p", "driver": "", "threads": 2, "torch": "2", **changes,
+    }  # fmt: skip
+    return pd.DataFrame([{"run": run, "backend": backend, "p50_ms": time, **common} for run, backend, time in rows])
+
+
+@pytest.fixture
+def timings() -> Callable[..., pd.DataFrame]:
+    return make_timings

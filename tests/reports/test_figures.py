@@ -1,0 +1,187 @@
+"""Every figure from records made by hand: what is drawn, and that nothing to draw is said."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.container import ErrorbarContainer
+from matplotlib.figure import Figure
+from PIL import Image
+
+from stampbench.reports.figures import FIGURES
+from stampbench.reports.figures.segmentations import chosen_cases, segmentations
+from stampbench.reports.figures.style import NothingToDrawError, looks, save, without_setting
+from stampbench.reports.segmentation import best_plane, thumbnails
+
+Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+
+
+def trajectory(run: str, *rows: tuple[int, float, str]) -> pd.DataFrame:
+    """Parameters, validation Dice and widths at each checkpoint."""
+    table = pd.DataFrame(rows, columns=["parameters", "validation_dice", "widths"])
+    return table.assign(run=run, step=range(len(rows)), epoch=range(len(rows)))
+
+
+@pytest.fixture
+def records(frames: Frames, timings: Callable[..., pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """A standard network, two prunings with other R, b and budget, and one of their shapes retrained."""
+    targeted = '{{"recovery_epochs": {}, "base_dropout": {}, "dropout": "targeted"}}'
+    runs, cases = frames(
+        {"strategy": "standard", "dice": {"a": 0.8, "b": 0.9}, "parameters": 900, "validation_dice": 0.85},
+        {"strategy": "stamp_plus", "dice": {"a": 0.7, "b": 0.9}, "parameters": 90, "selected_step": 1,
+         "hyperparameters": targeted.format(5, 0.1)},
+        {"strategy": "stamp_plus (recovery_epochs=2)", "name": "stamp_plus", "dice": {"a": 0.6, "b": 0.7},
+         "hyperparameters": targeted.format(2, 0.1)},
+        {"strategy": "stamp_plus (base_dropout=0.4)", "name": "stamp_plus", "dice": {"a": 0.3, "b": 0.4},
+         "hyperparameters": targeted.format(5, 0.4)},
+        {"strategy": "retrain_scratch", "dice": {"a": 0.5, "b": 0.5}, "sources": "r1"},
+    )  # fmt: skip
+    rows = pd.concat(
+        [
+            trajectory("r0", (900, 0.85, "4 8 4")),
+            *(
+                trajectory(run, (900, 0.5, "4 8 4"), (90, 0.8, "2 2 2"), (9, 0.2, "1 1 1"))
+                for run in ("r1", "r2", "r3")
+            ),
+            trajectory("r4", (90, 0.6, "2 2 2")),
+        ]
+    )
+    times = timings(("r0", "eager", 10.0), ("r1", "eager", 5.0), ("r0", "onnxruntime", 4.0), ("r1", "onnxruntime", 3.0))
+    return {"runs": runs, "cases": cases, "trajectories": rows, "timings": times}
+
+
+def draw(name: str, records: dict[str, pd.DataFrame]) -> Figure:
+    module, _, function = FIGURES[name].function.partition(":")
+    drawn: Figure = getattr(import_module(module), function)(**records)
+    return drawn
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_every_figure_is_drawn_as_svg_and_png(name: str, records: dict[str, pd.DataFrame], tmp_path: Path) -> None:
+    written = save(draw(name, records), tmp_path / name)
+    assert [path.suffix for path in written] == [".svg", ".png"]
+    pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
+    assert (pixels < 200).mean() > 0.005, "next to nothing is drawn"
+    assert b"</svg>" in (tmp_path / f"{name}.svg").read_bytes()[-200:]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_records_are_nothing_to_draw(name: str, records: dict[str, pd.DataFrame]) -> None:
+    nothing = {key: table.iloc[:0] for key, table in records.items()}
+    with pytest.raises(NothingToDrawError):
+        draw(name, nothing)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_one_run_of_one_case_is_drawn_or_nothing_is(name: str, frames: Frames) -> None:
+    runs, cases = frames({"strategy": "standard", "dice": {"a": 0.8}})
+    one = {"runs": runs, "cases": cases, "trajectories": trajectory("r0", (900, 0.85, "4 8 4"))}
+    try:
+        drawn = draw(name, one | {"timings": pd.DataFrame()})
+    except NothingToDrawError:
+        assert name not in ("dice_by_training_size", "dice_by_epochs", "pareto")
+    else:
+        assert drawn.axes[0].has_data()
+
+
+def test_more_tables_than_anyone_can_read_are_refused(records: dict[str, pd.DataFrame]) -> None:
+    runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(9)])
+    with pytest.raises(NothingToDrawError, match="9 tables in one figure are too many"):
+        draw("latency_by_backend", records | {"runs": runs})
+
+
+def test_recovery_epochs_shows_means_of_cases(records: dict[str, pd.DataFrame]) -> None:
+    """R = 2: (.6 + .7)/2, R = 5: (.7 + .9)/2; the run with another b is another line."""
+    axes = draw("recovery_epochs", records).axes[0]
+    (line,) = (each for each in axes.containers if isinstance(each, ErrorbarContainer))
+    assert list(line[0].get_ydata()) == pytest.approx([0.65, 0.8])
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "5"]
+
+
+def test_retrained_shapes_stand_beside_the_network_of_the_same_widths(records: dict[str, pd.DataFrame]) -> None:
+    pruned, again = (line.get_xydata().tolist() for line in draw("retrained_against_pruned", records).axes[0].lines)
+    assert (pruned, again) == ([[90, 0.8]], [[90, 0.6]])
+
+
+def test_filters_along_pruning_are_shares_of_the_start(records: dict[str, pd.DataFrame]) -> None:
+    one = records | {"runs": records["runs"].iloc[[1]]}
+    mesh = draw("filters_along_pruning", one).axes[0].collections[0].get_array()
+    assert np.asarray(mesh).reshape(3, 3).tolist() == [[1, 0.5, 0.25], [1, 0.25, 0.125], [1, 0.5, 0.25]]
+
+
+def test_dice_along_pruning_has_quartiles_and_the_standard_line(records: dict[str, pd.DataFrame]) -> None:
+    axes = draw("dice_along_pruning", records).axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["standard"].get_ydata()[0] == 0.85
+    x, y = lines["stamp_plus"].get_data()
+    assert (x[0], y[0], x[-1], y[-1]) == pytest.approx((900, 0.5, 9, 0.2))
+
+
+def test_budgets_share_a_panel_and_other_protocols_do_not(frames: Frames) -> None:
+    dice = {"a": 0.8, "b": 0.9}
+    runs, cases = frames(
+        {"strategy": "standard", "dice": dice, "protocol": "cpu"},
+        {"strategy": "standard", "dice": dice, "protocol": "cpu (max_epochs=151)", "group": "h", "epochs": 20},
+        {"strategy": "standard", "dice": dice, "protocol": "paper", "group": "i"},
+    )
+    figure = draw("dice_by_epochs", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs})
+    assert len(figure.axes) == 4, "two panels for each protocol"
+
+
+def test_looks_are_the_same_whatever_stands_beside() -> None:
+    assert looks(["stamp_plus", "standard"])["stamp_plus"] == looks(["a", "flat", "stamp_plus"])["stamp_plus"]
+    many = looks([f"s{n}" for n in range(20)])
+    assert len(set(many.values())) == 20
+
+
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [("a", "a"), ("a (x=1)", "a"), ("a (x=1, y=2)", "a (y=2)"), ("a (xx=1)", "a (xx=1)"), ("a (y=2, x=1)", "a (y=2)")],
+)
+def test_labels_lose_one_setting(label: str, expected: str) -> None:
+    assert without_setting(label, "x") == expected
+
+
+def volume() -> tuple[Any, Any, Any]:
+    image = np.arange(8 * 6 * 4, dtype=np.float32).reshape(8, 6, 4)
+    reference, prediction = np.zeros((2, 8, 6, 4), np.uint8)
+    reference[2:5, 1:4, 2] = 1
+    reference[3, 2, 1] = 1
+    prediction[2:6, 1:4, 2] = 1
+    return image, reference, prediction
+
+
+def test_a_volume_is_shown_where_most_of_it_is_labelled() -> None:
+    image, reference, prediction = volume()
+    plane = best_plane("c", image, reference, prediction, (1.0, 2.0, 5.0))
+    assert plane.reference.sum() == 9
+    assert (plane.image == np.rot90(image[..., 2])).all()
+    assert plane.aspect == 2.0
+    nothing = best_plane("c", image, np.zeros_like(reference), prediction, (1.0, 1.0, 1.0))
+    assert nothing.prediction.sum() == 12
+
+
+def test_best_median_and_worst_case_with_outlines(tmp_path: Path) -> None:
+    cases = pd.DataFrame({"case": list("abcab"), "class": list("xxxyy"), "dice": [0.2, 0.9, 0.5, 0.4, 0.7]})
+    chosen = chosen_cases(cases)
+    assert chosen == {"best": ("b", pytest.approx(0.8)), "median": ("c", 0.5), "worst": ("a", pytest.approx(0.3))}
+    example = best_plane("b", *volume(), (1.0, 1.0, 1.0))
+    shown = [(rank, dice, example) for rank, (_, dice) in chosen.items()]
+    figure = segmentations({"stamp": shown, "standard": shown}, ["background", "organ"])
+    assert len(figure.axes) == 6
+    assert "worst" in figure.axes[2].get_title()
+
+
+def test_thumbnails_show_where_outlines_agree(tmp_path: Path) -> None:
+    path = tmp_path / "t.webp"
+    path.write_bytes(thumbnails([best_plane("b", *volume(), (1.0, 1.0, 1.0))] * 2, 64, quality=90))
+    picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    assert picture.shape == (64, 128, 3)
+    orange = (picture[..., 0] > 180) & (picture[..., 2] < 90)
+    assert orange.any(), "the prediction reaches further than the reference"

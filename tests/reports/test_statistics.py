@@ -1,0 +1,162 @@
+"""Statistics against scipy, statsmodels, a published example and a simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from stampbench.reports.comparison import IncomparableError, compare, to_markdown
+from stampbench.reports.statistics import cluster_interval, holm, mean_ranks, paired, pareto_front
+
+P = st.floats(0, 1)
+
+
+def test_holm_of_a_published_example() -> None:
+    """Wikipedia, Holm–Bonferroni method, example: of these four the first and the last are rejected at .05.
+
+    Adjusted by hand: 4 · .005, 3 · .01, 2 · .03, and .04, which may not fall below the one before.
+    """
+    adjusted = holm([0.01, 0.04, 0.03, 0.005])
+    assert [p < 0.05 for p in adjusted] == [True, False, False, True]
+    assert adjusted == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(P, min_size=1, max_size=12))
+def test_holm_is_statsmodels(p_values: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+
+
+def test_a_test_that_was_not_made_is_not_counted() -> None:
+    adjusted = holm([0.01, math.nan, 0.04])
+    assert adjusted[0::2] == pytest.approx([0.02, 0.04])
+    assert math.isnan(adjusted[1])
+
+
+def scores(seed: int, number: int = 20) -> tuple[pd.Series, pd.Series]:  # type: ignore[type-arg]
+    rng = np.random.default_rng(seed)
+    cases = [f"c{each}" for each in range(number)]
+    first = pd.Series(rng.normal(0.8, 0.1, number), cases)
+    return first, first - rng.normal(0.02, 0.03, number)
+
+
+def test_paired_tests_are_scipys() -> None:
+    first, second = scores(0)
+    found = paired(first, second.sample(frac=1, random_state=1), {case: case for case in first.index})
+    assert found.t_p == pytest.approx(stats.ttest_rel(first, second).pvalue)
+    assert found.wilcoxon_p == pytest.approx(stats.wilcoxon(first, second).pvalue)
+    difference = first - second
+    assert found.difference.mean == pytest.approx(difference.mean())
+    assert found.effect == pytest.approx(difference.mean() / difference.std(ddof=1))
+
+
+def test_tests_are_over_subjects() -> None:
+    """Copies of every case change no p-value, as they would if cases were independent."""
+    first, second = scores(1)
+    subjects = {case: case for case in first.index}
+    twice = [pd.concat([each, each.rename(lambda case: f"{case}/again")]) for each in (first, second)]
+    owners = subjects | {f"{case}/again": case for case in subjects}
+    once, copied = paired(first, second, subjects), paired(*twice, owners)
+    assert (copied.cases, copied.subjects) == (40, 20)
+    assert copied.t_p == pytest.approx(once.t_p)
+    assert copied.wilcoxon_p == pytest.approx(once.wilcoxon_p)
+    assert copied.difference == pytest.approx(once.difference)
+
+
+def test_bad_pairs_are_refused_and_equal_ones_differ_by_nothing() -> None:
+    first, second = scores(2)
+    subjects = {case: case for case in first.index}
+    with pytest.raises(ValueError, match="cases differ"):
+        paired(first, second.iloc[1:], subjects)
+    with pytest.raises(ValueError, match="case c0 has no score"):
+        paired(first, second.where(second.index != "c0"), subjects)
+    same = paired(first, first, subjects)
+    assert (same.t_p, same.wilcoxon_p, same.difference.mean) == (1, 1, 0)
+    one = paired(first.iloc[:1], second.iloc[:1], subjects)
+    assert math.isnan(one.t_p)
+    assert math.isnan(one.difference.low)
+
+
+@pytest.mark.parametrize(("subjects", "cases"), [(8, 1), (15, 2), (50, 1)])
+def test_intervals_cover_the_truth_at_their_rate(subjects: int, cases: int) -> None:
+    """A thousand sets of skewed scores, subjects with effects of their own.
+
+    At 95 % the number covered is binomial with standard deviation √(1000 · .95 · .05) = 6.9, so 3.5 of them are .024.
+    Skewed scores of few subjects cost the bootstrap some coverage in truth: at most .02 is allowed for that.
+    """
+    rng, trials, covered = np.random.default_rng(subjects), 1000, 0
+    owners = np.repeat(np.arange(subjects), cases)
+    for _ in range(trials):
+        values = rng.beta(8, 2, subjects)[owners] + rng.normal(0, 0.02, subjects * cases)
+        interval = cluster_interval(values, owners.tolist())
+        covered += interval.low <= 0.8 <= interval.high
+    assert 0.95 - 0.024 - 0.02 <= covered / trials <= 0.95 + 0.024
+
+
+def test_clusters_of_different_size_and_ties_with_the_sample() -> None:
+    """Two subjects with one and three cases: resamples are means 0, 1 or 3/4 of cases, so the interval is 0 to 1."""
+    interval = cluster_interval([0.0, 1.0, 1.0, 1.0], ["a", "b", "b", "b"])
+    assert interval == (0.75, 0.0, 1.0)
+
+
+def test_a_wide_sample_has_the_interval_of_students_t() -> None:
+    rng = np.random.default_rng(3)
+    values = rng.normal(0, 1, 30)
+    expected = stats.t.interval(0.95, 29, values.mean(), stats.sem(values))
+    found = cluster_interval(values, list(range(30)))
+    assert (found.low, found.high) == pytest.approx(expected, abs=0.06)
+
+
+@given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1, max_size=10))
+def test_the_pareto_front_is_what_nothing_beats(points: list[tuple[int, int]]) -> None:
+    costs, gains = zip(*points, strict=True)
+    on = pareto_front(costs, gains)
+    for (cost, gain), kept in zip(points, on, strict=True):
+        beaten = any((c < cost and g >= gain) or (c <= cost and g > gain) for c, g in points)
+        assert kept == (not beaten)
+    assert pareto_front([math.nan, 1.0], [0.9, 0.5]) == [False, True]
+
+
+def test_mean_ranks_count_cases_and_draw_subjects() -> None:
+    table = pd.DataFrame({"a": [3.0, 3.0, 1.0], "b": [2.0, 3.0, 2.0]}, index=["x", "y", "z"])
+    mean, drawn = mean_ranks(table, {"x": "s", "y": "s", "z": "t"})
+    assert dict(mean) == {"a": pytest.approx((1 + 1.5 + 2) / 3), "b": pytest.approx((2 + 1.5 + 1) / 3)}
+    # Draws of two subjects: s twice, s and t, t twice.
+    assert set(drawn[:, 0].round(6)) == {1.25, 1.5, 2.0}
+
+
+def test_compare_pairs_what_both_have(frames) -> None:  # type: ignore[no-untyped-def]
+    runs, cases = frames(
+        {"strategy": "a", "dice": {"x": 0.8, "y": 0.6, "z": 0.7}},
+        {"strategy": "a", "fold": 1, "dice": {"x": 0.9, "y": 0.9, "z": 0.9}},
+        {"strategy": "b", "dice": {"x": 0.5, "y": 0.7, "z": 0.6}},
+    )
+    (found,) = compare(runs[runs["strategy"] == "a"], runs[runs["strategy"] == "b"], cases)
+    assert found.paired.difference.mean == pytest.approx(0.1)
+    assert list(found.cases["case"]) == ["x", "z", "y"]
+    assert list(found.runs) == [pytest.approx(0.1)]
+    text = to_markdown([found])
+    assert "a less b" in text
+    assert "+0.1000" in text
+    assert "1 of 1 intervals span 0: no difference is claimed there." in text
+
+
+def test_what_cannot_be_compared_says_what_differs(frames) -> None:  # type: ignore[no-untyped-def]
+    runs, cases = frames(
+        {"strategy": "a", "dice": {"x": 0.8}},
+        {"strategy": "b", "dice": {"x": 0.8}, "group": "h", "protocol": "paper"},
+        {"strategy": "c", "dice": {"x": 0.8}, "fold": 1},
+        {"strategy": "c", "dice": {"x": 0.8}, "fold": 2},
+    )
+    a, b, c = (runs[runs["strategy"] == name] for name in "abc")
+    with pytest.raises(IncomparableError, match="differ in protocol: quick and paper"):
+        compare(a, b, cases)
+    with pytest.raises(IncomparableError, match="no fold and seed in common"):
+        compare(a, c, cases)
