@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records import Records, merge, read_records, write_tables
 from stampbench.benchmark.reproduce import command
 from stampbench.benchmark.spec import RunSpec
@@ -22,9 +23,11 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
     """Add a store's finished runs to the tables in a folder, and render the boards again.
 
     Raises:
-        UserError: there is no store, or the tables in the folder cannot be read.
+        UserError: there is no store or no finished run in it, or the tables in the folder cannot be read.
     """
     records = read_records(store, problems)
+    if records.runs.empty:
+        raise UserError(f"no finished runs at {store}")
     told = pd.DataFrame([_provenance(store, row) for row in records.runs.to_dict("records")])
     records = records._replace(runs=pd.concat([records.runs.reset_index(drop=True), told], axis=1))
     if (folder / "runs.csv").is_file():

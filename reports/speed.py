@@ -8,9 +8,14 @@ import pandas as pd
 
 from stampbench.reports.latency import MACHINE
 
-STANDARD = "standard"
 _BACKENDS = ("onnxruntime", "openvino", "compile", "fast", "eager")
 """Where several were timed as often, the first of these: a network is deployed in a runtime."""
+
+
+def standard_label(runs: pd.DataFrame) -> str | None:
+    """What the standard network is called among runs: plainly, else as the variant with the shortest label."""
+    labels = set(runs.loc[runs["name"] == "standard", "strategy"])
+    return min(labels, key=lambda label: (len(label), label)) if labels else None
 
 
 class Speed(NamedTuple):
@@ -31,7 +36,8 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
         timings: the columns of `latency.csv`, `run` and `interleaved`.
         backend: None takes the one that most strategies were timed with.
     """
-    if timings.empty:
+    standard = standard_label(runs)
+    if timings.empty or standard is None:
         return Speed({}, [])
     frame = timings[(timings["batch"] == 1) & (timings["precision"] == "fp32")].copy()
     frame["strategy"] = frame["run"].map(runs.set_index("run")["strategy"])
@@ -44,7 +50,7 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     else:
         frame["measured"] = "run by run"
         how = "run by run and not in turns: a hint"
-    with_standard = frame.groupby(["machine", "backend"])["strategy"].agg(lambda found: STANDARD in set(found))
+    with_standard = frame.groupby(["machine", "backend"])["strategy"].agg(lambda found: standard in set(found))
     frame = frame[[bool(with_standard[key]) for key in zip(frame["machine"], frame["backend"], strict=True)]]
     if frame.empty:
         return Speed({}, [])
@@ -56,17 +62,17 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     counts = frame.groupby("backend")["strategy"].nunique()
     chosen = backend or min(counts.index, key=lambda each: (-counts[each], _order(each)))
     frame = frame[frame["backend"] == chosen]
-    ratios = _ratios(frame)
+    ratios = _ratios(frame, standard)
     machine = frame["machine"].iloc[0] if len(frame) else ""
-    notes.insert(0, f"Latency: × standard, {chosen}, one image, {how}, on {machine.replace(', , ', ', ')}.")
+    notes.insert(0, f"Latency: × {standard}, {chosen}, one image, {how}, on {machine.replace(', , ', ', ')}.")
     return Speed(ratios, notes if ratios else [])
 
 
-def _ratios(frame: pd.DataFrame) -> dict[str, float]:
+def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, float]:
     """The median over runs of each one's time over the standard networks' in the same session."""
     found = []
     for _, session in frame.groupby("measured"):
-        base = session.loc[session["strategy"] == STANDARD, "p50_ms"].median()
+        base = session.loc[session["strategy"] == standard, "p50_ms"].median()
         if base > 0:
             found.append(session.assign(ratio_to_standard=session["p50_ms"] / base))
     if not found:

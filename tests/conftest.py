@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
@@ -43,11 +44,12 @@ def real_data() -> Path:
     return Path(folder)
 
 
-@pytest.fixture
-def decathlon(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a small folder in the Decathlon's format and returns its path."""
+@pytest.fixture(scope="session")
+def write_decathlon() -> Callable[..., Path]:
+    """Writes a small folder in the Decathlon's format below another one and returns its path."""
 
     def write(
+        root: Path,
         name: str = "Task05_Prostate",
         cases: int = 16,
         shape: tuple[int, ...] = (20, 18, 3),
@@ -55,7 +57,7 @@ def decathlon(tmp_path: Path) -> Callable[..., Path]:
         classes: tuple[str, ...] = ("background", "PZ", "TZ"),
         affine: np.ndarray | None = None,
     ) -> Path:
-        folder = tmp_path / name
+        folder = root / name
         rng = np.random.default_rng(0)
         for part in ("imagesTr", "labelsTr"):
             (folder / part).mkdir(parents=True)
@@ -83,6 +85,12 @@ def decathlon(tmp_path: Path) -> Callable[..., Path]:
         return folder
 
     return write
+
+
+@pytest.fixture
+def decathlon(write_decathlon: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """The same below `tmp_path`."""
+    return functools.partial(write_decathlon, tmp_path)
 
 
 def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from stampbench.reports.figures.style import NothingToDrawError, legend, looks, number_layers, panels
 from stampbench.reports.looks import COLOURS
+from stampbench.reports.speed import standard_label
 
 _GRID = 80
 """Numbers of parameters at which trajectories of different runs are compared."""
@@ -21,7 +22,7 @@ def dice_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.D
     The dashed line is the standard network's median. Validation, since only selected networks are tested.
     """
     pruned = _pruned(runs, trajectories)
-    shown = runs[runs["run"].isin(pruned) | (runs["strategy"] == "standard")]
+    shown = runs[runs["run"].isin(pruned) | (runs["strategy"] == standard_label(runs))]
     figure, columns = panels(shown[shown["group"].isin(runs.loc[runs["run"].isin(pruned), "group"])])
     styles = looks(shown["strategy"])
     for (axes,), group in columns:
@@ -31,7 +32,7 @@ def dice_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.D
             colour, marker = styles[str(strategy)]
             axes.plot(grid, middle, color=colour, marker=marker, markevery=8, markersize=4, label=str(strategy))
             axes.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
-        standard = group[group["strategy"] == "standard"]
+        standard = group[group["strategy"] == standard_label(group)]
         if len(standard):
             axes.axhline(
                 standard["validation_dice"].median(), color="black", linestyle="--", linewidth=1, label="standard"

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from stampbench.reports.figures.scores import yerror
 from stampbench.reports.figures.style import NothingToDrawError, legend, looks, panels
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.speed import STANDARD, speeds
+from stampbench.reports.speed import speeds
 
 
 def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFrame) -> Figure:
@@ -64,7 +64,7 @@ def latency_by_backend(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFr
                 palette=["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9"][: len(backends)],
             )  # fmt: skip
         axes.axvline(1, color="black", linewidth=1)
-        axes.set(xlabel=f"latency × {STANDARD}, one image", ylabel="")
+        axes.set(xlabel="latency × standard, one image", ylabel="")
     if not drawn:
         raise NothingToDrawError("no standard network was timed on the machine of the others")
     legend(figure, [axes for (axes,), _ in columns])
