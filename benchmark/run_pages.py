@@ -43,8 +43,8 @@ def run_details(
         record = read_record(folder / RECORD)
         picture: bytes | str = "they were not asked for"
         if pictures:
-            edge = 144 if len(records.runs) <= _LARGE else 80
-            picture = _picture(gallery, str(folder), [case for case, _, _ in by_run[run]], edge)
+            form = (144, 40) if len(records.runs) <= _LARGE else (72, 25)
+            picture = _picture(gallery, str(folder), [case for case, _, _ in by_run[run]], *form)
         yield RunDetails(
             run=run,
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
@@ -58,9 +58,9 @@ def run_details(
         report(number, len(records.runs))
 
 
-def _picture(gallery: Gallery, run: str, cases: list[str], edge: int) -> bytes | str:
+def _picture(gallery: Gallery, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
     try:
-        return thumbnails(list(gallery.examples(run, cases)), edge)
+        return thumbnails(list(gallery.examples(run, cases)), edge, quality)
     except (UserError, ModelError) as error:
         return str(error)
 

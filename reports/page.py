@@ -17,7 +17,7 @@ from stampbench.reports.leaderboard import Board
 from stampbench.reports.looks import COLOURS, places
 from stampbench.reports.overall import Overall
 
-_MOST_CHECKPOINTS = 60
+_MOST_CHECKPOINTS = 40
 """Of longer trajectories some are left out: two thousand pages have to stay small."""
 
 

@@ -62,7 +62,7 @@ def draw_outlines(axes: Axes, label: NDArray[np.uint8], classes: int, style: str
             axes.contour(*edges, mask, levels=[0.5], colors=colour(value), linewidths=width, linestyles=style)
 
 
-def thumbnails(examples: Sequence[Example], edge: int, quality: int = 40) -> bytes:
+def thumbnails(examples: Sequence[Example], edge: int, quality: int) -> bytes:
     """The examples side by side as one WebP, the reference green, the prediction orange, where they agree white."""
     return _webp(np.concatenate([_thumbnail(each, edge) for each in examples], axis=1), quality)
 

@@ -180,7 +180,7 @@ def test_best_median_and_worst_case_with_outlines(tmp_path: Path) -> None:
 
 def test_thumbnails_show_where_outlines_agree(tmp_path: Path) -> None:
     path = tmp_path / "t.webp"
-    path.write_bytes(thumbnails([best_plane("b", *volume(), (1.0, 1.0, 1.0))] * 2, 64, quality=90))
+    path.write_bytes(thumbnails([best_plane("b", *volume(), (1.0, 1.0, 1.0))] * 2, 64, 90))
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     assert picture.shape == (64, 128, 3)
     orange = (picture[..., 0] > 180) & (picture[..., 2] < 90)
