@@ -26,7 +26,7 @@ from stampbench.benchmark.options import (
     load_plugins,
     open_named,
 )  # fmt: skip
-from stampbench.benchmark.report_commands import compare, leaderboard, publish, report, submit
+from stampbench.benchmark.report_commands import compare, leaderboard, publish, render, report, submit
 from stampbench.benchmark.store_commands import store
 from stampbench.benchmark.suite_commands import suite
 from stampbench.datasets.errors import DatasetError
@@ -342,5 +342,6 @@ for _command in (
     report,
     publish,
     submit,
+    render,
 ):
     cli.add_command(_command)

@@ -62,9 +62,11 @@ def leaderboard(
 @DATASET
 @N_TRAIN
 @PROTOCOL
+@click.option("--cases", default=5, show_default=True, type=click.IntRange(0), help="That differ most, either way")
 def compare(
-    first: str, second: str, runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None
-) -> None:
+    first: str, second: str, runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None,
+    cases: int,
+) -> None:  # fmt: skip
     """Two strategies as a leaderboard names them, or two runs by their ids, paired case by case.
 
     \b
@@ -77,7 +79,7 @@ def compare(
     records = read(runs_folder, dataset, n_train, protocol, trajectories=False)
     one, other = choose(records.runs, first), choose(records.runs, second)
     try:
-        click.echo(to_markdown(compare_runs(one, other, records.cases)), nl=False)
+        click.echo(to_markdown(compare_runs(one, other, records.cases), cases), nl=False)
     except IncomparableError as error:
         raise UserError(f"'{first}' and '{second}' cannot be compared: {error}") from error
 
@@ -144,6 +146,36 @@ def publish(runs_folder: Path, output: Path) -> None:
     for problem in problems:
         click.echo(f"warning: left out: {problem}", err=True)
     click.echo(f"{output}: {len(records.runs)} runs; {output / BOARDS}")
+
+
+@click.command()
+@click.argument("documents", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--check", "only_check", is_flag=True, help="Change nothing; exit code 1 when a document is not up to date"
+)
+def render(documents: tuple[Path, ...], only_check: bool) -> int:
+    """Run the commands that stand in markdown documents and put in what they print.
+
+    A block is a comment with a leaderboard or compare command, and ends with the comment 'end'.
+
+    \b
+    Example:
+      stampbench render leaderboards/README.md README.md
+    """
+    from stampbench.benchmark.documents import drift, rendered
+
+    stale = 0
+    for path in documents:
+        lines = drift(path)
+        stale += bool(lines)
+        if lines and not only_check:
+            write_output(path, rendered(path))
+        click.echo(
+            "\n".join([f"{path}: {'differs' if only_check else 'rendered'}", *lines[2:]])
+            if lines
+            else f"{path}: up to date"
+        )
+    return 1 if only_check and stale else 0
 
 
 @click.group()

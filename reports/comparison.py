@@ -12,9 +12,6 @@ from tabulate import tabulate
 from stampbench.reports.formats import p_value
 from stampbench.reports.statistics import Paired, holm, paired
 
-MOST = 5
-"""Cases shown, of those that differ most, in either direction."""
-
 
 class IncomparableError(ValueError):
     """Nothing in common that could be compared."""
@@ -64,8 +61,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
     return found
 
 
-def to_markdown(comparisons: Sequence[Comparison]) -> str:
-    """A table with a row per board, then the cases that differ most on each."""
+def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
+    """A table with a row per board, then the `most` cases that differ most on each, in either direction."""
     adjusted = holm([each.paired.wilcoxon_p for each in comparisons])
     rows = [
         [
@@ -90,11 +87,11 @@ def to_markdown(comparisons: Sequence[Comparison]) -> str:
         "Wilcoxon's p corrected for the number of rows; d: mean over standard deviation of the subjects' differences; "
         "per run: smallest and largest difference of a fold and seed. " + _verdict(comparisons) + "\n",
     ]
-    for each in comparisons:
-        most = pd.concat([each.cases.head(MOST), each.cases.tail(MOST)]).drop_duplicates("case")
+    for each in comparisons if most else ():
+        shown = pd.concat([each.cases.head(most), each.cases.tail(most)]).drop_duplicates("case")
         table = [
             [row.case, f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"]
-            for row in most.itertuples(index=False)
+            for row in shown.itertuples(index=False)
         ]
         head = ["case", each.first, each.second, "difference"]
         parts += [

@@ -1,0 +1,54 @@
+"""Documents that hold what commands print; those of this repository are up to date."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stampbench.benchmark.documents import drift
+from stampbench.benchmark.publish import BOARDS, render
+from stampbench.benchmark.records import read_records
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "leaderboards"
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("path", ["README.md", "leaderboards/README.md"])
+def test_documents_hold_what_their_commands_print(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert "<!-- stampbench " in (ROOT / path).read_text()
+    assert drift(ROOT / path) == []
+
+
+def test_the_published_boards_are_those_of_the_published_tables() -> None:
+    assert render(read_records(PUBLISHED, [])) == (PUBLISHED / BOARDS).read_text()
+
+
+def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    command = f"stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus"
+    document.write_text(f"before\n<!-- {command} -->\nold\n<!-- end -->\nafter\n")
+    code, out, _ = stampbench("render", document, "--check")
+    assert (code, "-old" in out) == (1, True)
+    assert "\nold\n" in document.read_text()
+    assert stampbench("render", document)[0] == 0
+    text = document.read_text()
+    assert text.startswith(f"before\n<!-- {command} -->\n### ")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert stampbench("render", document, "--check") == (0, f"{document}: up to date\n", "")
+
+
+def test_documents_run_nothing_but_what_reads(stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    for command, message in (
+        ("stampbench run --strategy flat", "a document may hold what leaderboard or compare prints"),
+        ("stampbench leaderboard --runs nowhere", "no runs at nowhere"),
+    ):
+        document.write_text(f"<!-- {command} -->\n<!-- end -->\n")
+        code, _, err = stampbench("render", document)
+        assert code == 2
+        assert message in err
+    assert "No such file" in stampbench("render", "no-such.md")[2]
