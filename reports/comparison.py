@@ -10,7 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.formats import p_value
-from stampbench.reports.statistics import Paired, holm, paired
+from stampbench.reports.statistics import Interval, Paired, crossed_interval, holm, paired
 
 
 class IncomparableError(ValueError):
@@ -20,14 +20,16 @@ class IncomparableError(ValueError):
 class Comparison(NamedTuple):
     """The first less the second on one board.
 
-    `cases` has a row per test case: `case`, `first`, `second`, `difference`, the largest difference first. `runs` holds
-    the difference of means for each fold and seed that both have.
+    `over_runs` is the difference with an interval over subjects and runs. `cases` has a row per test case: `case`,
+    `first`, `second`, `difference`, the largest difference first. `runs` holds the difference of means for each fold
+    and seed that both have.
     """
 
     title: str
     first: str
     second: str
     paired: Paired
+    over_runs: Interval
     runs: pd.Series[float]
     cases: pd.DataFrame
 
@@ -68,7 +70,8 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         [
             each.title,
             f"{each.paired.difference.mean:+.4f}",
-            _interval(each.paired),
+            _interval(each.paired.difference),
+            _interval(each.over_runs),
             p_value(each.paired.t_p),
             p_value(each.paired.wilcoxon_p),
             p_value(p),
@@ -79,11 +82,23 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         for each, p in zip(comparisons, adjusted, strict=True)
     ]
     one = comparisons[0]
-    head = ["", "difference", "95 %", "t-test p", "Wilcoxon p", "Holm", "d", "per run", "cases (subjects)"]
+    head = [
+        "",
+        "difference",
+        "95 % (cases)",
+        "95 % (cases and runs)",
+        "t-test p",
+        "Wilcoxon p",
+        "Holm",
+        "d",
+        "per run",
+        "cases (subjects)",
+    ]
     parts = [
         f"### {one.first} less {one.second}, test Dice\n",
         tabulate(rows, head, tablefmt="github", disable_numparse=True) + "\n",
-        "Paired by case, classes and runs averaged; 95 %: bootstrap over subjects; tests over subjects; Holm: "
+        "Paired by case, classes and runs averaged; intervals: bootstrap over subjects, and over subjects "
+        "and runs; tests over subjects, of these runs; Holm: "
         "Wilcoxon's p corrected for the number of rows; d: mean over standard deviation of the subjects' differences; "
         "per run: smallest and largest difference of a fold and seed. " + _verdict(comparisons) + "\n",
     ]
@@ -106,14 +121,15 @@ def _comparison(mine: pd.DataFrame, others: pd.DataFrame, cases: pd.DataFrame) -
     subjects = dict(zip(cases["case"], cases["subject"], strict=True))
     table = pd.DataFrame({"first": first, "second": second}).rename_axis("case").reset_index()
     table["difference"] = table["first"] - table["second"]
-    means = [_run_means(part, cases) for part in (mine, others)]
+    differences = _by_run(mine, cases).sort_index() - _by_run(others, cases).sort_index().to_numpy()
     row = mine.iloc[0]
     return Comparison(
         title=f"{row['dataset']}, {row['n_train']} images, {row['protocol']}",
         first=_name(mine, others),
         second=_name(others, mine),
         paired=paired(first, second, subjects),
-        runs=means[0] - means[1] if len(mine) > 1 else means[0].reset_index(drop=True) - means[1].iloc[0],
+        over_runs=crossed_interval(differences, subjects),
+        runs=differences.mean(axis=1),
         cases=table.sort_values("difference", ascending=False, ignore_index=True),
     )
 
@@ -123,34 +139,44 @@ def _per_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.Series[float]:
     return own.groupby(["run", "case"])["dice"].mean().groupby("case").mean()
 
 
-def _run_means(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.Series[float]:
-    own = cases[cases["run"].isin(runs["run"])]
-    means = own.groupby(["run", "case"])["dice"].mean().groupby("run").mean()
-    return runs.set_index(["fold", "seed"])["run"].map(means)
+def _by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Dice by fold and seed (rows) and case (columns)."""
+    own = cases.merge(runs[["run", "fold", "seed"]], on="run")
+    table: pd.DataFrame = own.pivot_table(values="dice", index=["fold", "seed"], columns="case", aggfunc="mean")
+    return table
 
 
 def _name(runs: pd.DataFrame, others: pd.DataFrame) -> str:
     """The strategy; of two runs that differ in fold or seed, these too."""
     row = runs.iloc[0]
-    return str(row["strategy"]) if _designs(runs) == _designs(others) else f"{row['strategy']} of run {row['run']}"
+    return (
+        str(row["strategy"])
+        if set(_designs(runs)) == set(_designs(others))
+        else f"{row['strategy']} of run {row['run']}"
+    )
 
 
 def _designs(runs: pd.DataFrame) -> list[tuple[int, int]]:
     return list(zip(runs["fold"], runs["seed"], strict=True))
 
 
-def _interval(found: Paired) -> str:
-    low, high = found.difference.low, found.difference.high
-    return "–" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}"
+def _interval(found: Interval) -> str:
+    return "–" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"
 
 
 def _verdict(comparisons: Sequence[Comparison]) -> str:
-    spans = [each.paired.difference.low <= 0 <= each.paired.difference.high for each in comparisons]
-    known = [not math.isnan(each.paired.difference.low) for each in comparisons]
-    if not any(known):
-        return "One subject has no interval: nothing can be said."
-    undecided = sum(span for span, is_known in zip(spans, known, strict=True) if is_known)
-    return f"{undecided} of {sum(known)} intervals span 0: no difference is claimed there." if undecided else ""
+    """What may not be claimed: a difference needs an interval without 0, over runs too where there are several."""
+    found = [each.paired.difference if math.isnan(each.over_runs.low) else each.over_runs for each in comparisons]
+    undecided = sum(not (each.low > 0 or each.high < 0) for each in found)
+    single = sum(len(each.runs) == 1 for each in comparisons)
+    told = [
+        f"In {undecided} of {len(found)} rows the wider interval has 0 in it, or there is none: no difference there."
+    ]
+    if single:
+        told.append(
+            f"{single} of {len(found)} rows compare one run with one: they say nothing of others trained alike."
+        )
+    return " ".join(told)
 
 
 def _what_differs(first: pd.Series, second: pd.Series) -> str:  # type: ignore[type-arg]

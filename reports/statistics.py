@@ -55,6 +55,26 @@ def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], 
     return Interval(mean, float(low), float(high))
 
 
+def crossed_interval(table: pd.DataFrame, subjects: Mapping[Any, Any], level: float = 0.95) -> Interval:
+    """The mean of scores by run (rows) and case (columns), for other runs and other subjects than these.
+
+    Runs and subjects are drawn independently of each other; bounds are those of the fewer of them, as for
+    `cluster_interval`. One run has no interval.
+    """
+    owners = [subjects[case] for case in table.columns]
+    by_subject = table.T.groupby(owners).sum().to_numpy(dtype=float)
+    cases = pd.Series(1.0, table.columns).groupby(owners).sum().to_numpy(dtype=float)
+    mean = float(table.to_numpy().mean())
+    fewest = min(by_subject.shape)
+    if fewest < 2:
+        return Interval(mean, math.nan, math.nan)
+    of_subjects = resample(by_subject.shape[0])
+    of_runs = np.random.default_rng(_SEED).permutation(resample(by_subject.shape[1]))
+    sums = np.einsum("bs,sr,br->b", of_subjects, by_subject, of_runs)
+    low, high = np.quantile(sums / (of_subjects @ cases) / by_subject.shape[1], _tails(fewest, level))
+    return Interval(mean, float(low), float(high))
+
+
 @lru_cache(maxsize=32)
 def resample(subjects: int) -> Floats:
     """How often each subject is drawn in each resample, `(RESAMPLES, subjects)`; the same whenever it is asked."""
