@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.errors import UserError, unknown
+from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.options import ROOT, RUNS
-from stampbench.benchmark.report_commands import DATASET, N_TRAIN, PROTOCOL, read
+from stampbench.benchmark.report_commands import DATASET, N_TRAIN, PROTOCOL, STRATEGY, read
 from stampbench.reports.figures import FIGURES, Entry
 
 if TYPE_CHECKING:
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 
     from stampbench.benchmark.records import Records
 
-STRATEGY = click.option(
-    "--strategy", "strategies", multiple=True, help="Only this one, as tables name it; repeatable, in this order"
-)
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), help="File ending in .svg, .png or .pdf; without ending .svg and .png"
 )
@@ -45,7 +42,7 @@ def _command(name: str, entry: Entry) -> click.Command:
         runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None,
         strategies: tuple[str, ...], output: Path | None,
     ) -> None:  # fmt: skip
-        records = _chosen(read(runs_folder, dataset, n_train, protocol), strategies)
+        records = read(runs_folder, dataset, n_train, protocol, strategies)
         module, _, function = entry.function.partition(":")
         _write(getattr(import_module(module), function), records, output or Path(name))
 
@@ -58,14 +55,6 @@ def _command(name: str, entry: Entry) -> click.Command:
     for option in (OUTPUT, STRATEGY, PROTOCOL, N_TRAIN, DATASET, RUNS):
         draw = option(draw)
     return click.command(hyphened)(draw)
-
-
-def _chosen(records: Records, strategies: tuple[str, ...]) -> Records:
-    known = sorted(set(records.runs["strategy"]))
-    for each in strategies:
-        if each not in known:
-            raise unknown("strategy", each, known)
-    return records.of(records.runs[records.runs["strategy"].isin(strategies)]) if strategies else records
 
 
 def _write(draw: Callable[..., Figure], records: Records, output: Path) -> None:
@@ -114,7 +103,7 @@ def segmentations(
     from stampbench.reports.figures.segmentations import chosen_cases
     from stampbench.reports.figures.segmentations import segmentations as draw
 
-    records = _chosen(read(runs_folder, dataset, n_train, protocol, trajectories=False), strategies)
+    records = read(runs_folder, dataset, n_train, protocol, strategies, trajectories=False)
     if records.runs["group"].nunique() > 1:
         raise UserError("these runs belong to several tables; --dataset, --n-train and --protocol choose one")
     store = RunStore(runs_folder)

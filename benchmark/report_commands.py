@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 DATASET = click.option("--dataset", help="Only this dataset")
 N_TRAIN = click.option("--n-train", type=int, help="Only this training size")
 PROTOCOL = click.option("--protocol", help="Only this protocol, as tables name it")
+STRATEGY = click.option("--strategy", "strategies", multiple=True, help="Only this one, as tables name it; repeatable")
 
 
 @click.command()
@@ -25,6 +26,7 @@ PROTOCOL = click.option("--protocol", help="Only this protocol, as tables name i
 @DATASET
 @N_TRAIN
 @PROTOCOL
+@STRATEGY
 @click.option(
     "--format",
     "style",
@@ -34,8 +36,9 @@ PROTOCOL = click.option("--protocol", help="Only this protocol, as tables name i
 )
 @click.option("--output", type=click.Path(path_type=Path), help="Write to a file instead of the screen")
 def leaderboard(
-    runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None, style: str, output: Path | None
-) -> None:
+    runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None, strategies: tuple[str, ...],
+    style: str, output: Path | None,
+) -> None:  # fmt: skip
     """Tables from the recorded runs, one per dataset, training size and protocol.
 
     \b
@@ -46,7 +49,7 @@ def leaderboard(
     from stampbench.reports.leaderboard import leaderboards
     from stampbench.reports.overall import overall
 
-    records = read(runs_folder, dataset, n_train, protocol, trajectories=False)
+    records = read(runs_folder, dataset, n_train, protocol, strategies, trajectories=False)
     boards = leaderboards(records.runs, records.cases, records.timings)
     text = FORMATS[style](boards, overall(boards))
     if output is None:
@@ -222,12 +225,12 @@ def check(folder: Path, against: Path | None, rescore: int, data_root: Path | No
 
 def read(
     runs_folder: Path, dataset: str | None = None, n_train: int | None = None, protocol: str | None = None,
-    *, trajectories: bool = True,
+    strategies: tuple[str, ...] = (), *, trajectories: bool = True,
 ) -> Records:  # fmt: skip
     """The finished runs that options ask for; what is damaged is told and left out.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or none of a strategy.
     """
     from stampbench.benchmark.records import read_records
 
@@ -243,7 +246,11 @@ def read(
     if runs.empty:
         which = ", ".join(f"{name.replace('_', ' ')} '{value}'" for name, value in asked.items() if value is not None)
         raise UserError(f"no finished runs{' of ' if which else ''}{which} at {runs_folder}")
-    return records.of(runs)
+    known = sorted(set(runs["strategy"]))
+    for each in strategies:
+        if each not in known:
+            raise unknown("strategy", each, known)
+    return records.of(runs[runs["strategy"].isin(strategies)] if strategies else runs)
 
 
 def choose(runs: pd.DataFrame, text: str) -> pd.DataFrame:
