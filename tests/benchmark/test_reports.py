@@ -76,7 +76,7 @@ def test_figures_and_comparisons_refuse_in_one_line(made: Recorded, stampbench: 
         (["figure", "pareto", "--dataset", "prostate"], "no finished runs of dataset 'prostate'"),
         (["figure", "pareto", "--output", tmp_path / "nowhere" / "x.svg"], "cannot write"),
         (["compare", "standard", "stamp_plus"], "unknown strategy or run 'standard'"),
-        (["compare", "standard", ""], "unknown strategy or run ''"),
+        (["compare", "", "standard"], "unknown strategy or run ''"),
         (["report", "--output", Path("/dev/null/x")], "cannot write /dev/null/x"),
         (["leaderboard", "--n-train", 3], "no finished runs of n train '3'"),
     ):
