@@ -34,7 +34,7 @@ class Records(NamedTuple):
     """What tables and figures are made of.
 
     `runs` has a row per run, `cases` one per run, test case and class, `trajectories` one per run and checkpoint,
-    `timings` one per timing of a run's selected network; `run` is the id in all of them.
+    `timings` one per timing of a run's selected network, in turns with others; `run` is the id in all of them.
     """
 
     runs: pd.DataFrame
@@ -121,8 +121,8 @@ def _published(root: Path) -> Records:
 def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Records:
     store = RunStore(root)
     runs: list[dict[str, Any]] = []
-    cases, trajectories, timings = _Tables(), _Tables(), _Tables()
-    wanted = [("cases.csv", cases), ("latency.csv", timings)]
+    cases, trajectories = _Tables(), _Tables()
+    wanted = [("cases.csv", cases)]
     if with_trajectories:
         wanted.append(("trajectory.csv", trajectories))
     for folder, record in store.records(problems, files=()):
@@ -134,16 +134,12 @@ def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Recor
         for table, content in contents:
             table.add(record["id"], content)
         runs.append(_row(record))
-    own = timings.frame()
-    if len(own):
-        own = own.assign(interleaved=False)
-    measured = [table for table in _measured_in_turns(root, problems) if len(table)]
-    together = [table for table in (own, *measured) if len(table)]
+    measured = list(_measured(root, problems))
     return Records(
         pd.DataFrame(runs),
         cases.frame(),
         trajectories.frame(),
-        pd.concat(together, ignore_index=True) if together else pd.DataFrame(),
+        pd.concat(measured, ignore_index=True) if measured else pd.DataFrame(),
     )
 
 
@@ -173,10 +169,10 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _measured_in_turns(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:
+def _measured(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:
     for path in sorted((root / TIMINGS).glob("*.csv")):
         try:
-            yield _parse(path.read_bytes()).assign(interleaved=True)
+            yield _parse(path.read_bytes())
         except (OSError, ValueError) as error:
             problems.append(f"{path}: {error}")
 

@@ -49,7 +49,7 @@ def run_details(
             run=run,
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
             f"seed {row['seed']}",
-            facts=_facts(row),
+            facts=_facts(row) | _latency(folder),
             command=str(row["command"]) if record is None else command(RunSpec.model_validate(record["spec"])),
             provenance=_of_table(row) if record is None else _of_record(record),
             worst=by_run[run],
@@ -82,6 +82,16 @@ def _facts(row: dict[Any, Any]) -> dict[str, str]:
         "protocol": str(row["protocol"]),
         "images": str(row["size"]),
     }
+
+
+def _latency(folder: Path) -> dict[str, str]:
+    """What the run measured of its own network when it ended."""
+    try:
+        rows = pd.read_csv(folder / "latency.csv")
+    except (OSError, pd.errors.EmptyDataError):
+        return {}
+    own = rows[~rows["noisy_time"]] if len(rows) else rows
+    return {f"one image, {row['backend']}": f"{row['p50_ms']:.1f} ms" for row in own.to_dict("records")}
 
 
 def _of_record(record: dict[str, Any]) -> dict[str, str]:

@@ -28,12 +28,11 @@ class Speed(NamedTuple):
 def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
     """Ratios within each session on one machine; timings of other machines are left out, and said so.
 
-    A session is one measurement of networks in turns. Where there is none, the timings that runs made of their own
-    networks are compared, which were not made in turns.
+    A session is one measurement of networks in turns; times of different sessions are never compared.
 
     Args:
         runs: of one dataset and size.
-        timings: the columns of `latency.csv`, `run` and `interleaved`.
+        timings: the columns that `stampbench latency` writes, and `run`.
         backend: None takes the one that most strategies were timed with.
     """
     standard = standard_label(runs)
@@ -44,12 +43,6 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     frame = frame[~frame["noisy_ratio"].astype(bool)]
     notes = []
     frame["machine"] = frame[list(MACHINE)].fillna("").astype(str).agg(", ".join, axis=1)
-    if len(frame) and frame["interleaved"].any():
-        frame = frame[frame["interleaved"].astype(bool)]
-        how = "in turns"
-    else:
-        frame["measured"] = "run by run"
-        how = "run by run and not in turns: a hint"
     with_standard = frame.groupby(["machine", "backend"])["strategy"].agg(lambda found: standard in set(found))
     frame = frame[[bool(with_standard[key]) for key in zip(frame["machine"], frame["backend"], strict=True)]]
     if frame.empty:
@@ -64,7 +57,7 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     frame = frame[frame["backend"] == chosen]
     ratios = _ratios(frame, standard)
     machine = frame["machine"].iloc[0] if len(frame) else ""
-    notes.insert(0, f"Latency: × {standard}, {chosen}, one image, {how}, on {machine.replace(', , ', ', ')}.")
+    notes.insert(0, f"Latency: × {standard}, {chosen}, one image, in turns, on {machine.replace(', , ', ', ')}.")
     return Speed(ratios, notes if ratios else [])
 
 

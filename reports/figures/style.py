@@ -61,7 +61,7 @@ def panels(
         raise NothingToDrawError(
             f"{len(groups)} tables in one figure are too many; --dataset, --n-train or --protocol choose among them"
         )
-    figure = Figure(figsize=(width * len(groups), height * rows), layout="constrained")
+    figure = Figure(figsize=(max(width * len(groups), 5.0), height * rows), layout="constrained")
     axes = figure.subplots(rows, len(groups), squeeze=False)
     for column, group in enumerate(groups):
         axes[0, column].set_title(title(group))
@@ -106,9 +106,17 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
         if (own := each.get_legend()) is not None:
             own.remove()
     if handles:
+        columns = _columns(figure, list(handles))
+        figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(handles) // columns))
         figure.legend(
-            list(handles.values()), list(handles), loc="outside lower center", ncols=max(min(len(handles), 4), 1)
+            list(handles.values()), list(handles), loc="outside lower center", ncols=columns
         )  # fmt: skip
+
+
+def _columns(figure: Figure, names: Sequence[str]) -> int:
+    """As many as the figure is wide for: a handle, and about a fourteenth of an inch per character."""
+    width = 0.6 + max(map(len, names)) / 14
+    return max(1, min(len(names), int(figure.get_figwidth() / width)))
 
 
 def save(figure: Figure, path: Path) -> list[Path]:

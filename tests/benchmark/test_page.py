@@ -106,7 +106,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     runs, cases, trajectories = records(strategies=4, runs=16, tables=2)
     timings = pd.DataFrame(
         {"run": runs["run"], "backend": "eager", "p50_ms": range(10, 26), "batch": 1, "precision": "fp32",
-         "noisy_ratio": False, "interleaved": True, "measured": "one", "device": "cpu", "processor": "p", "driver": "",
+         "noisy_ratio": False, "measured": "one", "device": "cpu", "processor": "p", "driver": "",
          "threads": 2, "torch": "2"}
     )  # fmt: skip
     boards = leaderboards(runs, cases, timings)

@@ -51,7 +51,7 @@ def frames() -> Frames:
 def make_timings(*rows: tuple[str, str, float], **changes: Any) -> pd.DataFrame:
     """Run, backend and milliseconds, measured in turns in one session on one machine."""
     common = {
-        "batch": 1, "precision": "fp32", "noisy_ratio": False, "interleaved": True, "measured": "one", "device": "cpu",
+        "batch": 1, "precision": "fp32", "noisy_ratio": False, "measured": "one", "device": "cpu",
         "processor": "p", "driver": "", "threads": 2, "torch": "2", **changes,
     }  # fmt: skip
     return pd.DataFrame([{"run": run, "backend": backend, "p50_ms": time, **common} for run, backend, time in rows])
