@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -40,11 +41,11 @@ def _command(name: str, entry: Entry) -> click.Command:
 
     def draw(
         runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None,
-        strategies: tuple[str, ...], output: Path | None,
+        strategies: tuple[str, ...], output: Path | None, **options: Any,
     ) -> None:  # fmt: skip
         records = read(runs_folder, dataset, n_train, protocol, strategies)
         module, _, function = entry.function.partition(":")
-        _write(getattr(import_module(module), function), records, output or Path(name))
+        _write(partial(getattr(import_module(module), function), **options), records, output or Path(name))
 
     draw.__doc__ = f"""{entry.summary[0].upper()}{entry.summary[1:]}.{like}
 
@@ -52,6 +53,10 @@ def _command(name: str, entry: Entry) -> click.Command:
     Example:
       stampbench figure {hyphened} --dataset hippocampus --output {name}.svg
     """
+    if name == "filters_per_layer":
+        draw = click.option(
+            "--parameters", type=int, help="The first network with at most so many  [default: selected]"
+        )(draw)
     for option in (OUTPUT, STRATEGY, PROTOCOL, N_TRAIN, DATASET, RUNS):
         draw = option(draw)
     return click.command(hyphened)(draw)

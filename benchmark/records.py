@@ -23,7 +23,7 @@ _TRAJECTORIES = [
     "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
 ]  # fmt: skip
 _TEXT = dict.fromkeys(
-    ("run", "group", "dataset", "dataset_version", "data_checksum", "size", "unit", "protocol", "name", "strategy",
+    ("run", "group", "dataset", "dataset_version", "data_checksum", "form", "unit", "protocol", "name", "strategy",
      "hyperparameters", "sources", "case", "subject", "class", "empty", "widths", "vanished", "architecture", "network",
      "backend", "precision", "layout", "shape", "processor", "device", "driver", "clock", "torch", "measured"), str,
 )  # fmt: skip
@@ -112,9 +112,16 @@ def _published(root: Path) -> Records:
     for name in _TABLES:
         path = root / f"{name}.csv"
         try:
-            tables.append(_parse(path.read_bytes()))
+            table = _parse(path.read_bytes())
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
+        needed = {"runs": ["run", "group", "form"], "cases": _CASES, "trajectories": _TRAJECTORIES}.get(name, ["run"])
+        if len(table) and (absent := [column for column in needed if column not in table]):
+            raise UserError(f"{path}: has no column '{absent[0]}'")
+        # Ids become names of files.
+        if len(table) and len(bad := table.loc[~table["run"].str.fullmatch("[0-9a-f]{12}"), "run"]):
+            raise UserError(f"{path}: '{bad.iloc[0]}' is no run's id")
+        tables.append(table)
     return Records(*tables)
 
 
@@ -128,19 +135,36 @@ def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Recor
     for folder, record in store.records(problems, files=()):
         try:
             contents = [(table, _verified(folder / name, record["files"].get(name))) for name, table in wanted]
+            row = _row(record)
+            for table, content in contents:
+                table.add(row["run"], content)
         except ValueError as error:
             problems.append(str(error))
             continue
-        for table, content in contents:
-            table.add(record["id"], content)
-        runs.append(_row(record))
+        except (KeyError, TypeError) as error:
+            problems.append(f"{folder}: is no whole record ({type(error).__name__}: {error})")
+            continue
+        runs.append(row)
     measured = list(_measured(root, problems))
-    return Records(
+    records = Records(
         pd.DataFrame(runs),
         cases.frame(),
         trajectories.frame(),
         pd.concat(measured, ignore_index=True) if measured else pd.DataFrame(),
     )
+    return _without_gaps(records, problems)
+
+
+def _without_gaps(records: Records, problems: list[str]) -> Records:
+    """Only runs all of whose cases have their scores: NaN is never averaged away."""
+    if records.runs.empty:
+        return records
+    missing = records.runs.loc[~records.runs["run"].isin(records.cases.get("run", pd.Series(dtype=str))), "run"]
+    if len(records.cases):
+        scores = records.cases[["dice", "hd95", "msd"]].apply(pd.to_numeric, errors="coerce")
+        missing = pd.concat([missing, records.cases.loc[scores.isna().any(axis=1), "run"]])
+    problems.extend(f"run {run}: a case has no score" for run in sorted(set(missing)))
+    return records.of(records.runs[~records.runs["run"].isin(missing)]) if len(missing) else records
 
 
 def _row(record: dict[str, Any]) -> dict[str, Any]:
@@ -153,7 +177,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "dataset": identity.name,
         "dataset_version": identity.version,
         "data_checksum": identity.checksum,
-        "size": "×".join(map(str, identity.size)),
+        "form": _form(identity),
         "synthetic": data["synthetic"],
         "unit": data["unit"],
         "protocol": record["protocol_label"],
@@ -169,12 +193,27 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _form(identity: DatasetIdentity) -> str:
+    """How images were brought to what networks see: what tables of one dataset may differ in."""
+    parts = ["×".join(map(str, identity.size))]
+    parts += ["resized"] if identity.fit == "resize" else []
+    parts += [f"patches of {'×'.join(map(str, identity.patch))}"] if identity.patch else []
+    parts += ["clipped to {:g} to {:g}".format(*identity.window)] if identity.window else []
+    parts += [f"box of {'×'.join(map(str, identity.crop))}"] if identity.crop else []
+    return ", ".join(parts)
+
+
 def _measured(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:
     for path in sorted((root / TIMINGS).glob("*.csv")):
         try:
-            yield _parse(path.read_bytes())
+            table = _parse(path.read_bytes())
         except (OSError, ValueError) as error:
             problems.append(f"{path}: {error}")
+            continue
+        if {"run", "backend", "p50_ms", "measured"} <= set(table):
+            yield table
+        else:
+            problems.append(f"{path}: is no table of timings")
 
 
 def _verified(path: Path, checksum: str | None) -> bytes:
@@ -197,6 +236,7 @@ class _Tables:
         self._found: dict[bytes, tuple[list[bytes], list[str]]] = {}
 
     def add(self, run: str, content: bytes) -> None:
+        content = content if content.endswith(b"\n") else content + b"\n"
         header, _, body = content.partition(b"\n")
         # A quoted cell may hold a line's end; of such a table only the parser can count the rows.
         rows = len(_parse(content)) if b'"' in content else body.count(b"\n")

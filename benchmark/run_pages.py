@@ -80,7 +80,7 @@ def _facts(row: dict[Any, Any]) -> dict[str, str]:
         "ranking passes": str(int(row["ranking_passes"])),
         "training": f"{row['training_seconds']:.0f} s",
         "protocol": str(row["protocol"]),
-        "images": str(row["size"]),
+        "images": str(row["form"]),
     }
 
 

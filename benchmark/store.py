@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
@@ -239,6 +240,8 @@ def damage(folder: Path, record: dict[str, Any], files: Collection[str] | None =
         older = record.get("schema") in range(1, SCHEMA)
         lift = "; 'stampbench store migrate' lifts it" if older else ""
         return f"{folder / RECORD}: has schema {record.get('schema')}, this version reads {SCHEMA}{lift}"
+    if not re.fullmatch("[0-9a-f]{12}", str(record.get("id", "0" * 12))):
+        return f"{folder / RECORD}: '{record.get('id')}' is no run's id"
     missing = [key for key in ("id", "group", "spec", "label", "summary", "dataset", "files") if key not in record]
     if missing:
         return f"{folder / RECORD}: lacks {', '.join(missing)}"

@@ -118,6 +118,8 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
 
 def _comparison(mine: pd.DataFrame, others: pd.DataFrame, cases: pd.DataFrame) -> Comparison:
     first, second = (_per_case(part, cases) for part in (mine, others))
+    if set(first.index) != set(second.index):
+        raise IncomparableError(f"they were tested on other cases ({len(first)} and {len(second)})")
     subjects = dict(zip(cases["case"], cases["subject"], strict=True))
     table = pd.DataFrame({"first": first, "second": second}).rename_axis("case").reset_index()
     table["difference"] = table["first"] - table["second"]
@@ -180,7 +182,7 @@ def _verdict(comparisons: Sequence[Comparison]) -> str:
 
 
 def _what_differs(first: pd.Series, second: pd.Series) -> str:  # type: ignore[type-arg]
-    names = ("dataset", "dataset_version", "data_checksum", "size", "n_train", "protocol")
+    names = ("dataset", "dataset_version", "data_checksum", "form", "n_train", "protocol")
     for name in names:
         if first[name] != second[name]:
             return f"they differ in {name.replace('_', ' ')}: {first[name]} and {second[name]}"

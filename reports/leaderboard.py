@@ -69,8 +69,8 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
             {
                 "strategy": strategy,
                 "dice": interval.mean,
-                "dice_low": interval.low,
-                "dice_high": interval.high,
+                "dice_low": max(interval.low, 0.0),
+                "dice_high": min(interval.high, 1.0),
                 "hd95": mine["hd95"].mean(skipna=False),
                 "msd": mine["msd"].mean(skipna=False),
                 "empty": int(missed.loc[own["run"]].sum()),
@@ -94,11 +94,12 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
         "dataset": first["dataset"],
         "version": str(first["dataset_version"]),
         "data": first["data_checksum"][:8],
-        "size": first["size"],
+        "form": first["form"],
         "n_train": int(first["n_train"]),
         "protocol": first["protocol"],
         "unit": first["unit"],
         "synthetic": bool(first["synthetic"]),
+        "group": first["group"],
     }
     dice = per_case["dice"].unstack("strategy")
     return Board(
@@ -109,7 +110,7 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
 def _title(about: Mapping[str, Any]) -> str:
     kind = "synthetic data, " if about["synthetic"] else ""
     return (
-        f"{about['dataset']} ({kind}version {about['version']}, data {about['data']}, {about['size']}), "
+        f"{about['dataset']} ({kind}version {about['version']}, data {about['data']}, {about['form']}), "
         f"{about['n_train']} training images, protocol {about['protocol']}"
     )
 
@@ -134,7 +135,7 @@ def paired_runs(scores: pd.DataFrame, one: str, other: str, subjects: Mapping[st
         .groupby("case")["dice"].mean()
         for part in (mine, others)
     )  # fmt: skip
-    return paired(first, second, subjects).wilcoxon_p
+    return paired(first, second, subjects).wilcoxon_p if set(first.index) == set(second.index) else math.nan
 
 
 def _design(runs: pd.DataFrame) -> Sequence[tuple[int, int]]:
@@ -154,6 +155,8 @@ def _notes(runs: pd.DataFrame, cases: pd.DataFrame, speed: Speed, table: pd.Data
     )
     if len(table) > 1 and subjects < 6:
         notes.append("With fewer than six subjects Wilcoxon's test cannot find any difference at p < .05.")
+    if cases.groupby("run")["case"].nunique().nunique() > 1:
+        notes.append("Some runs were tested on fewer cases than others: means are over other cases, and have no p.")
     designs = {strategy: tuple(_design(own)) for strategy, own in runs.groupby("strategy")}
     if len(set(designs.values())) > 1:
         notes.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8790A", "#2A7FB8", "#8A8A00")
+COLOURS = ("#555555", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B8790A", "#56B4E9", "#8A8A00")
 """Okabe and Ito's colours, which colour-blind readers can tell apart, moved towards grey where white paper needs it."""
 _KNOWN = ("standard", "stamp", "stamp_plus", "prune_finetune", "flat", "pocket_unet", "random_largest", "flat (f=8)")
 """These look the same everywhere."""

@@ -115,7 +115,7 @@ def _table(board: Board, runs: pd.DataFrame, place: Mapping[str, int]) -> dict[s
     for column in map(str, text):
         if column.startswith(("HD95", "MSD")):
             numbers[column] = column.split()[0].lower()
-    own = runs[_belongs(runs, board)].sort_values(["strategy", "fold", "seed"])
+    own = runs[runs["group"] == board.about["group"]].sort_values(["strategy", "fold", "seed"])
     return {
         "title": board.title,
         "notes": board.notes,
@@ -132,18 +132,6 @@ def _table(board: Board, runs: pd.DataFrame, place: Mapping[str, int]) -> dict[s
         "unit": board.about["unit"],
         "runs": own.to_dict("records"),
     }  # fmt: skip
-
-
-def _belongs(runs: pd.DataFrame, board: Board) -> pd.Series[Any]:
-    about = board.about
-    belongs: pd.Series[Any] = (
-        (runs["dataset"] == about["dataset"])
-        & (runs["n_train"] == about["n_train"])
-        & (runs["protocol"] == about["protocol"])
-        & (runs["size"] == about["size"])
-        & (runs["data_checksum"].str[:8] == about["data"])
-    )
-    return belongs
 
 
 def _point(row: dict[Any, Any]) -> dict[str, Any]:

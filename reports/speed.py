@@ -28,10 +28,11 @@ class Speed(NamedTuple):
 def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
     """Ratios within each session on one machine; timings of other machines are left out, and said so.
 
-    A session is one measurement of networks in turns; times of different sessions are never compared.
+    A session is one measurement of networks in turns; times of different sessions are never compared. The machine is
+    the one that most strategies were timed on, whatever the backend.
 
     Args:
-        runs: of one dataset and size.
+        runs: of one dataset and form.
         timings: the columns that `stampbench latency` writes, and `run`.
         backend: None takes the one that most strategies were timed with.
     """
@@ -40,25 +41,22 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
         return Speed({}, [])
     frame = timings[(timings["batch"] == 1) & (timings["precision"] == "fp32")].copy()
     frame["strategy"] = frame["run"].map(runs.set_index("run")["strategy"])
-    frame = frame[~frame["noisy_ratio"].astype(bool)]
-    notes = []
-    frame["machine"] = frame[list(MACHINE)].fillna("").astype(str).agg(", ".join, axis=1)
-    with_standard = frame.groupby(["machine", "backend"])["strategy"].agg(lambda found: standard in set(found))
-    frame = frame[[bool(with_standard[key]) for key in zip(frame["machine"], frame["backend"], strict=True)]]
+    frame = frame[~frame["noisy_ratio"].astype(bool) & frame["strategy"].notna()]
+    with_standard = frame.loc[frame["strategy"] == standard, ["measured", "backend"]].drop_duplicates()
+    frame = frame.merge(with_standard, on=["measured", "backend"])
     if frame.empty:
         return Speed({}, [])
-    if frame["machine"].nunique() > 1:
-        kept = frame.groupby("machine")["strategy"].nunique().sort_index().idxmax()
-        others = sorted(set(frame["machine"]) - {kept})
-        notes.append(f"Latency: timings of other machines are left out: {'; '.join(others)}.")
-        frame = frame[frame["machine"] == kept]
+    told = frame[list(MACHINE)].fillna("").astype(str).to_numpy().tolist()
+    machines = pd.Series([", ".join(filter(None, parts)) for parts in told], frame.index)
+    kept = frame.groupby(machines)["strategy"].nunique().idxmax()
+    others = sorted(set(machines) - {kept})
+    frame = frame[machines == kept]
     counts = frame.groupby("backend")["strategy"].nunique()
     chosen = backend or min(counts.index, key=lambda each: (-counts[each], _order(each)))
-    frame = frame[frame["backend"] == chosen]
-    ratios = _ratios(frame, standard)
-    machine = frame["machine"].iloc[0] if len(frame) else ""
-    notes.insert(0, f"Latency: × {standard}, {chosen}, one image, in turns, on {machine.replace(', , ', ', ')}.")
-    return Speed(ratios, notes if ratios else [])
+    notes = [f"Latency: × {standard}, {chosen}, one image, in turns, on {kept}."]
+    if others:
+        notes.append(f"Latency: timings of other machines are left out: {'; '.join(others)}.")
+    return Speed(_ratios(frame[frame["backend"] == chosen], standard), notes)
 
 
 def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, float]:

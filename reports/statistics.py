@@ -15,7 +15,7 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 RESAMPLES = 4000
-"""Bootstrap resamples; the Monte Carlo error of a 95 % bound is then a fiftieth of the standard error."""
+"""Bootstrap resamples; they tell a standard error to about one per cent."""
 _SEED = 20220801
 
 
@@ -40,10 +40,11 @@ class Paired(NamedTuple):
 
 
 def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], level: float = 0.95) -> Interval:
-    """The mean over cases, with the percentile interval of a bootstrap that draws subjects with all their cases.
+    """The mean over cases, with an interval from a bootstrap that draws subjects with all their cases.
 
-    With few subjects percentiles are too narrow, so they are taken further out, at Φ(√(n/(n−1))·t) with Student's t
-    of n−1 degrees of freedom (expanded percentiles: Hesterberg 2015, What Teachers Should Know About the Bootstrap).
+    The bootstrap gives the standard error, Student's t of one degree of freedom less than subjects the width:
+    percentiles of a bootstrap never leave the range of the sample, and with five subjects they cover the truth nine
+    times in ten at most. Subjects with as many cases each have the interval of the t-test.
     """
     scores = np.asarray(values, dtype=float)
     sums, counts = _clusters(scores, subjects)
@@ -51,15 +52,15 @@ def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], 
     if len(counts) < 2:
         return Interval(mean, math.nan, math.nan)
     weights = resample(len(counts))
-    low, high = np.quantile((weights @ sums) / (weights @ counts), _tails(len(counts), level))
-    return Interval(mean, float(low), float(high))
+    half = float(half_width((weights @ sums) / (weights @ counts), len(counts), level))
+    return Interval(mean, mean - half, mean + half)
 
 
 def crossed_interval(table: pd.DataFrame, subjects: Mapping[Any, Any], level: float = 0.95) -> Interval:
     """The mean of scores by run (rows) and case (columns), for other runs and other subjects than these.
 
-    Runs and subjects are drawn independently of each other; bounds are those of the fewer of them, as for
-    `cluster_interval`. One run has no interval.
+    Runs and subjects are drawn independently of each other; degrees of freedom are those of the fewer of them. One run
+    has no interval.
     """
     owners = [subjects[case] for case in table.columns]
     by_subject = table.T.groupby(owners).sum().to_numpy(dtype=float)
@@ -71,8 +72,17 @@ def crossed_interval(table: pd.DataFrame, subjects: Mapping[Any, Any], level: fl
     of_subjects = resample(by_subject.shape[0])
     of_runs = np.random.default_rng(_SEED).permutation(resample(by_subject.shape[1]))
     sums = np.einsum("bs,sr,br->b", of_subjects, by_subject, of_runs)
-    low, high = np.quantile(sums / (of_subjects @ cases) / by_subject.shape[1], _tails(fewest, level))
-    return Interval(mean, float(low), float(high))
+    half = float(half_width(sums / (of_subjects @ cases) / by_subject.shape[1], fewest, level))
+    return Interval(mean, mean - half, mean + half)
+
+
+def half_width(drawn: Floats, units: int, level: float = 0.95) -> Any:
+    """Half the width of the interval of a mean whose bootstrap resamples are `drawn` (along the first axis).
+
+    A bootstrap's variance is (n − 1)/n of the unbiased one.
+    """
+    error = np.std(drawn, axis=0) * math.sqrt(units / (units - 1))
+    return stats.t.ppf((1 + level) / 2, units - 1) * error
 
 
 @lru_cache(maxsize=32)
@@ -106,25 +116,24 @@ def paired(first: pd.Series[float], second: pd.Series[float], subjects: Mapping[
     mine = first.groupby(owners).mean()
     other = second.reindex(first.index).groupby(owners).mean()
     each = mine - other
-    spread = float(each.std()) if len(each) > 1 else math.nan
-    t_p, wilcoxon_p = _tests(each)
+    alike = np.allclose(each, each.iloc[0])
+    t_p, wilcoxon_p = _tests(each, alike=alike)
     return Paired(
         cases=len(difference),
         subjects=len(each),
         difference=cluster_interval(difference.to_list(), owners),
         t_p=t_p,
         wilcoxon_p=wilcoxon_p,
-        effect=float(each.mean()) / spread if spread > 0 else math.nan,
+        effect=math.nan if alike else float(each.mean() / each.std()),
     )
 
 
-def _tests(differences: pd.Series[float]) -> tuple[float, float]:
+def _tests(differences: pd.Series[float], *, alike: bool) -> tuple[float, float]:
     """p of the t-test and of Wilcoxon's signed-rank test; differences that are all the same have no t-test."""
     if len(differences) < 2:
         return math.nan, math.nan
     if np.allclose(differences, 0):
         return 1.0, 1.0
-    alike = np.allclose(differences, differences.iloc[0])
     t_p = math.nan if alike else float(stats.ttest_1samp(differences, 0).pvalue)
     return t_p, float(stats.wilcoxon(differences).pvalue)
 
@@ -174,18 +183,7 @@ def mean_ranks(scores: pd.DataFrame, subjects: Mapping[Any, Any]) -> tuple[pd.Se
     return ranks.mean(), (weights @ sums) / (weights @ counts)[:, None]
 
 
-def percentiles(resampled: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
-    """The bounds of each column."""
-    bounds = np.asarray(np.quantile(resampled, [(1 - level) / 2, (1 + level) / 2], axis=0), dtype=np.float64)
-    return bounds[0], bounds[1]
-
-
 def _clusters(values: Floats, subjects: Sequence[Any]) -> tuple[Floats, Floats]:
     codes, found = pd.factorize(np.asarray(subjects, dtype=object))
     sums = np.bincount(codes, values, len(found)).astype(np.float64)
     return sums, np.bincount(codes, minlength=len(found)).astype(np.float64)
-
-
-def _tails(subjects: int, level: float) -> list[float]:
-    tail = float(stats.norm.cdf(math.sqrt(subjects / (subjects - 1)) * stats.t.ppf((1 - level) / 2, subjects - 1)))
-    return [tail, 1 - tail]

@@ -31,7 +31,7 @@ FIGURES: dict[str, Entry] = {
         f"{_HERE}.pruning:filters_along_pruning",
     ),
     "filters_per_layer": Entry(
-        "filters per layer at the start and in the selected network",
+        "filters per layer at the start and in the selected network, or at a size",
         "Dinsdale et al. 2022, Fig. 14",
         f"{_HERE}.pruning:filters_per_layer",
     ),

@@ -50,8 +50,12 @@ def filters_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: p
     figure, columns = panels(runs, ["dataset", "n_train", "protocol", "group", "strategy"], height=3.8)
     for number, ((axes,), group) in enumerate(columns):
         tables = [_widths(trajectories[trajectories["run"] == run]) for run in group["run"]]
-        steps = min(len(each) for each in tables)
-        share = np.mean([each[:steps] / each[0] for each in tables], axis=0)
+        steps = max(len(each) for each in tables)
+        padding = [((0, steps - len(each)), (0, 0)) for each in tables]
+        shares = [
+            np.pad(each / each[0], pad, constant_values=np.nan) for each, pad in zip(tables, padding, strict=True)
+        ]
+        share = np.nanmean(shares, axis=0)
         last = number == len(columns) - 1
         sns.heatmap(
             share.T, vmin=0, vmax=1, cmap="cividis", ax=axes, cbar=last,
@@ -64,8 +68,14 @@ def filters_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: p
     return figure
 
 
-def filters_per_layer(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.DataFrame) -> Figure:
-    """Filters per layer at the start and in the selected network, mean over runs (Dinsdale et al. 2022, Fig. 14)."""
+def filters_per_layer(
+    runs: pd.DataFrame, trajectories: pd.DataFrame, parameters: int | None = None, **_: pd.DataFrame
+) -> Figure:
+    """Filters per layer at the start and at a chosen size, mean over runs (Dinsdale et al. 2022, Fig. 14).
+
+    Args:
+        parameters: the first network with at most so many; None: the selected one.
+    """
     runs = runs[runs["run"].isin(_pruned(runs, trajectories))]
     figure, columns = panels(runs, width=5.0)
     styles = looks(runs["strategy"])
@@ -74,14 +84,18 @@ def filters_per_layer(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.Da
         for strategy, own in group.groupby("strategy"):
             selected = []
             for run, step in zip(own["run"], own["selected_step"], strict=True):
-                widths = _widths(trajectories[trajectories["run"] == run])
+                rows = trajectories[trajectories["run"] == run].sort_values("step")
+                widths = _widths(rows)
                 starts[tuple(widths[0].astype(int))] = None
-                selected.append(widths[int(step)])
+                small = np.flatnonzero(rows["parameters"] <= parameters) if parameters is not None else [int(step)]
+                if len(small) == 0:
+                    raise NothingToDrawError(f"no network of {strategy} has {parameters} parameters or fewer")
+                selected.append(widths[small[0]])
             if len({len(each) for each in selected}) > 1:
                 raise NothingToDrawError(f"runs of {strategy} have networks of different depth")
             mean = np.mean(selected, axis=0)
             colour, marker = styles[str(strategy)]
-            label = f"{strategy}, selected"
+            label = f"{strategy}, {'selected' if parameters is None else f'{parameters:,} parameters'}"
             axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, marker=marker, markersize=4, label=label)
         for number, start in enumerate(starts):
             style = ("--", ":", "-.")[number % 3]
@@ -126,14 +140,17 @@ def _pruned(runs: pd.DataFrame, trajectories: pd.DataFrame) -> set[str]:
 
 
 def _on_a_grid(trajectories: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Each run's last validation Dice before it got smaller, at common numbers of parameters; NaN outside its range."""
+    """At common numbers of parameters the validation Dice of the smallest network with as many, NaN outside."""
     low, high = trajectories["parameters"].min(), trajectories["parameters"].max()
     grid = np.geomspace(high, low, _GRID)
+    grid[0], grid[-1] = high, low
     values = []
     for _, own in trajectories.groupby("run"):
-        at = np.log(own["parameters"].to_numpy(dtype=float))[::-1]
-        scores = own["validation_dice"].to_numpy(dtype=float)[::-1]
-        values.append(np.interp(np.log(grid), at, scores, left=np.nan, right=np.nan))
+        ordered = own.sort_values("step")
+        sizes = ordered["parameters"].to_numpy(dtype=float)
+        scores = ordered["validation_dice"].to_numpy(dtype=float)
+        last = np.searchsorted(-sizes, -grid, side="right") - 1
+        values.append(np.where((last >= 0) & (grid >= sizes[-1]), scores[last.clip(min=0)], np.nan))
     return grid, np.array(values)
 
 

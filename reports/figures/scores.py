@@ -29,7 +29,7 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
     Boxes are quartiles, whiskers reach 1.5 times their range, the diamond is the mean.
     """
     # What differs between training sizes is the group, so panels are made of everything else in it.
-    by = ["dataset", "data_checksum", "size", "protocol"]
+    by = ["dataset", "dataset_version", "data_checksum", "form", "protocol"]
     styles = looks(runs["strategy"])
     figure, columns = panels(runs, by, width=max(4.2, 0.5 * len(styles) * runs["n_train"].nunique() ** 0.5))
     for (axes,), group in columns:
@@ -41,11 +41,23 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
             showmeans=True, meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white",
                                        "markeredgecolor": "black"},
         )  # fmt: skip
+        _hatch(axes, styles)
         axes.set(xlabel="training images", ylabel="test Dice (per case)")
         if scores["dice"].min() > 0.5:
             axes.set_ylim(bottom=max(0.0, float(scores["dice"].quantile(0.01)) - 0.05))
     legend(figure, [axes for (axes,), _ in columns])
     return figure
+
+
+def _hatch(axes: Axes, styles: dict[str, tuple[str, str]]) -> None:
+    """Boxes have no markers, so those whose colour an earlier strategy has are hatched, in the legend too."""
+    colours = [colour for colour, _ in styles.values()]
+    repeated = {name for index, name in enumerate(styles) if colours[index] in colours[:index]}
+    handles, labels = axes.get_legend_handles_labels()
+    boxes = [(each.get_label(), box) for each in axes.containers for box in getattr(each, "boxes", ())]
+    for label, patch in (*boxes, *zip(labels, handles, strict=True)):
+        if label in repeated:
+            patch.set_hatch("////")
 
 
 def recovery_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
@@ -68,7 +80,9 @@ def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -
         base=runs["protocol"].map(base_protocol),
         line=runs["strategy"].map(lambda label: without_setting(label, "recovery_epochs")),
     )
-    figure, columns = panels(runs, ["dataset", "data_checksum", "size", "n_train", "base"], rows=2, height=3.0)
+    figure, columns = panels(
+        runs, ["dataset", "dataset_version", "data_checksum", "form", "n_train", "base"], rows=2, height=3.0
+    )
     styles = looks(runs["line"])
     for axes, group in columns:
         for name, own in group.groupby("line"):

@@ -59,7 +59,7 @@ def panels(
     groups = [group for _, group in runs.groupby(list(by), sort=True)]
     if len(groups) > _MOST_PANELS:
         raise NothingToDrawError(
-            f"{len(groups)} tables in one figure are too many; --dataset, --n-train or --protocol choose among them"
+            f"{len(groups)} panels in one figure are too many; --dataset, --n-train, --protocol or --strategy choose"
         )
     figure = Figure(figsize=(max(width * len(groups), 5.0), height * rows), layout="constrained")
     axes = figure.subplots(rows, len(groups), squeeze=False)
@@ -75,7 +75,7 @@ def title(group: pd.DataFrame) -> str:
     images = f", {sizes[0]} training images" if len(sizes) == 1 else ""
     synthetic = " (synthetic)" if first["synthetic"] else ""
     protocols = sorted({base_protocol(each) for each in group["protocol"]})
-    return f"{first['dataset']}{synthetic}{images}\nprotocol {', '.join(protocols)}, {first['size']}"
+    return f"{first['dataset']}{synthetic}{images}\nprotocol {', '.join(protocols)}, {first['form']}"
 
 
 def base_protocol(label: str) -> str:

@@ -35,7 +35,8 @@ def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: 
         if timed:
             _front(axes[1], board.rows, "latency_ratio", "pareto_latency", styles)
             backend = next((note.split(", ")[1] for note in board.notes if note.startswith("Latency: ×")), "")
-            axes[1].set(xlabel=f"latency × standard ({backend or 'not measured'})", ylabel="test Dice")
+            axes[1].set(xlabel=f"latency × standard ({backend})", ylabel="test Dice")
+            axes[1].set_visible(bool(backend))
     legend(figure, [axis for axes, _ in columns for axis in axes])
     return figure
 
@@ -48,13 +49,13 @@ def latency_by_backend(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFr
     shown = runs[runs["run"].isin(timings["run"])]
     figure, columns = panels(shown, width=5.0)
     styles = looks(shown["strategy"])
-    drawn = 0
+    drawn, machines = 0, set[str]()
     for (axes,), group in columns:
         own = timings[timings["run"].isin(group["run"])]
         rows = [
             {"strategy": strategy, "backend": backend, "ratio": ratio}
             for backend in backends
-            for strategy, ratio in speeds(group, own[own["backend"] == backend], backend).ratios.items()
+            for strategy, ratio in speeds(group, own, backend).ratios.items()
         ]
         drawn += len(rows)
         if rows:
@@ -65,8 +66,10 @@ def latency_by_backend(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFr
             )  # fmt: skip
         axes.axvline(1, color="black", linewidth=1)
         axes.set(xlabel="latency × standard, one image", ylabel="")
+        machines.update(note.split(", on ", 1)[1] for note in speeds(group, own).notes[:1])
     if not drawn:
         raise NothingToDrawError("no standard network was timed on the machine of the others")
+    figure.suptitle("; ".join(sorted(machines)), fontsize=7)
     legend(figure, [axes for (axes,), _ in columns])
     return figure
 

@@ -69,7 +69,7 @@ def records(strategies: int, runs: int, tables: int) -> tuple[pd.DataFrame, pd.D
         run = f"run{number:05d}"
         rows.append(
             {
-                "run": run, "group": f"g{table}", "dataset": f"set{table}", "dataset_version": "1", "size": "64×64",
+                "run": run, "group": f"g{table}", "dataset": f"set{table}", "dataset_version": "1", "form": "64×64",
                 "data_checksum": "0123456789", "synthetic": False, "unit": "mm", "protocol": "paper",
                 "strategy": strategy if number // tables % strategies else "standard", "n_train": 25,
                 "name": "stamp" if number // tables % strategies else "standard",

@@ -92,7 +92,7 @@ def test_one_run_of_one_case_is_drawn_or_nothing_is(name: str, frames: Frames) -
 
 def test_more_tables_than_anyone_can_read_are_refused(records: dict[str, pd.DataFrame]) -> None:
     runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(9)])
-    with pytest.raises(NothingToDrawError, match="9 tables in one figure are too many"):
+    with pytest.raises(NothingToDrawError, match="9 panels in one figure are too many"):
         draw("latency_by_backend", records | {"runs": runs})
 
 

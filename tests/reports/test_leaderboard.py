@@ -15,6 +15,7 @@ from statsmodels.stats.multitest import multipletests
 from stampbench.reports.formats import to_csv, to_json, to_latex, to_markdown
 from stampbench.reports.leaderboard import leaderboards
 from stampbench.reports.overall import overall
+from stampbench.reports.statistics import half_width, mean_ranks
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 Timings = Callable[..., pd.DataFrame]
@@ -191,6 +192,21 @@ def test_overall_ranks_within_cases_and_counts_datasets_the_same(frames: Frames)
     assert rows["first"].sum() == pytest.approx(1)
     assert any("only_here" in note for note in ranking.notes)
     assert "mean rank (95 %)" in to_markdown(boards, [ranking])
+
+
+def test_datasets_are_drawn_independently_and_ties_share_the_first_place(frames: Frames) -> None:
+    """Two datasets of as many subjects: with draws of their own the spread of the mean is √2 smaller than of one."""
+    scores = {f"c{n}": 0.5 + 0.4 * (n % 2) for n in range(20)}
+    flat = dict.fromkeys(scores, 0.7)
+    boards = []
+    for name in ("one", "two"):
+        boards += leaderboards(*board_of(frames, name, a=scores, b=flat, c=flat))
+    (ranking,) = overall(boards)
+    rows = ranking.rows.set_index("strategy")
+    assert rows.loc["b", "first"] == pytest.approx(rows.loc["c", "first"])
+    _, drawn = mean_ranks(boards[0].per_case, boards[0].subjects)
+    expected = half_width(drawn, 20)[0] / 2**0.5
+    assert (rows.loc["a", "high"] - rows.loc["a", "low"]) / 2 == pytest.approx(expected, rel=0.05)
 
 
 def test_one_dataset_or_two_versions_of_it_have_no_overall_ranking(frames: Frames) -> None:

@@ -79,25 +79,52 @@ def test_bad_pairs_are_refused_and_equal_ones_differ_by_nothing() -> None:
         paired(first, second.where(second.index != "c0"), subjects)
     same = paired(first, first, subjects)
     assert (same.t_p, same.wilcoxon_p, same.difference.mean) == (1, 1, 0)
+    shifted = paired(first, first - 0.1, subjects)
+    assert math.isnan(shifted.effect), "no spread, no effect size"
     one = paired(first.iloc[:1], second.iloc[:1], subjects)
     assert math.isnan(one.t_p)
     assert math.isnan(one.difference.low)
 
 
-@pytest.mark.parametrize(("subjects", "cases"), [(8, 1), (15, 2), (50, 1)])
+@pytest.mark.parametrize(("subjects", "cases"), [(2, 1), (3, 1), (5, 2), (15, 2), (50, 1)])
 def test_intervals_cover_the_truth_at_their_rate(subjects: int, cases: int) -> None:
-    """A thousand sets of skewed scores, subjects with effects of their own.
+    """A thousand sets of scores, subjects with effects of their own.
 
-    At 95 % the number covered is binomial with standard deviation √(1000 · .95 · .05) = 6.9, so 3.5 of them are .024.
-    Skewed scores of few subjects cost the bootstrap some coverage in truth: at most .02 is allowed for that.
+    At 95 % the number covered is binomial with standard deviation √(1000 · .95 · .05) = 6.9; 3.5 of them are .024.
     """
     rng, trials, covered = np.random.default_rng(subjects), 1000, 0
     owners = np.repeat(np.arange(subjects), cases)
     for _ in range(trials):
-        values = rng.beta(8, 2, subjects)[owners] + rng.normal(0, 0.02, subjects * cases)
+        values = rng.normal(0.8, 0.05, subjects)[owners] + rng.normal(0, 0.02, subjects * cases)
         interval = cluster_interval(values, owners.tolist())
         covered += interval.low <= 0.8 <= interval.high
-    assert 0.95 - 0.024 - 0.02 <= covered / trials <= 0.95 + 0.024
+    assert covered / trials == pytest.approx(0.95, abs=0.024)
+
+
+def test_cases_of_a_subject_are_not_counted_as_independent() -> None:
+    """As above with ten cases a subject: an interval over cases would cover two times in three at most."""
+    rng, covered, naive = np.random.default_rng(0), 0, 0
+    owners = np.repeat(np.arange(10), 10)
+    for _ in range(300):
+        values = rng.normal(0.8, 0.05, 10)[owners] + rng.normal(0, 0.02, 100)
+        covered += abs(cluster_interval(values, owners.tolist()).mean - 0.8) <= _half(values, owners.tolist())
+        naive += abs(values.mean() - 0.8) <= _half(values, list(range(100)))
+    assert covered / 300 > 0.9
+    assert naive / 300 < 0.67
+
+
+def _half(values: np.ndarray, owners: list[int]) -> float:
+    interval = cluster_interval(values, owners)
+    return (interval.high - interval.low) / 2
+
+
+def test_skewed_scores_near_one_are_covered_almost_as_often() -> None:
+    """Beta(8, 2), skewed like Dice; three standard deviations of a thousand trials are .021."""
+    rng, covered = np.random.default_rng(4), 0
+    for _ in range(1000):
+        interval = cluster_interval(rng.beta(8, 2, 30), list(range(30)))
+        covered += interval.low <= 0.8 <= interval.high
+    assert covered / 1000 > 0.95 - 0.021
 
 
 def test_intervals_over_runs_and_cases_cover_the_truth_at_their_rate() -> None:
@@ -121,18 +148,23 @@ def test_one_bad_run_is_no_difference_between_methods() -> None:
     assert math.isnan(crossed_interval(table.iloc[:1], names).low)
 
 
-def test_clusters_of_different_size_and_ties_with_the_sample() -> None:
-    """Two subjects with one and three cases: resamples are means 0, 1 or 3/4 of cases, so the interval is 0 to 1."""
+def test_clusters_of_different_size() -> None:
+    """Two subjects with one and three cases: resamples are means 0, 3/4 and 1 with probability 1/4, 1/2 and 1/4.
+
+    Their variance is .5 · .75² + .25 − .625² = .1406, twice that is the unbiased one, and t of one degree of freedom
+    is 12.706: half a width of 12.706 · √.2813 = 6.738.
+    """
     interval = cluster_interval([0.0, 1.0, 1.0, 1.0], ["a", "b", "b", "b"])
-    assert interval == (0.75, 0.0, 1.0)
+    assert interval.mean == 0.75
+    assert interval.high - 0.75 == pytest.approx(6.738, rel=0.03)
 
 
-def test_a_wide_sample_has_the_interval_of_students_t() -> None:
-    rng = np.random.default_rng(3)
-    values = rng.normal(0, 1, 30)
-    expected = stats.t.interval(0.95, 29, values.mean(), stats.sem(values))
-    found = cluster_interval(values, list(range(30)))
-    assert (found.low, found.high) == pytest.approx(expected, abs=0.06)
+@pytest.mark.parametrize("number", [3, 30])
+def test_subjects_with_a_case_each_have_students_interval(number: int) -> None:
+    values = np.random.default_rng(3).normal(0, 1, number)
+    expected = stats.t.interval(0.95, number - 1, values.mean(), stats.sem(values))
+    found = cluster_interval(values, list(range(number)))
+    assert found.high - found.low == pytest.approx(expected[1] - expected[0], rel=0.04)
 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1, max_size=10))
