@@ -28,7 +28,7 @@ class Gallery:
 
     def __init__(self, store: RunStore, data_root: Path | None, folder: str | None = None) -> None:
         self._store, self._data_root, self._folder = store, data_root, folder
-        self._opened: dict[DatasetIdentity, Dataset | str] = {}
+        self._opened: dict[tuple[DatasetIdentity, str], Dataset | str] = {}
 
     def examples(self, run: str, cases: Sequence[str]) -> Iterator[Example]:
         """The named test cases of a run, each in the plane with most foreground.
@@ -49,8 +49,8 @@ class Gallery:
             image = raw.image if raw.affine is None else oriented_to_ras(raw.image, raw.affine)[0]
             yield best_plane(name, image[0], np.asarray(prepared[name].reference), prediction, prepared[name].spacing)
 
-    def score(self, run: str, cases: Sequence[str]) -> dict[tuple[str, str], float]:
-        """Dice by case and class of what the recorded network makes of test cases.
+    def score(self, run: str, cases: Sequence[str]) -> list[dict[str, Any]]:
+        """The scores of what the recorded network makes of test cases, as `evaluate` gives them.
 
         Raises:
             UserError: as `examples`.
@@ -59,11 +59,10 @@ class Gallery:
         dataset = self.dataset(record)
         model.kernels = "fast"
         prepared = dataset.prepare(cases)
-        rows = evaluate(
+        return evaluate(
             model, [prepared[case] for case in cases], dataset.classes, torch.device("cpu"),
             postprocessing=record["spec"]["protocol"]["postprocessing"], window=dataset.patch,
         )  # fmt: skip
-        return {(row["case"], row["class"]): float(row["dice"]) for row in rows}
 
     def dataset(self, record: dict[str, Any]) -> Dataset:
         """The dataset of a record, in the form that its network was trained on.
@@ -72,17 +71,18 @@ class Gallery:
             UserError: it is not here, or is another one.
         """
         identity = DatasetIdentity.model_validate(record["spec"]["dataset"])
-        if identity not in self._opened:
-            self._opened[identity] = self._open(identity)
-        found = self._opened[identity]
+        called = self._folder or record["dataset"].get("called", identity.name)
+        if (identity, called) not in self._opened:
+            self._opened[identity, called] = self._open(identity, called)
+        found = self._opened[identity, called]
         if isinstance(found, str):
             raise UserError(found)
         return found
 
-    def _open(self, identity: DatasetIdentity) -> Dataset | str:
+    def _open(self, identity: DatasetIdentity, called: str) -> Dataset | str:
         """The dataset, or why it cannot be had."""
         try:
-            definition = choose_dataset(self._folder or identity.name, identity.spatial_dims if self._folder else None)
+            definition = choose_dataset(called)
             if definition.phantom is None:
                 form = {"size": identity.size, "patch": identity.patch, "spatial_dims": identity.spatial_dims}
                 definition = definition.model_copy(update=form)

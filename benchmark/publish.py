@@ -49,7 +49,7 @@ def _provenance(store: Path, row: dict[Any, Any]) -> dict[str, Any]:
     record = read_record(RunStore(store).root / row["dataset"] / row["name"] / row["run"] / RECORD) or {}
     environment, provenance = record["environment"], record["provenance"]
     return {
-        "command": command(RunSpec.model_validate(record["spec"])),
+        "command": command(RunSpec.model_validate(record["spec"]), record["dataset"]),
         "git_commit": provenance["git_commit"],
         "git_dirty": provenance["git_dirty"],
         "torch": provenance["packages"]["torch"],

@@ -18,7 +18,7 @@ from stampbench.benchmark.store import RunStore, write_text
 TIMINGS = "timings"
 """The folder of a store with what `stampbench latency --record` measured."""
 _TABLES = ("runs", "cases", "trajectories", "timings")
-_CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty"]
+_CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty", "reference_voxels"]
 _TRAJECTORIES = [
     "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
 ]  # fmt: skip

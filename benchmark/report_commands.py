@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.errors import UserError, unknown
-from stampbench.benchmark.options import ROOT, RUNS, write_output
+from stampbench.benchmark.options import ROOT, RUNS, find_datasets, load_plugins, write_output
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -111,6 +111,7 @@ def report(
     from stampbench.reports.overall import overall
     from stampbench.reports.page import write_page
 
+    prepare_names()
     records = read(runs_folder, dataset, n_train, protocol)
     boards = leaderboards(records.runs, records.cases, records.timings)
     with Progress("report", len(records.runs)) as progress:
@@ -144,6 +145,7 @@ def publish(runs_folder: Path, output: Path) -> None:
     from stampbench.benchmark.publish import BOARDS
     from stampbench.benchmark.publish import publish as publish_runs
 
+    prepare_names()
     problems: list[str] = []
     records = publish_runs(runs_folder, output, problems)
     for problem in problems:
@@ -191,11 +193,9 @@ def submit() -> None:
 @click.option(
     "--against", type=click.Path(path_type=Path), help="Published tables that the runs are to join  [default: none]"
 )
-@click.option(
-    "--rescore", type=click.IntRange(0), default=3, show_default=True, help="Cases of each run to segment again"
-)
+@click.option("--rescore", default="3", show_default=True, help="Random cases of each run to segment again, or all")
 @ROOT
-def check(folder: Path, against: Path | None, rescore: int, data_root: Path | None) -> int:
+def check(folder: Path, against: Path | None, rescore: str, data_root: Path | None) -> int:
     """Look through somebody's records before they are merged. Ends with exit code 1 when they are refused.
 
     \b
@@ -208,10 +208,13 @@ def check(folder: Path, against: Path | None, rescore: int, data_root: Path | No
 
     if not folder.is_dir():
         raise UserError(f"no runs at {folder}; a submission is the folder that 'stampbench run' wrote")
+    if rescore != "all" and not rescore.isdecimal():
+        raise UserError(f"--rescore '{rescore}' is neither a number of cases nor 'all'")
+    prepare_names()
     published = None if against is None else read_records(against, [])
     with Progress("submission", 1) as progress:
         checked = check_submission(
-            folder, published, data_root, rescore=rescore,
+            folder, published, data_root, rescore=None if rescore == "all" else int(rescore),
             report=lambda done, of: progress.case(done, of, "checking", "run"),
         )  # fmt: skip
     for note in checked.notes:
@@ -221,6 +224,12 @@ def check(folder: Path, against: Path | None, rescore: int, data_root: Path | No
     verdict = "refused" if checked.problems else "accepted"
     click.echo(f"{verdict}: {checked.runs} runs, {checked.rescored} cases segmented again")
     return 1 if checked.problems else 0
+
+
+def prepare_names() -> None:
+    """Installed datasets and strategies are known by their names from here on."""
+    find_datasets()
+    load_plugins(())
 
 
 def read(

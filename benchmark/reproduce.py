@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from stampbench.benchmark.choices import choose_protocol, choose_strategy
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.protocol import PROTOCOLS, SETTABLE
-from stampbench.benchmark.spec import RunSpec
+from stampbench.benchmark.spec import DatasetIdentity, RunSpec
 from stampbench.datasets.catalogue import CATALOGUE
+from stampbench.datasets.dataset import WHOLE
 from stampbench.strategies.errors import StrategyError
 
 
-def command(spec: RunSpec) -> str:
-    """`stampbench run …` with all that differs from defaults; a folder is called by its name, and has to be put in.
+def command(spec: RunSpec, dataset: Mapping[str, Any]) -> str:
+    """`stampbench run …` with all that differs from defaults.
 
-    A strategy that is not installed here has all its hyperparameters named.
+    A folder is called `./` and its name; a strategy from a file needs `--plugin` with it besides, and has all its
+    hyperparameters named where it is not known.
+
+    Args:
+        dataset: what the record says of its dataset.
     """
-    words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec)]
+    words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
     words += ["--n-train", str(spec.n_train), "--folds", str(spec.fold), "--seed", str(spec.seed)]
     words += ["--protocol", spec.protocol.name]
     for key, value in _settings(spec).items():
@@ -31,20 +38,22 @@ def command(spec: RunSpec) -> str:
     return shlex.join(words)
 
 
-def _dataset(spec: RunSpec) -> list[str]:
-    identity = spec.dataset
+def _dataset(identity: DatasetIdentity, described: Mapping[str, Any]) -> list[str]:
     known = CATALOGUE.get(identity.name)
-    words = [identity.name if known is not None else f"./{identity.name}"]
-    if known is not None and known.phantom is not None:
-        if identity.size[0] != known.phantom.size:
-            words[0] = f"{identity.name}:size={identity.size[0]}"
-        return words
-    if known is None or known.spatial_dims != identity.spatial_dims:
-        words += ["--spatial-dims", str(identity.spatial_dims)]
+    if known is None:
+        words = [f"./{identity.name}", "--spatial-dims", str(identity.spatial_dims)]
+        if pattern := described.get("subject_pattern"):
+            words += ["--subject-pattern", pattern]
+    else:
+        words = [described.get("called", identity.name)]
+        if known.phantom is not None:
+            return words
     if known is None or known.size != identity.size:
         words += ["--image-size", "x".join(map(str, identity.size))]
     if identity.patch is not None:
         words += ["--patch-size", "x".join(map(str, identity.patch))]
+    elif identity.spatial_dims == 3 and math.prod(identity.size) > WHOLE:  # which would be patches if nothing is said
+        words += ["--patch-size", "none"]
     return words
 
 
@@ -55,8 +64,12 @@ def _settings(spec: RunSpec) -> dict[str, Any]:
         defaults = choose_strategy(spec.strategy, protocol, {}).strategy.model_dump(mode="json")
     except (UserError, StrategyError):
         defaults = {}
-    return {key: value for key, value in spec.hyperparameters.items() if key not in defaults or value != defaults[key]}
+    return {
+        key: value
+        for key, value in spec.hyperparameters.items()
+        if value is not None and (key not in defaults or value != defaults[key])  # None cannot be typed
+    }
 
 
 def _text(value: object) -> str:
-    return json.dumps(value) if isinstance(value, dict | list | bool) or value is None else str(value)
+    return json.dumps(value) if isinstance(value, dict | list | bool) else str(value)

@@ -50,7 +50,9 @@ def run_details(
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
             f"seed {row['seed']}",
             facts=_facts(row) | _latency(folder),
-            command=str(row["command"]) if record is None else command(RunSpec.model_validate(record["spec"])),
+            command=str(row["command"])
+            if record is None
+            else command(RunSpec.model_validate(record["spec"]), record["dataset"]),
             provenance=_of_table(row) if record is None else _of_record(record),
             worst=by_run[run],
             picture=picture,

@@ -347,7 +347,11 @@ def _vanished(trajectory: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _describe(dataset: Dataset) -> dict[str, Any]:
+    phantom = dataset.definition.phantom
     return {
+        # A folder is somewhere else on every machine.
+        "called": f"{dataset.name}:size={phantom.size},cases={phantom.cases}" if phantom else dataset.name,
+        "subject_pattern": dataset.definition.subject_pattern,
         "summary": dataset.definition.summary,
         "licence": dataset.source.licence if dataset.folder else dataset.definition.licence,
         "synthetic": dataset.definition.synthetic,

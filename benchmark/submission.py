@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,23 +10,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from stampbench.benchmark.choices import choose_protocol, choose_strategy
 from stampbench.benchmark.cost import count
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.gallery import Gallery
-from stampbench.benchmark.records import Records
+from stampbench.benchmark.records import TIMINGS, Records
 from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.store import RECORD, RunStore, read_record
 from stampbench.benchmark.upkeep import look_through
 from stampbench.models.errors import ModelError
 from stampbench.models.files import load_model
+from stampbench.models.network import parameter_count
+from stampbench.strategies.errors import StrategyError
 
 _WHOLE = 1e-6
 """How far from a whole number the overlap may be that a Dice score implies, relative to the voxels."""
 _SAME = 1e-6
+_ROUNDING = {"dice": 0.005, "hd95": 1.0, "msd": 0.2}
+"""What other machines' rounding may change in a score: a voxel here and there."""
 
 
 class Checked(NamedTuple):
-    """How many runs were looked at, how many cases were segmented again, and what is wrong."""
+    """How many runs were looked at, how many cases were segmented again, what is wrong, and what was not looked at."""
 
     runs: int
     rescored: int
@@ -38,14 +44,15 @@ def check_submission(
     published: Records | None,
     data_root: Path | None = None,
     *,
-    rescore: int = 3,
+    rescore: int | None = 3,
     report: Callable[[int, int], None] = lambda done, of: None,
 ) -> Checked:
     """Look through the store at `root`, against the tables that it is to join, if there are any.
 
-    Every file's checksum, the spec's id, that summary and tables agree, that each Dice score can come from the voxel
-    counts beside it, parameters and MACs recounted from the architecture, protocol, data, and that no fold is missing.
-    Where the data is here, `rescore` cases of each run (those with the best Dice) are segmented again by its network.
+    Every file's checksum, the spec's id, labels and strategy, that summary and tables agree, that every case and class
+    is there once, that each Dice score can come from the voxel counts beside it, parameters and MACs recounted from
+    the architecture, protocol, data and reference masks, and that no fold is missing. Where the data is here,
+    `rescore` cases of each run, drawn at random, are segmented again by its network; None: all of them.
     """
     store = RunStore(root)
     problems, notes, rescored = [], [], 0
@@ -57,40 +64,44 @@ def check_submission(
         if finding.state != "finished":
             problems.append(f"{finding.folder}: {finding.state}: {finding.text}")
             continue
-        record = read_record(finding.folder / RECORD)
-        assert record is not None  # it was just read
-        spec = RunSpec.model_validate(record["spec"])
-        specs[spec.id] = spec
-        problems += [f"{finding.folder}: {text}" for text in _contradictions(finding.folder, record, spec, published)]
         try:
-            found = list(_scored_otherwise(gallery, finding.folder, record, rescore))
-        except (UserError, ModelError) as error:
-            notes.append(f"run {spec.id} was not segmented again: {error}")
-            continue
-        rescored += min(rescore, _cases(finding.folder)["case"].nunique())
-        problems += [f"{finding.folder}: {text}" for text in found]
+            record = read_record(finding.folder / RECORD) or {}
+            spec = RunSpec.model_validate(record["spec"])
+            specs[spec.id] = spec
+            found = [
+                *_contradictions(finding.folder, record, spec),
+                *_elsewhere(finding.folder, record, spec, published),
+            ]
+            try:
+                again = _chosen(finding.folder, rescore)
+                found += _scored_otherwise(gallery, finding.folder, again)
+                rescored += len(again)
+            except (UserError, ModelError) as error:
+                notes.append(f"run {spec.id} was not segmented again: {error}")
+            problems += [f"{finding.folder}: {text}" for text in found]
+        except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:  # whatever somebody may send
+            problems.append(f"{finding.folder}: is no whole record ({type(error).__name__}: {error})")
     if not findings:
         problems.append(f"{root}: no runs")
+    if (root / TIMINGS).exists():
+        problems.append(f"{root / TIMINGS}: timings cannot be checked; whoever publishes measures them")
     problems += _missing(specs, published)
     return Checked(len(specs), rescored, problems, sorted(set(notes)))
 
 
-def _contradictions(folder: Path, record: dict[str, Any], spec: RunSpec, published: Records | None) -> Iterator[str]:
+def _contradictions(folder: Path, record: dict[str, Any], spec: RunSpec) -> Iterator[str]:
+    """What is wrong with a record by itself."""
     summary, cases = record["summary"], _cases(folder)
+    yield from _of_spec(folder, record, spec)
+    classes = record["dataset"]["classes"][1:]
+    wanted = pd.MultiIndex.from_product([cases["case"].unique(), classes])
+    if sorted(wanted) != sorted(zip(cases["case"], cases["class"], strict=True)):
+        yield f"its cases.csv has not each of {len(wanted.levels[0])} cases once for every class: {', '.join(classes)}"
     for name in ("dice", "hd95", "msd"):
-        mean, told = float(cases[name].mean()), float(summary[f"test_{name}"])
+        mean, told = float(cases[name].mean(skipna=False)), float(summary[f"test_{name}"])
         if not np.isclose(mean, told, rtol=_SAME, atol=_SAME):
             yield f"its summary says test {name} {told:.4f}, its cases {mean:.4f}"
-    both = cases["predicted_voxels"] + cases["reference_voxels"]
-    overlap = cases["dice"] * both / 2
-    possible = (np.abs(overlap - overlap.round()) <= _WHOLE * both.clip(lower=1)) & (
-        overlap <= cases[["predicted_voxels", "reference_voxels"]].min(axis=1) + 0.5
-    )
-    for row in cases[~possible & (both > 0)].head(1).to_dict("records"):
-        yield (
-            f"case {row['case']}, {row['class']}: Dice {row['dice']:.4f} cannot come from "
-            f"{row['predicted_voxels']:.0f} predicted and {row['reference_voxels']:.0f} labelled voxels"
-        )
+    yield from _impossible(cases)
     cost = count(load_model(folder / "model").architecture, spec.dataset.seen)
     for name in ("parameters", "macs", "flops"):
         if getattr(cost, name) != summary[name]:
@@ -99,10 +110,54 @@ def _contradictions(folder: Path, record: dict[str, Any], spec: RunSpec, publish
     chosen = trajectory[trajectory["step"] == summary["selected_step"]]
     if chosen.empty or chosen["parameters"].iloc[0] != summary["parameters"]:
         yield f"its trajectory has no step {summary['selected_step']} with {summary['parameters']:,} parameters"
-    yield from _elsewhere(spec, cases, published)
+    for name, column in (("epochs", "epoch"), ("ranking_passes", "ranking_passes")):
+        if summary[name] < trajectory[column].max():
+            yield f"its summary says {summary[name]} {name}, its trajectory {trajectory[column].max()}"
 
 
-def _elsewhere(spec: RunSpec, cases: pd.DataFrame, published: Records | None) -> Iterator[str]:
+def _of_spec(folder: Path, record: dict[str, Any], spec: RunSpec) -> Iterator[str]:
+    """What does not follow from the spec, or is no spec that a run can have."""
+    if (spec.dataset.name, spec.strategy) != (folder.parent.parent.name, folder.parent.name):
+        yield f"it is a run of {spec.strategy} on {spec.dataset.name}, and lies elsewhere"
+    if not 0 <= spec.fold < spec.protocol.folds or spec.seed < 0:
+        yield f"fold {spec.fold} or seed {spec.seed} does not exist"
+    if not {"environment", "provenance"} <= set(record):
+        yield "it does not say where it comes from"
+    if record["protocol_label"] != spec.protocol_label:
+        yield f"its protocol is called '{record['protocol_label']}', and is {spec.protocol_label}"
+    try:
+        protocol = choose_protocol(spec.protocol.name, [])
+        choice = choose_strategy(spec.strategy, protocol, spec.hyperparameters)
+        if record["label"] != (label := spec.label(choice.defaults)):
+            yield f"its strategy is called '{record['label']}', and is {label}"
+        if not spec.sources:
+            start = parameter_count(
+                choice.strategy.start(
+                    spec.dataset.spatial_dims, len(record["dataset"]["channels"]), len(record["dataset"]["classes"])
+                )
+            )
+            first = int(pd.read_csv(folder / "trajectory.csv")["parameters"].iloc[0])
+            if first != start:
+                yield f"{spec.strategy} starts with {start:,} parameters, its trajectory with {first:,}"
+    except (UserError, StrategyError) as error:
+        yield f"its strategy cannot be checked: {error}"
+
+
+def _impossible(cases: pd.DataFrame) -> Iterator[str]:
+    """A Dice score that the voxel counts beside it cannot give."""
+    both = cases["predicted_voxels"] + cases["reference_voxels"]
+    overlap = cases["dice"] * both / 2
+    least = cases[["predicted_voxels", "reference_voxels"]].min(axis=1)
+    whole = ((overlap - overlap.round()).abs() <= _WHOLE * both) & (overlap <= least + _WHOLE * both)
+    possible = whole.where(both > 0, cases["dice"] == 1)
+    for row in cases[~possible].head(1).to_dict("records"):
+        yield (
+            f"case {row['case']}, {row['class']}: Dice {row['dice']:.4f} cannot come from "
+            f"{row['predicted_voxels']:.0f} predicted and {row['reference_voxels']:.0f} labelled voxels"
+        )
+
+
+def _elsewhere(folder: Path, record: dict[str, Any], spec: RunSpec, published: Records | None) -> Iterator[str]:
     """What differs from the tables that the run is to join."""
     if published is None:
         return
@@ -112,54 +167,68 @@ def _elsewhere(spec: RunSpec, cases: pd.DataFrame, published: Records | None) ->
     known = published.runs[published.runs["dataset"] == spec.dataset.name]
     if known.empty:
         yield f"dataset '{spec.dataset.name}' is not one of the leaderboard's: {_listed(published.runs['dataset'])}"
-    elif spec.dataset.checksum not in set(known["data_checksum"]):
+        return
+    known = known[known["data_checksum"] == spec.dataset.checksum]
+    if known.empty:
+        theirs = published.runs.loc[published.runs["dataset"] == spec.dataset.name, "data_checksum"].str[:8]
         yield (
             f"its data has the checksum {spec.dataset.checksum[:8]}, the leaderboard's {spec.dataset.name} "
-            f"{_listed(known['data_checksum'].str[:8])}"
+            f"{_listed(theirs)}"
         )
-    else:
-        same = known.loc[known["data_checksum"] == spec.dataset.checksum, "run"]
-        theirs = set(published.cases.loc[published.cases["run"].isin(same), "case"])
-        if set(cases["case"]) != theirs:
-            yield f"it was tested on {cases['case'].nunique()} cases, the leaderboard's runs on {len(theirs)} or others"
+        return
+    for name in ("unit", "synthetic"):
+        if record["dataset"][name] != known[name].iloc[0]:
+            yield f"its {name} is {record['dataset'][name]}, the leaderboard's {known[name].iloc[0]}"
+    keys = ["case", "class", "subject", "reference_voxels"]
+    mine = set(_cases(folder)[keys].itertuples(index=False, name=None))
+    one = published.cases[published.cases["run"] == known["run"].iloc[0]]
+    if mine != set(one[keys].itertuples(index=False, name=None)):
+        yield "its test cases, their classes, subjects or labelled voxels are not those of the leaderboard's runs"
 
 
-def _scored_otherwise(gallery: Gallery, folder: Path, record: dict[str, Any], number: int) -> Iterator[str]:
-    """Cases whose recorded Dice is not what the recorded network reaches.
+def _chosen(folder: Path, number: int | None) -> list[str]:
+    """Test cases of a run, drawn so that nobody knows which."""
+    cases = sorted(_cases(folder)["case"].unique())
+    return cases if number is None else random.SystemRandom().sample(cases, min(number, len(cases)))
+
+
+def _scored_otherwise(gallery: Gallery, folder: Path, chosen: list[str]) -> list[str]:
+    """Cases whose recorded scores are not what the recorded network reaches.
 
     Raises:
         UserError, ModelError: the data is not here.
     """
-    cases = _cases(folder)
-    best = cases.groupby("case")["dice"].mean().sort_values(ascending=False, kind="stable").index[:number]
-    again = gallery.score(str(folder), list(best))
-    for row in cases[cases["case"].isin(best)].to_dict("records"):
+    if not chosen:
+        return []
+    again = {(row["case"], row["class"]): row for row in gallery.score(str(folder), chosen)}
+    found, cases = [], _cases(folder)
+    for row in cases[cases["case"].isin(chosen)].to_dict("records"):
         now = again[row["case"], row["class"]]
-        # Other machines round otherwise, which moves a voxel here and there.
-        if abs(now - row["dice"]) > 0.005:
-            yield (
-                f"case {row['case']}, {row['class']}: recorded Dice {row['dice']:.4f}, "
-                f"but its network reaches {now:.4f}"
-            )
+        for name, tolerance in _ROUNDING.items():
+            if abs(now[name] - row[name]) > tolerance:
+                found.append(
+                    f"case {row['case']}, {row['class']}: recorded {name} {row[name]:.4f}, "
+                    f"but its network reaches {now[name]:.4f}"
+                )
+    return found
 
 
 def _missing(specs: dict[str, RunSpec], published: Records | None) -> Iterator[str]:
     """Strategies that lack folds, and runs whose sources are nowhere."""
-    designs: dict[tuple[str, str, int], set[int]] = {}
-    named: dict[tuple[str, str, int], RunSpec] = {}
+    folds: dict[tuple[str, str], set[int]] = {}
+    named: dict[tuple[str, str], RunSpec] = {}
     for spec in specs.values():
-        hyperparameters = ", ".join(f"{key}={value}" for key, value in sorted(spec.hyperparameters.items()))
-        key = (spec.group, f"{spec.strategy} ({hyperparameters})", spec.seed)
-        designs.setdefault(key, set()).add(spec.fold)
+        key = (spec.group, f"{spec.strategy} {sorted(spec.hyperparameters.items())}")
+        folds.setdefault(key, set()).add(spec.fold)
         named[key] = spec
-    for (group, _, seed), folds in designs.items():
-        spec = named[group, _, seed]
+    for key, found in folds.items():
+        spec = named[key]
         wanted = set(range(spec.protocol.folds))
-        if published is not None and group in set(published.runs["group"]):
-            wanted = set(published.runs.loc[published.runs["group"] == group, "fold"])
-        if absent := sorted(wanted - folds):
+        if published is not None and spec.group in set(published.runs["group"]):
+            wanted = set(published.runs.loc[published.runs["group"] == spec.group, "fold"])
+        if absent := sorted(wanted - found):
             yield (
-                f"{spec.strategy} on {spec.dataset.name}, {spec.n_train} images, seed {seed}: "
+                f"{spec.strategy} on {spec.dataset.name}, {spec.n_train} images: "
                 f"fold {', '.join(map(str, absent))} is missing"
             )
     everywhere = set(specs) | (set() if published is None else set(published.runs["run"]))
@@ -170,7 +239,7 @@ def _missing(specs: dict[str, RunSpec], published: Records | None) -> Iterator[s
 
 
 def _cases(folder: Path) -> pd.DataFrame:
-    text = {"case": str, "subject": str, "class": str}
+    text = {"case": str, "subject": str, "class": str, "empty": str}
     return pd.read_csv(folder / "cases.csv", dtype=text, keep_default_na=False)
 
 

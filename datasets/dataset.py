@@ -19,7 +19,7 @@ from stampbench.datasets.split import Image, Split, split
 
 _MULTIPLE = 16
 """Sizes that no definition gives are rounded up to this: four poolings, the default depth."""
-_WHOLE = 160**3
+WHOLE = 160**3
 """Volumes of more voxels are trained in patches; the largest that STAMP's paper trains whole (Table 1)."""
 _PATCH = 128
 
@@ -162,7 +162,7 @@ class Dataset:
     def _patch(self) -> tuple[int, ...] | None:
         asked = self.definition.patch
         if asked == "auto":
-            large = self.spatial_dims == 3 and math.prod(self.size) > _WHOLE
+            large = self.spatial_dims == 3 and math.prod(self.size) > WHOLE
             asked = (_PATCH,) * 3 if large else None
         if asked is None:
             return None
