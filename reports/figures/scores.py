@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,7 +42,7 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
             showmeans=True, meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white",
                                        "markeredgecolor": "black"},
         )  # fmt: skip
-        _hatch(axes, styles)
+        _hatch(axes, styles, set(scores["strategy"]))
         axes.set(xlabel="training images", ylabel="test Dice (per case)")
         if scores["dice"].min() > 0.5:
             axes.set_ylim(bottom=max(0.0, float(scores["dice"].quantile(0.01)) - 0.05))
@@ -49,15 +50,18 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
     return figure
 
 
-def _hatch(axes: Axes, styles: dict[str, tuple[str, str]]) -> None:
+def _hatch(axes: Axes, styles: dict[str, tuple[str, str]], drawn: Collection[str]) -> None:
     """Boxes have no markers, so those whose colour an earlier strategy has are hatched, in the legend too."""
     colours = [colour for colour, _ in styles.values()]
     repeated = {name for index, name in enumerate(styles) if colours[index] in colours[:index]}
-    handles, labels = axes.get_legend_handles_labels()
-    boxes = [(each.get_label(), box) for each in axes.containers for box in getattr(each, "boxes", ())]
-    for label, patch in (*boxes, *zip(labels, handles, strict=True)):
-        if label in repeated:
-            patch.set_hatch("////")
+    containers: list[Any] = list(axes.containers)  # seaborn's, one for each strategy
+    for name, container in zip([name for name in styles if name in drawn], containers, strict=True):
+        for box in container.boxes if name in repeated else ():
+            box.set_hatch("////")
+    handles: tuple[list[Any], list[str]] = axes.get_legend_handles_labels()  # type: ignore[assignment]
+    for handle, name in zip(*handles, strict=True):
+        if name in repeated:
+            handle.set_hatch("////")
 
 
 def recovery_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:

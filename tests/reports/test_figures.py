@@ -134,6 +134,14 @@ def test_budgets_share_a_panel_and_other_protocols_do_not(frames: Frames) -> Non
     assert len(figure.axes) == 4, "two panels for each protocol"
 
 
+def test_boxes_of_a_colour_that_was_used_are_hatched(frames: Frames) -> None:
+    rows = [{"strategy": f"s{n:02d}", "dice": {"a": 0.8, "b": 0.9}} for n in range(10)]
+    runs, cases = frames(*rows)
+    axes = draw("dice_by_training_size", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[0]
+    hatches = [container.boxes[0].get_hatch() for container in axes.containers]
+    assert hatches == [None] * 8 + ["////"] * 2
+
+
 def test_looks_are_the_same_whatever_stands_beside() -> None:
     assert looks(["stamp_plus", "standard"])["stamp_plus"] == looks(["a", "flat", "stamp_plus"])["stamp_plus"]
     many = looks([f"s{n}" for n in range(20)])
