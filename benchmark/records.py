@@ -96,15 +96,19 @@ def write_tables(records: Records, root: Path) -> None:
 
 
 def merge(older: Records, newer: Records) -> Records:
-    """Both; of a run that is in both, and of timings of the same minute, the newer."""
-    kept = older.runs[~older.runs["run"].isin(newer.runs["run"])] if len(older.runs) else older.runs
-    old = older.of(kept)
-    tables = [pd.concat([a, b], ignore_index=True) if len(a) else b for a, b in zip(old, newer, strict=True)]
+    """Both; of a run or a timing that is in both, the newer."""
+    old = older.of(older.runs[~older.runs["run"].isin(newer.runs["run"])])
+    runs, cases, trajectories = (_together([a, b]) for a, b in zip(old[:3], newer[:3], strict=True))
     # A run recorded again is the same network; what was measured of it in other sessions still holds.
-    if len(older.timings):
-        every = pd.concat([older.timings, newer.timings], ignore_index=True)
-        tables[3] = every.drop_duplicates(["run", "backend", "precision", "batch", "measured"], keep="last")
-    return Records(*tables)
+    timings = _together([older.timings, newer.timings])
+    if len(timings):
+        timings = timings.drop_duplicates(["run", "backend", "precision", "batch", "measured"], keep="last")
+    return Records(runs, cases, trajectories, timings)
+
+
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    filled = [table for table in tables if len(table)]
+    return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
 def _published(root: Path) -> Records:
@@ -145,13 +149,8 @@ def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Recor
             problems.append(f"{folder}: is no whole record ({type(error).__name__}: {error})")
             continue
         runs.append(row)
-    measured = list(_measured(root, problems))
-    records = Records(
-        pd.DataFrame(runs),
-        cases.frame(),
-        trajectories.frame(),
-        pd.concat(measured, ignore_index=True) if measured else pd.DataFrame(),
-    )
+    timings = _together(list(_measured(root, problems)))
+    records = Records(pd.DataFrame(runs), cases.frame(), trajectories.frame(), timings)
     return _without_gaps(records, problems)
 
 
@@ -246,11 +245,12 @@ class _Tables:
 
     def frame(self) -> pd.DataFrame:
         """All rows, with the column `run`."""
-        frames: Sequence[pd.DataFrame] = [
-            _parse(header + b"\n" + b"".join(bodies)).assign(run=runs) for header, (bodies, runs) in self._found.items()
-        ]
-        frames = [frame for frame in frames if len(frame)]
-        return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+        return _together(
+            [
+                _parse(header + b"\n" + b"".join(bodies)).assign(run=runs)
+                for header, (bodies, runs) in self._found.items()
+            ]
+        )
 
 
 def _parse(content: bytes) -> pd.DataFrame:
