@@ -46,8 +46,9 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     frame = frame.merge(with_standard, on=["measured", "backend"])
     if frame.empty:
         return Speed({}, [])
-    told = frame[list(MACHINE)].fillna("").astype(str).to_numpy().tolist()
-    machines = pd.Series([", ".join(filter(None, parts)) for parts in told], frame.index)
+    told = frame[list(MACHINE)].fillna("").astype(str)
+    told = told.assign(threads=told["threads"] + " threads", torch="torch " + told["torch"])
+    machines = pd.Series([", ".join(filter(None, parts)) for parts in told.to_numpy().tolist()], frame.index)
     kept = frame.groupby(machines)["strategy"].nunique().idxmax()
     others = sorted(set(machines) - {kept})
     frame = frame[machines == kept]
