@@ -36,7 +36,7 @@ def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Comma
     assert "\nold\n" in document.read_text()
     assert stampbench("render", document)[0] == 0
     text = document.read_text()
-    assert text.startswith(f"before\n<!-- {command} -->\n### ")
+    assert text.startswith(f"before\n<!-- {command} -->\n\n### ")
     assert text.endswith("<!-- end -->\nafter\n")
     assert stampbench("render", document, "--check") == (0, f"{document}: up to date\n", "")
 
