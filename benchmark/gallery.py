@@ -14,9 +14,11 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.evaluation import evaluate, largest_components, predict
 from stampbench.benchmark.spec import DatasetIdentity
 from stampbench.benchmark.store import RunStore
+from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepare import oriented_to_ras
+from stampbench.models.network import Network
 from stampbench.reports.segmentation import Example, best_plane
 
 
@@ -36,10 +38,7 @@ class Gallery:
         Raises:
             UserError: the run or its data is not here, or the data is not what the record was made of.
         """
-        model, record = self._store.model(run)
-        dataset = self.dataset(record)
-        model.kernels = "fast"
-        prepared = dataset.prepare(cases)
+        model, record, dataset, prepared = self._ready(run, cases)
         sources = {case.id: case for case in dataset.source.cases}
         for name in cases:
             prediction = predict(model, prepared[name], torch.device("cpu"), dataset.patch)
@@ -55,10 +54,7 @@ class Gallery:
         Raises:
             UserError: as `examples`.
         """
-        model, record = self._store.model(run)
-        dataset = self.dataset(record)
-        model.kernels = "fast"
-        prepared = dataset.prepare(cases)
+        model, record, dataset, prepared = self._ready(run, cases)
         return evaluate(
             model, [prepared[case] for case in cases], dataset.classes, torch.device("cpu"),
             postprocessing=record["spec"]["protocol"]["postprocessing"], window=dataset.patch,
@@ -78,6 +74,14 @@ class Gallery:
         if isinstance(found, str):
             raise UserError(found)
         return found
+
+    def _ready(
+        self, run: str, cases: Sequence[str]
+    ) -> tuple[Network, dict[str, Any], Dataset, dict[str, PreparedCase]]:  # fmt: skip
+        model, record = self._store.model(run)
+        model.kernels = "fast"
+        dataset = self.dataset(record)
+        return model, record, dataset, dataset.prepare(cases)
 
     def _open(self, identity: DatasetIdentity, called: str) -> Dataset | str:
         """The dataset, or why it cannot be had."""

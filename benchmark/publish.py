@@ -8,10 +8,10 @@ from typing import Any
 import pandas as pd
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records import Records, merge, read_records, write_tables
+from stampbench.benchmark.records import Records, folder_of, merge, read_records, write_tables
 from stampbench.benchmark.reproduce import command
 from stampbench.benchmark.spec import RunSpec
-from stampbench.benchmark.store import RECORD, RunStore, read_record, write_text
+from stampbench.benchmark.store import RECORD, read_record, write_text
 from stampbench.reports.formats import to_markdown
 from stampbench.reports.leaderboard import leaderboards
 from stampbench.reports.overall import overall
@@ -46,7 +46,9 @@ def render(records: Records) -> str:
 
 
 def _provenance(store: Path, row: dict[Any, Any]) -> dict[str, Any]:
-    record = read_record(RunStore(store).root / row["dataset"] / row["name"] / row["run"] / RECORD) or {}
+    record = read_record(folder_of(store, row) / RECORD)
+    if record is None:
+        raise UserError(f"{store} holds no records; what is published is a store that 'stampbench run' wrote")
     environment, provenance = record["environment"], record["provenance"]
     return {
         "command": command(RunSpec.model_validate(record["spec"]), record["dataset"]),

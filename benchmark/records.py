@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,9 +49,7 @@ class Records(NamedTuple):
         return Records(runs, *others)
 
 
-def read_records(
-    root: Path, problems: list[str], dataset: str | None = None, *, trajectories: bool = True
-) -> Records:  # fmt: skip
+def read_records(root: Path, problems: list[str], *, trajectories: bool = True) -> Records:
     """Finished runs of a store, or of a folder that `write_tables` wrote.
 
     `problems` gets a line for each damaged record, which is left out. Without `trajectories` these stay empty.
@@ -61,10 +59,12 @@ def read_records(
     """
     if not root.is_dir():
         raise UserError(f"no runs at {root}; --runs takes the folder that 'stampbench run' wrote")
-    records = _published(root) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
-    if dataset is not None and len(records.runs):
-        records = records.of(records.runs[records.runs["dataset"] == dataset])
-    return records
+    return _published(root) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
+
+
+def folder_of(root: Path, row: Mapping[Any, Any]) -> Path:
+    """Where a store has the run of a row of `runs`."""
+    return root / str(row["dataset"]) / str(row["name"]) / str(row["run"])
 
 
 def record_timings(timings: pd.DataFrame, root: Path) -> Path:

@@ -244,7 +244,7 @@ def read(
     from stampbench.benchmark.records import read_records
 
     problems: list[str] = []
-    records = read_records(runs_folder, problems, dataset, trajectories=trajectories)
+    records = read_records(runs_folder, problems, trajectories=trajectories)
     for problem in problems:
         click.echo(f"warning: left out: {problem}", err=True)
     asked = {"dataset": dataset, "n_train": n_train, "protocol": protocol}

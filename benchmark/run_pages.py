@@ -10,7 +10,7 @@ import pandas as pd
 
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.gallery import Gallery
-from stampbench.benchmark.records import Records
+from stampbench.benchmark.records import Records, folder_of
 from stampbench.benchmark.reproduce import command
 from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.store import RECORD, RunStore, read_record
@@ -39,7 +39,7 @@ def run_details(
     }
     for number, row in enumerate(records.runs.to_dict("records"), start=1):
         run = str(row["run"])
-        folder = root / row["dataset"] / row["name"] / run
+        folder = folder_of(root, row)
         record = read_record(folder / RECORD)
         picture: bytes | str = "they were not asked for"
         if pictures:

@@ -23,6 +23,8 @@ class Speed(NamedTuple):
 
     ratios: dict[str, float]
     notes: list[str]
+    backend: str = ""
+    machine: str = ""
 
 
 def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
@@ -57,7 +59,7 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     notes = [f"Latency: × {standard}, {chosen}, one image, in turns, on {kept}."]
     if others:
         notes.append(f"Latency: timings of other machines are left out: {'; '.join(others)}.")
-    return Speed(_ratios(frame[frame["backend"] == chosen], standard), notes)
+    return Speed(_ratios(frame[frame["backend"] == chosen], standard), notes, str(chosen), str(kept))
 
 
 def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, float]:

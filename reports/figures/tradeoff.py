@@ -34,7 +34,7 @@ def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: 
         axes[0].set(xlabel="parameters of the selected network", ylabel="test Dice")
         if timed:
             _front(axes[1], board.rows, "latency_ratio", "pareto_latency", styles)
-            backend = next((note.split(", ")[1] for note in board.notes if note.startswith("Latency: ×")), "")
+            backend = speeds(group, timings).backend
             axes[1].set(xlabel=f"latency × standard ({backend})", ylabel="test Dice")
             axes[1].set_visible(bool(backend))
     legend(figure, [axis for axes, _ in columns for axis in axes])
@@ -66,7 +66,7 @@ def latency_by_backend(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFr
             )  # fmt: skip
         axes.axvline(1, color="black", linewidth=1)
         axes.set(xlabel="latency × standard, one image", ylabel="")
-        machines.update(note.split(", on ", 1)[1] for note in speeds(group, own).notes[:1])
+        machines.update(filter(None, [speeds(group, own).machine]))
     if not drawn:
         raise NothingToDrawError("no standard network was timed on the machine of the others")
     figure.suptitle("; ".join(sorted(machines)), fontsize=7)

@@ -90,6 +90,15 @@ def test_one_run_of_one_case_is_drawn_or_nothing_is(name: str, frames: Frames) -
         assert drawn.axes[0].has_data()
 
 
+def test_pareto_names_the_backend_whatever_the_standard_network_is_called(records: dict[str, pd.DataFrame]) -> None:
+    runs = (
+        records["runs"]
+        .replace({"strategy": {"standard": "standard (f=2, depth=1)"}})
+        .assign(name=lambda each: each["name"].where(~each["strategy"].str.startswith("standard"), "standard"))
+    )
+    assert draw("pareto", records | {"runs": runs}).axes[1].get_xlabel() == "latency × standard (onnxruntime)"
+
+
 def test_more_tables_than_anyone_can_read_are_refused(records: dict[str, pd.DataFrame]) -> None:
     runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(9)])
     with pytest.raises(NothingToDrawError, match="9 panels in one figure are too many"):
