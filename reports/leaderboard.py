@@ -44,10 +44,10 @@ def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame 
     """
     if runs.empty:
         return []
-    owners = cases["run"].map(runs.set_index("run")["group"])
+    owned = dict(iter(cases.groupby(cases["run"].map(runs.set_index("run")["group"]), sort=False)))
     timings = pd.DataFrame(columns=["run"]) if timings is None or timings.empty else timings
     boards = [
-        _board(group, cases[owners == name], timings[timings["run"].isin(group["run"])])
+        _board(group, owned[name], timings[timings["run"].isin(group["run"])])
         for name, group in runs.groupby("group", sort=False)
     ]
     return sorted(boards, key=lambda board: (board.about["dataset"], board.about["n_train"], board.title))
@@ -57,7 +57,7 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     first = runs.iloc[0]
     scores = cases.groupby(["run", "case"], sort=False)[["dice", "hd95", "msd"]].mean().reset_index()
     scores = scores.merge(runs[["run", "strategy", "fold", "seed"]], on="run")
-    subjects = dict(zip(cases["case"], cases["subject"], strict=True))
+    subjects = cases.drop_duplicates("case").set_index("case")["subject"].to_dict()
     per_case = scores.groupby(["strategy", "case"], sort=False)[["dice", "hd95", "msd"]].mean()
     missed = cases["empty"].isin(["reference", "prediction"]).groupby(cases["run"]).sum()
     speed = speeds(runs, timings)

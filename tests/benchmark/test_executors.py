@@ -38,14 +38,15 @@ protocol: quick
 protocol_set: {folds: 2, max_epochs: 3}
 """
 
-# Writes a line for every epoch that is trained, and none for one that a resumed run already had.
+# Writes a line for every epoch that is trained, and none for one that a resumed run already had; slowly, so that it can
+# be disturbed, until `hurry`.
 LOGGED = """\
 import os, time
 from pathlib import Path
 from stampbench.strategies.standard import Standard
 
 class Logged(Standard):
-    '''Trains slowly and says so.'''
+    '''Says what it trains.'''
 
     def fit(self, trainer):
         for epoch in range(12):
@@ -54,7 +55,8 @@ class Logged(Standard):
                     data = trainer.data
                     run = (self.rank_every, trainer._score_seed, *data.size, data.training.number)
                     log.write(f"{'-'.join(map(str, run))} {epoch} {os.getpid()}\\n")
-                time.sleep(0.15)
+                if not Path(os.environ["LOGGED"] + ".hurry").exists():
+                    time.sleep(0.15)
             trainer.train(1)
         trainer.checkpoint()
 """
@@ -142,6 +144,11 @@ def logged_suite(tmp_path: Path, seeds: int, rest: str = ONE_GRID) -> list[str]:
     return ["--plugin", str(tmp_path / "logged.py"), "--save-every", "0"]
 
 
+def hurry(log: Path) -> None:
+    """What is to be disturbed has been: the rest need not be slow."""
+    Path(f"{log}.hurry").touch()
+
+
 def trained(log: Path) -> Counter[tuple[str, str]]:
     """How often each epoch of each run was trained."""
     return Counter((line.split()[0], line.split()[1]) for line in log.read_text().splitlines())
@@ -169,6 +176,7 @@ def test_a_node_is_killed_and_its_runs_go_on_elsewhere(
             time.sleep(0.05)
         time.sleep(0.5)  # both nodes are in the middle of a run
         cluster.remove_node(cluster.second, allow_graceful=False)
+        hurry(log)
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -178,6 +186,7 @@ def test_a_node_is_killed_and_its_runs_go_on_elsewhere(
     assert len(times) == 24 * 12
     # The epoch that the node was in is trained again, and no other.
     assert sum(times.values()) <= 24 * 12 + 2
+    hurry(tmp_path / "other")
     local = machine(tmp_path / "local", plugins=(Path(words[1]),), environment={"LOGGED": str(tmp_path / "other")})
     assert complete(tasks, RunStore(tmp_path / "local"), LocalExecutor(local, 1), Report(str)) == {}
     assert whole(tmp_path / "ray") == whole(tmp_path / "local")
@@ -221,10 +230,12 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on(tmp_path: Path) -> None
     words = logged_suite(tmp_path, 2)
     process = run_logged(tmp_path, words, "log")
     os.kill(int(wait_for(tmp_path / "log", 5)[-1][2]), signal.SIGKILL)
+    hurry(tmp_path / "log")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
     assert "its process was killed; memory may have run out; it is tried again" in output
     assert sum(trained(tmp_path / "log").values()) <= 2 * 12 + 1
+    hurry(tmp_path / "other")
     undisturbed = run_logged(tmp_path, words, "other", "--runs", tmp_path / "undisturbed")
     assert undisturbed.wait(120) == 0
     assert whole(tmp_path / "runs") == whole(tmp_path / "undisturbed")
@@ -245,12 +256,14 @@ def test_ctrl_c_ends_it_in_seconds_and_the_same_command_goes_on(times: int, tmp_
     assert "interrupted; the same command goes on where it stopped" in output
     before = sum(trained(tmp_path / "log").values())
     assert before < 3 * 12
+    hurry(tmp_path / "log")
     again = run_logged(tmp_path, words, "log", "--jobs", "2")
     output, _ = again.communicate(timeout=120)
     assert again.returncode == 0, output
     assert sum(trained(tmp_path / "log").values()) <= 3 * 12 + 2
     if times == 2:
         return
+    hurry(tmp_path / "other")
     undisturbed = run_logged(tmp_path, words, "other", "--runs", tmp_path / "undisturbed")
     assert undisturbed.wait(120) == 0
     assert whole(tmp_path / "runs") == whole(tmp_path / "undisturbed")
@@ -266,6 +279,7 @@ def test_a_schedule_that_dies_takes_its_workers_with_it(tmp_path: Path) -> None:
     while time.monotonic() < until and Path(f"/proc/{worker}").exists():
         time.sleep(0.1)
     assert not Path(f"/proc/{worker}").exists()
+    hurry(tmp_path / "log")
     again = run_logged(tmp_path, words, "log")
     assert again.wait(120) == 0
     assert sum(trained(tmp_path / "log").values()) <= 12 + 1
@@ -330,6 +344,7 @@ def test_a_preempted_job_saves_and_is_submitted_again(tmp_path: Path, monkeypatc
 
     def preempt() -> None:
         os.kill(int(wait_for(log, 4)[-1][2]), LocalJobEnvironment._usr_sig())
+        hurry(log)
 
     interrupter = threading.Thread(target=preempt)
     interrupter.start()
@@ -364,6 +379,7 @@ def test_on_slurm_a_requeued_job_goes_on(tmp_path: Path) -> None:
     times = trained(tmp_path / "log")
     assert len(times) == 2 * 12
     assert sum(times.values()) <= 2 * 12 + 2
+    hurry(tmp_path / "other")
     undisturbed = run_logged(tmp_path, words, "other", "--runs", tmp_path / "undisturbed")
     assert undisturbed.wait(120) == 0
     assert whole(tmp_path / "runs") == whole(tmp_path / "undisturbed")
