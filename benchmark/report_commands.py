@@ -159,24 +159,29 @@ def publish(runs_folder: Path, output: Path) -> None:
     "--check", "only_check", is_flag=True, help="Change nothing; exit code 1 when a document is not up to date"
 )
 def render(documents: tuple[Path, ...], only_check: bool) -> int:
-    """Run the commands that stand in markdown documents and put in what they print.
+    """Run the commands that stand in markdown documents, put in what they print and draw their figures.
 
-    A block is a comment with a leaderboard or compare command, and ends with the comment 'end'.
+    A block is a comment with a leaderboard or compare command, and ends with the comment 'end'. A figure is a comment
+    with a figure command and its --output.
 
     \b
     Example:
       stampbench render leaderboards/README.md README.md
     """
-    from stampbench.benchmark.documents import drift, rendered
+    from stampbench.benchmark.documents import drift, rendered, stale_figures
 
     stale = 0
     for path in documents:
-        lines = drift(path)
-        stale += bool(lines)
+        lines, figures = drift(path), stale_figures(path)
+        stale += bool(lines or figures)
         if lines and not only_check:
             write_output(path, rendered(path))
+        for figure, drawn in figures.items():
+            if not only_check:
+                write_output(figure, drawn)
+            lines.append(f"{figure}: {'differs' if only_check else 'drawn again'}")
         click.echo(
-            "\n".join([f"{path}: {'differs' if only_check else 'rendered'}", *lines[2:]])
+            "\n".join([f"{path}: {'differs' if only_check else 'rendered'}", *lines])
             if lines
             else f"{path}: up to date"
         )

@@ -57,7 +57,8 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     first = runs.iloc[0]
     scores = cases.groupby(["run", "case"], sort=False)[["dice", "hd95", "msd"]].mean().reset_index()
     scores = scores.merge(runs[["run", "strategy", "fold", "seed"]], on="run")
-    subjects = cases.drop_duplicates("case").set_index("case")["subject"].to_dict()
+    named = cases.drop_duplicates("case")
+    subjects = dict(zip(named["case"], named["subject"], strict=True))
     per_case = scores.groupby(["strategy", "case"], sort=False)[["dice", "hd95", "msd"]].mean()
     missed = cases["empty"].isin(["reference", "prediction"]).groupby(cases["run"]).sum()
     speed = speeds(runs, timings)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.documents import drift
+from stampbench.benchmark.documents import drift, stale_figures
 from stampbench.benchmark.publish import BOARDS, render
 from stampbench.benchmark.records import read_records
 
@@ -21,6 +22,7 @@ def test_documents_hold_what_their_commands_print(path: str, monkeypatch: pytest
     monkeypatch.chdir(ROOT)
     assert "<!-- stampbench " in (ROOT / path).read_text()
     assert drift(ROOT / path) == []
+    assert list(stale_figures(ROOT / path)) == []
 
 
 def test_the_published_boards_are_those_of_the_published_tables() -> None:
@@ -39,6 +41,29 @@ def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Comma
     assert text.startswith(f"before\n<!-- {command} -->\n\n### ")
     assert text.endswith("<!-- end -->\nafter\n")
     assert stampbench("render", document, "--check") == (0, f"{document}: up to date\n", "")
+
+
+def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, tmp_path: Path) -> None:
+    document, figure = tmp_path / "d.md", tmp_path / "base dropout.svg"
+    command = f"stampbench figure base-dropout --runs {PUBLISHED} --protocol cpu --output '{figure}'"
+    table = f"<!-- stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus -->\n<!-- end -->\n"
+    document.write_text(f"<!-- {command} -->\n![base dropout]({figure.name})\n{table}")
+    assert stampbench("render", document)[0] == 0
+    figure.unlink()
+    assert stampbench("render", document, "--check") == (1, f"{document}: differs\n{figure}: differs\n", "")
+    assert not figure.exists()
+    assert stampbench("render", document) == (0, f"{document}: rendered\n{figure}: drawn again\n", "")
+    drawn = figure.read_text()
+    assert stampbench("render", document, "--check")[0] == 0
+    place = re.search(r"L (\d+\.\d+)", drawn)
+    assert place is not None
+    for moved, stale in ((0.01, False), (0.1, True)):
+        figure.write_text(drawn.replace(place[0], f"L {float(place[1]) + moved:.6f}", 1))
+        assert bool(stale_figures(document)) == stale
+    figure.write_text(drawn.replace("</svg>", "<text>more</text></svg>"))
+    assert list(stale_figures(document)) == [figure]
+    document.write_text("<!-- stampbench figure pareto --output pareto -->\n")
+    assert "needs --output with the name of an SVG file" in stampbench("render", document)[2]
 
 
 def test_documents_run_nothing_but_what_reads(stampbench: Command, tmp_path: Path) -> None:
