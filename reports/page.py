@@ -170,5 +170,5 @@ def _number(value: Any) -> Any:
 
 
 def _order(value: Any) -> str:
-    """What a column is sorted by; what is not known comes last."""
+    """What a column is sorted by; what is not known has the number that page.js puts last."""
     return "1e300" if isinstance(value, float) and math.isnan(value) else str(value)

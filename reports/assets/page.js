@@ -21,6 +21,11 @@ function showBoard(index) {
   plots.filter((plot) => !plot.hidden).forEach((plot) => drawFront(section, plot, points));
 }
 
+const MISSING = 1e300; // what the table has in place of a number that is not known: last, whichever way it is sorted
+const ORDER = window.jQuery.fn.dataTable.ext.type.order;
+ORDER["num-asc"] = (a, b) => a - b;
+ORDER["num-desc"] = (a, b) => (a === MISSING) - (b === MISSING) || b - a;
+
 function sortable(table, order, label) {
   window.jQuery(table).DataTable({
     order, paging: table.rows.length > 60, pageLength: 50, info: false, autoWidth: false,
