@@ -22,9 +22,12 @@ function showBoard(index) {
 }
 
 const MISSING = 1e300; // what the table has in place of a number that is not known: last, whichever way it is sorted
-const ORDER = window.jQuery.fn.dataTable.ext.type.order;
-ORDER["num-asc"] = (a, b) => a - b;
-ORDER["num-desc"] = (a, b) => (a === MISSING) - (b === MISSING) || b - a;
+
+function orderMissingLast() {
+  const order = window.jQuery.fn.dataTable.ext.type.order;
+  order["num-asc"] = (a, b) => a - b;
+  order["num-desc"] = (a, b) => (a === MISSING) - (b === MISSING) || b - a;
+}
 
 function sortable(table, order, label) {
   window.jQuery(table).DataTable({
@@ -101,6 +104,7 @@ function drawRun(data) {
 const select = document.getElementById("board");
 if (select) {
   select.addEventListener("change", () => showBoard(Number(select.value)));
+  orderMissingLast();
   showBoard(Number(select.value) || 0);
 } else {
   drawRun(JSON.parse(document.getElementById("data").textContent));
