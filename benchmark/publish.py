@@ -10,7 +10,6 @@ import pandas as pd
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records import Records, folder_of, merge, read_records, write_tables
 from stampbench.benchmark.reproduce import command
-from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.store import RECORD, read_record, write_text
 from stampbench.reports.formats import to_markdown
 from stampbench.reports.leaderboard import leaderboards
@@ -51,7 +50,7 @@ def _provenance(store: Path, row: dict[Any, Any]) -> dict[str, Any]:
         raise UserError(f"{store} holds no records; what is published is a store that 'stampbench run' wrote")
     environment, provenance = record["environment"], record["provenance"]
     return {
-        "command": command(RunSpec.model_validate(record["spec"]), record["dataset"]),
+        "command": command(record),
         "git_commit": provenance["git_commit"],
         "git_dirty": provenance["git_dirty"],
         "torch": provenance["packages"]["torch"],

@@ -17,16 +17,15 @@ from stampbench.datasets.dataset import WHOLE
 from stampbench.strategies.errors import StrategyError
 
 
-def command(spec: RunSpec, dataset: Mapping[str, Any]) -> str:
-    """`stampbench run …` with all that differs from defaults.
+def command(record: Mapping[str, Any]) -> str:
+    """`stampbench run …` with all that differs from defaults, and how it was computed: on a CPU other threads round
+    otherwise, which is enough to train another network.
 
     A folder is called `./` and its name; a strategy from a file needs `--plugin` with it besides, and has all its
     hyperparameters named where it is not known.
-
-    Args:
-        dataset: what the record says of its dataset.
     """
-    words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
+    spec = RunSpec.model_validate(record["spec"])
+    words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, record["dataset"])]
     words += ["--n-train", str(spec.n_train), "--folds", str(spec.fold), "--seed", str(spec.seed)]
     words += ["--protocol", spec.protocol.name]
     for key, value in _settings(spec).items():
@@ -35,7 +34,16 @@ def command(spec: RunSpec, dataset: Mapping[str, Any]) -> str:
     for key in SETTABLE:
         if named is None or getattr(spec.protocol, key) != getattr(named, key):
             words += ["--protocol-set", f"{key}={_text(getattr(spec.protocol, key))}"]
-    return shlex.join(words)
+    return shlex.join([*words, *_computing(record["environment"])])
+
+
+def _computing(environment: Mapping[str, Any]) -> list[str]:
+    kind = environment["device"].partition(":")[0]
+    words = ["--device", kind]
+    words += ["--threads", str(environment["threads"])] if kind == "cpu" else []
+    words += ["--kernels", environment["kernels"]] if environment["kernels"] != "fast" else []
+    flags = ("save_memory", "deterministic", "tf32")
+    return words + [f"--{flag.replace('_', '-')}" for flag in flags if environment[flag]]
 
 
 def _dataset(identity: DatasetIdentity, described: Mapping[str, Any]) -> list[str]:

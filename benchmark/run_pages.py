@@ -12,7 +12,6 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.gallery import Gallery
 from stampbench.benchmark.records import Records, folder_of
 from stampbench.benchmark.reproduce import command
-from stampbench.benchmark.spec import RunSpec
 from stampbench.benchmark.store import RECORD, RunStore, read_record
 from stampbench.models.errors import ModelError
 from stampbench.reports.page import RunDetails
@@ -50,9 +49,7 @@ def run_details(
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
             f"seed {row['seed']}",
             facts=_facts(row) | _latency(folder),
-            command=str(row["command"])
-            if record is None
-            else command(RunSpec.model_validate(record["spec"]), record["dataset"]),
+            command=str(row["command"]) if record is None else command(record),
             provenance=_of_table(row) if record is None else _of_record(record),
             worst=by_run[run],
             picture=picture,

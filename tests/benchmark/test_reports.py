@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
+import torch
 
 from stampbench.benchmark.cli import main
 from stampbench.benchmark.spec import RunSpec
@@ -103,6 +104,8 @@ def test_compare_by_strategy_and_by_run(made: Recorded, stampbench: Command) -> 
 
 
 def test_commands_name_what_a_phantom_and_a_patch_were(make_run: Callable[..., Any], stampbench: Command) -> None:
+    from stampbench.benchmark.compute import Compute
+    from stampbench.benchmark.environment import environment
     from stampbench.benchmark.reproduce import command
     from stampbench.benchmark.runner import _describe
 
@@ -111,7 +114,15 @@ def test_commands_name_what_a_phantom_and_a_patch_were(make_run: Callable[..., A
         make_run("retrain_scratch", source_settings='{"f": 1}', step=0),
         make_run("flat", dataset="phantom3d:size=16,cases=9"),
     ):
-        words = shlex.split(command(run.spec, _describe(run.dataset)))[1:]
+        record = {
+            "spec": run.spec.model_dump(mode="json"),
+            "dataset": _describe(run.dataset),
+            "environment": environment(Compute(kernels="plain", save_memory=True)),
+        }
+        words = shlex.split(command(record))[1:]
+        assert shlex.join(words).endswith(
+            f"--device cpu --threads {torch.get_num_threads()} --kernels plain --save-memory"
+        )
         code, out, err = stampbench(*words, "--dry-run")
         assert code == 0, err
         assert run.spec.id in out
