@@ -59,7 +59,7 @@ def read_records(root: Path, problems: list[str], *, trajectories: bool = True) 
     """
     if not root.is_dir():
         raise UserError(f"no runs at {root}; --runs takes the folder that 'stampbench run' wrote")
-    return _published(root) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
+    return _published(root, problems) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
 
 
 def folder_of(root: Path, row: Mapping[Any, Any]) -> Path:
@@ -111,7 +111,7 @@ def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
 
 
-def _published(root: Path) -> Records:
+def _published(root: Path, problems: list[str]) -> Records:
     tables = []
     for name in _TABLES:
         path = root / f"{name}.csv"
@@ -126,7 +126,7 @@ def _published(root: Path) -> Records:
         if len(table) and len(bad := table.loc[~table["run"].str.fullmatch("[0-9a-f]{12}"), "run"]):
             raise UserError(f"{path}: '{bad.iloc[0]}' is no run's id")
         tables.append(table)
-    return Records(*tables)
+    return _without_gaps(Records(*tables), problems)
 
 
 def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Records:

@@ -162,7 +162,7 @@ def render(documents: tuple[Path, ...], only_check: bool) -> int:
     """Run the commands that stand in markdown documents, put in what they print and draw their figures.
 
     A block is a comment with a leaderboard or compare command, and ends with the comment 'end'. A figure is a comment
-    with a figure command and its --output.
+    with a figure command in the line above the picture.
 
     \b
     Example:

@@ -41,9 +41,10 @@ def _computing(environment: Mapping[str, Any]) -> list[str]:
     kind = environment["device"].partition(":")[0]
     words = ["--device", kind]
     words += ["--threads", str(environment["threads"])] if kind == "cpu" else []
-    words += ["--kernels", environment["kernels"]] if environment["kernels"] != "fast" else []
+    kernels = environment.get("kernels", "plain")  # the only ones there were before records had this
+    words += ["--kernels", kernels] if kernels != "fast" else []
     flags = ("save_memory", "deterministic", "tf32")
-    return words + [f"--{flag.replace('_', '-')}" for flag in flags if environment[flag]]
+    return words + [f"--{flag.replace('_', '-')}" for flag in flags if environment.get(flag)]
 
 
 def _dataset(identity: DatasetIdentity, described: Mapping[str, Any]) -> list[str]:

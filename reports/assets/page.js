@@ -24,9 +24,7 @@ function showBoard(index) {
 const MISSING = 1e300; // what the table has in place of a number that is not known: last, whichever way it is sorted
 
 function orderMissingLast() {
-  const order = window.jQuery.fn.dataTable.ext.type.order;
-  order["num-asc"] = (a, b) => a - b;
-  order["num-desc"] = (a, b) => (a === MISSING) - (b === MISSING) || b - a;
+  window.jQuery.fn.dataTable.ext.type.order["num-desc"] = (a, b) => (a === MISSING) - (b === MISSING) || b - a;
 }
 
 function sortable(table, order, label) {

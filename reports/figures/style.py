@@ -125,8 +125,8 @@ def save(figure: Figure, path: Path) -> list[Path]:
     written = []
     for ending in endings:
         target = path.with_suffix(ending)
-        # No date: the same records make the same file.
-        metadata = {"Date": None} if ending == ".svg" else None
+        # No date, no version: the same records make the same file.
+        metadata = {"Date": None, "Creator": None} if ending == ".svg" else None
         figure.savefig(target, dpi=160, metadata=metadata)
         written.append(target)
     return written

@@ -43,9 +43,15 @@ def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Comma
     assert stampbench("render", document, "--check") == (0, f"{document}: up to date\n", "")
 
 
+def test_every_published_figure_has_its_command() -> None:
+    text = (PUBLISHED / "README.md").read_text()
+    for figure in PUBLISHED.glob("*.svg"):
+        assert re.search(rf"^<!-- stampbench figure .* -->\n!\[.+\]\({figure.name}\)", text, re.MULTILINE), figure
+
+
 def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, tmp_path: Path) -> None:
-    document, figure = tmp_path / "d.md", tmp_path / "base dropout.svg"
-    command = f"stampbench figure base-dropout --runs {PUBLISHED} --protocol cpu --output '{figure}'"
+    document, figure = tmp_path / "d.md", tmp_path / "dropout.svg"
+    command = f"stampbench figure base-dropout --runs {PUBLISHED} --protocol cpu"
     table = f"<!-- stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus -->\n<!-- end -->\n"
     document.write_text(f"<!-- {command} -->\n![base dropout]({figure.name})\n{table}")
     assert stampbench("render", document)[0] == 0
@@ -55,15 +61,38 @@ def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, t
     assert stampbench("render", document) == (0, f"{document}: rendered\n{figure}: drawn again\n", "")
     drawn = figure.read_text()
     assert stampbench("render", document, "--check")[0] == 0
-    place = re.search(r"L (\d+\.\d+)", drawn)
-    assert place is not None
-    for moved, stale in ((0.01, False), (0.1, True)):
-        figure.write_text(drawn.replace(place[0], f"L {float(place[1]) + moved:.6f}", 1))
-        assert bool(stale_figures(document)) == stale
+    for what, change, stale in (
+        ("L (\\d+\\.\\d+)", 0.01, False),
+        ("L (\\d+\\.\\d+)", 0.1, True),
+        (">(0\\.8\\d+)<", 0.01, True),
+    ):
+        found = re.search(what, drawn)
+        assert found is not None
+        changed = found[0].replace(found[1], f"{float(found[1]) + change:.6g}")
+        figure.write_text(drawn.replace(found[0], changed, 1))
+        assert bool(stale_figures(document)) == stale, changed
     figure.write_text(drawn.replace("</svg>", "<text>more</text></svg>"))
     assert list(stale_figures(document)) == [figure]
-    document.write_text("<!-- stampbench figure pareto --output pareto -->\n")
-    assert "needs --output with the name of an SVG file" in stampbench("render", document)[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- stampbench figure pareto -->\n![](pareto.png)\n", "or a figure the line"),
+        ("<!-- stampbench figure pareto\n-->\n![](pareto.svg)\n", "or a figure the line"),
+        ("<!-- stampbench compare a b -->\nfor ever\n", "needs the line '<!-- end -->' below it"),
+        ("<!-- stampbench compare a b -->\n<!-- stampbench compare c d -->\n<!-- end -->\n", "needs the line"),
+        ("<!-- stampbench figure paret -->\n![](pareto.svg)\n", "No such command 'paret'"),
+        ("<!-- stampbench figure 'pareto -->\n![](pareto.svg)\n", "No closing quotation"),
+        ("<!-- stampbench compare 'a b -->\n<!-- end -->\n", "No closing quotation"),
+    ],
+)
+def test_what_cannot_be_rendered_is_told(text: str, message: str, stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text(text)
+    code, _, err = stampbench("render", document)
+    assert (code, message in err) == (2, True), err
+    assert document.read_text() == text
 
 
 def test_documents_run_nothing_but_what_reads(stampbench: Command, tmp_path: Path) -> None:
