@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from stampbench.reports.looks import COLOURS, places
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _MOST_PANELS = 6
+_WIDEST = 17.0
+"""Inches; beyond it text is too small where a figure is fitted into a page."""
 _GROUP = ("dataset", "n_train", "protocol", "group")
 
 mpl.rcParams.update(
@@ -51,6 +54,8 @@ def panels(
 ) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:
     """A figure with a column of `rows` axes for every group of runs, titled by what the group has in common.
 
+    Columns that would make it wider than a screen go below the others.
+
     Raises:
         NothingToDrawError: no runs, or more groups than anyone can read.
     """
@@ -61,11 +66,19 @@ def panels(
         raise NothingToDrawError(
             f"{len(groups)} panels in one figure are too many; --dataset, --n-train, --protocol or --strategy choose"
         )
-    figure = Figure(figsize=(max(width * len(groups), 5.0), height * rows), layout="constrained")
-    axes = figure.subplots(rows, len(groups), squeeze=False)
-    for column, group in enumerate(groups):
-        axes[0, column].set_title(title(group))
-    return figure, [(list(axes[:, column]), group) for column, group in enumerate(groups)]
+    lines = math.ceil(len(groups) / max(1, int(_WIDEST / width)))
+    columns = math.ceil(len(groups) / lines)
+    figure = Figure(figsize=(max(width * columns, 5.0), height * rows * lines), layout="constrained")
+    axes = figure.subplots(rows * lines, columns, squeeze=False)
+    found = []
+    for number, group in enumerate(groups):
+        line, column = divmod(number, columns)
+        own = list(axes[line * rows : (line + 1) * rows, column])
+        own[0].set_title(title(group))
+        found.append((own, group))
+    for empty in axes[(lines - 1) * rows :, columns - (lines * columns - len(groups)) :].flat:
+        empty.set_axis_off()
+    return figure, found
 
 
 def title(group: pd.DataFrame) -> str:

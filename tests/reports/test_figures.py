@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -103,6 +104,16 @@ def test_more_tables_than_anyone_can_read_are_refused(records: dict[str, pd.Data
     runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(9)])
     with pytest.raises(NothingToDrawError, match="9 panels in one figure are too many"):
         draw("latency_by_backend", records | {"runs": runs})
+
+
+def test_tables_that_are_too_wide_side_by_side_go_below_each_other(records: dict[str, pd.DataFrame]) -> None:
+    runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(5)])
+    drawn = draw("pareto", records | {"runs": runs})
+    drawn.draw_without_rendering()  # places the axes
+    shown = [axes for axes in drawn.axes if axes.axison]
+    columns = Counter(round(axes.get_position().x0, 1) for axes in shown)
+    assert sorted(columns.values()) == [2, 4, 4]  # three tables and then two, each with two axes
+    assert sum("training images" in axes.get_title() for axes in shown) == 5
 
 
 def test_recovery_epochs_shows_means_of_cases(records: dict[str, pd.DataFrame]) -> None:
