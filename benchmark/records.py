@@ -209,7 +209,7 @@ def _measured(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:
         except (OSError, ValueError) as error:
             problems.append(f"{path}: {error}")
             continue
-        if {"run", "backend", "p50_ms", "measured"} <= set(table):
+        if {"run", "backend", "ratio", "measured"} <= set(table):
             yield table
         else:
             problems.append(f"{path}: is no table of timings")

@@ -105,7 +105,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("page")
     runs, cases, trajectories = records(strategies=4, runs=16, tables=2)
     timings = pd.DataFrame(
-        {"run": runs["run"], "backend": "eager", "p50_ms": range(10, 26), "batch": 1, "precision": "fp32",
+        {"run": runs["run"], "backend": "eager", "ratio": range(10, 26), "batch": 1, "precision": "fp32",
          "noisy_ratio": False, "measured": "one", "device": "cpu", "processor": "p", "driver": "",
          "threads": 2, "torch": "2"}
     )  # fmt: skip

@@ -54,7 +54,7 @@ def make_timings(*rows: tuple[str, str, float], **changes: Any) -> pd.DataFrame:
         "batch": 1, "precision": "fp32", "noisy_ratio": False, "measured": "one", "device": "cpu",
         "processor": "p", "driver": "", "threads": 2, "torch": "2", **changes,
     }  # fmt: skip
-    return pd.DataFrame([{"run": run, "backend": backend, "p50_ms": time, **common} for run, backend, time in rows])
+    return pd.DataFrame([{"run": run, "backend": backend, "ratio": time, **common} for run, backend, time in rows])
 
 
 @pytest.fixture
