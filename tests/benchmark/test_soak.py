@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,17 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
 def child(run: Run, store: Path) -> None:
     progress = Progress("soak", 1, quiet=True)
     records = RunStore(store)
-    for each in with_sources([run]):
-        if records.status(each.spec) != "finished":
-            execute(each, prepare([each], progress), records, Compute(timed=False, save_every=0.0), progress)
+    try:
+        for each in with_sources([run]):
+            if records.status(each.spec) != "finished":
+                execute(each, prepare([each], progress), records, Compute(timed=False, save_every=0.0), progress)
+    except BaseException:
+        reason(store).write_text(traceback.format_exc())  # what a child prints is lost
+        raise
+
+
+def reason(store: Path) -> Path:
+    return store.with_suffix(".error")
 
 
 def ending(run: Run, store: Path) -> dict[str, Any]:
@@ -64,7 +73,7 @@ def test_killed_at_random_moments_it_ends_the_same(
 
     undisturbed = begin("undisturbed")
     undisturbed.join(300)
-    assert undisturbed.exitcode == 0
+    assert undisturbed.exitcode == 0, reason(tmp_path / "undisturbed").read_text()
     hits = 0
     for _ in range(ROUNDS):
         process = begin("killed")
@@ -74,7 +83,7 @@ def test_killed_at_random_moments_it_ends_the_same(
         hits += process.exitcode == -signal.SIGKILL
     last = begin("killed")
     last.join(300)
-    assert last.exitcode == 0
+    assert last.exitcode == 0, reason(tmp_path / "killed").read_text()
     assert ending(run, tmp_path / "killed") == ending(run, tmp_path / "undisturbed")
     assert hits == ROUNDS
     with capsys.disabled():
