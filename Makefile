@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PACKAGES := models datasets strategies benchmark benchmark/executors benchmark/suites reports reports/figures reports/assets
+PACKAGES := $(shell find models datasets strategies benchmark reports -type d -not -name __pycache__)
 READY := $(VENV)/.ready
 
 .PHONY: help demo test test-plain bench soak lint check slow clean

@@ -1,5 +1,5 @@
 """`python -m stampbench.benchmark` is the command line."""
 
-from stampbench.benchmark.cli import main
+from stampbench.benchmark.cli.main import main
 
 main()

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from stampbench.datasets.dataset_json import Case
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.folder import Case
-from stampbench.datasets.parallel import in_threads
-from stampbench.datasets.recipe import Recipe
-from stampbench.datasets.source import Source
+from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.readers import Source
+from stampbench.datasets.threads import in_threads
 
 _VERSION = 2
 """Raise it when preparation changes: cached arrays of the old kind are then left alone."""
@@ -89,7 +89,7 @@ def prepare_case(source: Source, case: Case, prepared: PreparedCase) -> None:
     """
     if prepared.folder.is_dir():
         return
-    from stampbench.datasets.prepare import prepare  # imports MONAI, which takes seconds
+    from stampbench.datasets.preprocessing import prepare  # imports MONAI, which takes seconds
 
     try:
         arrays = prepare(source.read(case), prepared.recipe)

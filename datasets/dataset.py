@@ -12,10 +12,10 @@ from pathlib import Path
 from stampbench.datasets.cache import PreparedCase, cache_folder, checksums, find_case, prepare_case
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.parallel import in_threads
-from stampbench.datasets.recipe import Recipe
-from stampbench.datasets.source import FolderSource, PhantomSource, Source
+from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.readers import FolderSource, PhantomSource, Source
 from stampbench.datasets.split import Image, Split, split
+from stampbench.datasets.threads import in_threads
 
 _MULTIPLE = 16
 """Sizes that no definition gives are rounded up to this: four poolings, the default depth."""

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field, TypeAdapter
 
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.fused import Kernels
+from stampbench.models.cpu_kernels import Kernels
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
 from stampbench.models.unet import UNet
 

@@ -16,9 +16,9 @@ import torch
 from pydantic import BaseModel, PositiveInt
 from torch import Tensor, nn
 
+from stampbench.models.activation_checkpointing import recomputed
+from stampbench.models.cpu_kernels import Kernels, convolve, runs_fast
 from stampbench.models.errors import ModelError
-from stampbench.models.fused import Kernels, convolve, runs_fast
-from stampbench.models.recompute import recomputed
 from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
 
 Block = Literal["unet", "resnet", "densenet"]

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from stampbench.models.activation_checkpointing import recomputed
 from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.cpu_kernels import Kernels, channels_last, convolve, normalise, normalise_and_drop, runs_fast
 from stampbench.models.errors import ModelError
-from stampbench.models.fused import Kernels, channels_last, convolve, normalise, normalise_and_drop, runs_fast
-from stampbench.models.recompute import recomputed
 
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 UPCONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from stampbench.reports.formats import p_value
 from stampbench.reports.statistics import Interval, Paired, crossed_interval, holm, paired
+from stampbench.reports.table_formats import p_value
 
 
 class IncomparableError(ValueError):

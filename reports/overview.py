@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from stampbench.reports.segmentation import colour, draw_image, draw_outlines
+from stampbench.reports.overlays import colour, draw_image, draw_outlines
 
 _COLUMNS = 4
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from stampbench.reports.formats import shown, shown_overall
 from stampbench.reports.leaderboard import Board
-from stampbench.reports.looks import COLOURS, places
-from stampbench.reports.overall import Overall
+from stampbench.reports.mean_rank import Overall
+from stampbench.reports.palette import COLOURS, places
+from stampbench.reports.table_formats import shown, shown_overall
 
 _MOST_CHECKPOINTS = 40
 """Of longer trajectories some are left out: two thousand pages have to stay small."""

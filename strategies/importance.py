@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stampbench.models.fused import channel_products, channel_sums, channels_last, runs_fast
+from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, runs_fast
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
 

@@ -20,18 +20,18 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from stampbench.benchmark.choices import Choice, choose_dataset, choose_protocol
-from stampbench.benchmark.compute import Compute
-from stampbench.benchmark.data import load_fold
-from stampbench.benchmark.progress import Progress
-from stampbench.benchmark.resume import ResumeFile
-from stampbench.benchmark.runner import execute, plan_run, prepare, with_sources
-from stampbench.benchmark.sampling import example
-from stampbench.benchmark.sources import read_source
-from stampbench.benchmark.store import RunStore
-from stampbench.benchmark.trainer import RunTrainer
+from stampbench.benchmark.config.resolve import Choice, choose_dataset, choose_protocol
+from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.execution.parents import read_source
+from stampbench.benchmark.execution.runner import execute, plan_run, prepare, with_sources
+from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.training.fold_data import load_fold
+from stampbench.benchmark.training.resume import ResumeFile
+from stampbench.benchmark.training.sampling import example
+from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.dataset import open_dataset
-from stampbench.models.files import load_model, save_model
+from stampbench.models.serialization import load_model, save_model
 from stampbench.strategies.base import Strategy
 
 _CPU = Compute()

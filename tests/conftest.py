@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 import torch
 
-from stampbench.benchmark import cli
-from stampbench.benchmark.compute import Compute
+from stampbench.benchmark.cli import main as cli
+from stampbench.benchmark.environment.compute_settings import Compute
 
 torch.set_num_threads(1)
 

@@ -16,7 +16,7 @@ HEAVY = ("torch", "monai", "pandas", "matplotlib", "scipy")
 @pytest.mark.parametrize("words", [["--help"], ["list", "strategies"], ["datasets", "list"], ["list", "protocols"]])
 def test_answers_without_heavy_imports(words: list[str]) -> None:
     code = (
-        "import sys; from stampbench.benchmark.cli import cli; "
+        "import sys; from stampbench.benchmark.cli.main import cli; "
         f"cli({words!r}, standalone_mode=False); print(sorted(set({HEAVY!r}) & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

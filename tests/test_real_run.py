@@ -15,12 +15,12 @@ import pandas as pd
 import pytest
 import torch
 
-from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
-from stampbench.benchmark.compute import Compute
-from stampbench.benchmark.evaluation import evaluate
-from stampbench.benchmark.progress import Progress
-from stampbench.benchmark.runner import execute, plan_run, prepare
-from stampbench.benchmark.store import RunStore
+from stampbench.benchmark.config.resolve import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.execution.runner import execute, plan_run, prepare
+from stampbench.benchmark.measure.evaluate import evaluate
+from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.unet import UNet
 

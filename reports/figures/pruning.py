@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from stampbench.reports.figures.style import NothingToDrawError, legend, looks, number_layers, panels
-from stampbench.reports.looks import COLOURS
+from stampbench.reports.palette import COLOURS
 from stampbench.reports.speed import standard_label
 
 _GRID = 80

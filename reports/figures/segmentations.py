@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from stampbench.reports.figures import style  # noqa: F401  sets fonts
-from stampbench.reports.segmentation import Example, colour, draw_image, draw_outlines
+from stampbench.reports.overlays import Example, colour, draw_image, draw_outlines
 
 RANKS = ("best", "median", "worst")
 

@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stampbench.reports.looks import COLOURS, places
+from stampbench.reports.palette import COLOURS, places
 
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
 _MOST_PANELS = 6

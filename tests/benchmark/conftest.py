@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
-from stampbench.benchmark.compute import Compute
-from stampbench.benchmark.progress import Progress
-from stampbench.benchmark.runner import Run, execute, plan_run, prepare
-from stampbench.benchmark.store import RunStore
+from stampbench.benchmark.config.resolve import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.execution.runner import Run, execute, plan_run, prepare
+from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import open_dataset
 
 

@@ -19,7 +19,7 @@ from stampbench.datasets.catalogue import CATALOGUE, discover
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.definition import Definition, Files, Phantom
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.prepare import restore
+from stampbench.datasets.preprocessing import restore
 
 # Per dataset: how it is run, and channels, classes and test subjects of the record.
 RUNS: dict[str, tuple[list[str], int, list[str], int]] = {
@@ -193,7 +193,7 @@ def test_a_linked_folder_counts_and_a_hidden_file_does_not(miniatures: Miniature
 
 
 def test_the_form_of_a_dataset_is_part_of_a_run() -> None:
-    from stampbench.benchmark.spec import DatasetIdentity
+    from stampbench.benchmark.config.spec import DatasetIdentity
 
     one = DatasetIdentity(name="a", version="1", checksum="c", spatial_dims=3, size=(16, 16, 16))
     others = [one.model_copy(update=each) for each in (

@@ -17,7 +17,7 @@ from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.definition import folder_definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.prepare import restore
+from stampbench.datasets.preprocessing import restore
 
 
 def everything(dataset: Dataset) -> dict[str, PreparedCase]:

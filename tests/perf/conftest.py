@@ -18,7 +18,7 @@ import pytest
 import torch
 from tabulate import tabulate
 
-from stampbench.benchmark.allocator import keep_heap
+from stampbench.benchmark.environment.allocator import keep_heap
 from stampbench.models.network import Architecture
 
 ROUNDS = 7
@@ -176,8 +176,8 @@ def _table() -> str:
 
 
 def _machine() -> str:
-    from stampbench.benchmark.compute import Compute
-    from stampbench.benchmark.environment import environment, provenance
+    from stampbench.benchmark.environment.compute_settings import Compute
+    from stampbench.benchmark.environment.provenance import environment, provenance
 
     made, packages = environment(Compute()), provenance()["packages"]
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "monai"))

@@ -17,15 +17,15 @@ from monai.metrics import (
     compute_surface_dice,
 )
 
-from stampbench.benchmark.backends import Backend
-from stampbench.benchmark.choices import choose_protocol
-from stampbench.benchmark.data import Images
-from stampbench.benchmark.epoch import train_epoch
-from stampbench.benchmark.latency import compare
-from stampbench.benchmark.loss import make_loss
-from stampbench.benchmark.metrics import score_masks
-from stampbench.benchmark.optimiser import carry_moments, new_optimiser
-from stampbench.benchmark.validation import class_map, validate
+from stampbench.benchmark.config.resolve import choose_protocol
+from stampbench.benchmark.measure.backends import Backend
+from stampbench.benchmark.measure.latency import compare
+from stampbench.benchmark.measure.masks import score_masks
+from stampbench.benchmark.training.fold_data import Images
+from stampbench.benchmark.training.losses import make_loss
+from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
+from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.benchmark.training.validation import class_map, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.network import Network, build
 from stampbench.models.pruning import remove_filters

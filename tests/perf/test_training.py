@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from stampbench.benchmark.choices import choose_dataset, choose_protocol, choose_strategies
-from stampbench.benchmark.compute import Compute
-from stampbench.benchmark.data import FoldData, Images
-from stampbench.benchmark.progress import Progress
-from stampbench.benchmark.resume import ResumeFile
-from stampbench.benchmark.runner import plan_run
-from stampbench.benchmark.trainer import RunTrainer
+from stampbench.benchmark.config.resolve import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.execution.runner import plan_run
+from stampbench.benchmark.training.fold_data import FoldData, Images
+from stampbench.benchmark.training.resume import ResumeFile
+from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.architecture import UNetArchitecture
 

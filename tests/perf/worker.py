@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from stampbench.benchmark.compute import set_up_process
-from stampbench.benchmark.data import FoldData, Images
-from stampbench.benchmark.epoch import train_epoch
-from stampbench.benchmark.loss import make_loss
-from stampbench.benchmark.sampling import Sampler
+from stampbench.benchmark.environment.compute_settings import set_up_process
+from stampbench.benchmark.training.fold_data import FoldData, Images
+from stampbench.benchmark.training.losses import make_loss
+from stampbench.benchmark.training.sampling import Sampler
+from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.models.network import build, parse_architecture
 
 

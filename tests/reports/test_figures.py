@@ -18,7 +18,7 @@ from PIL import Image
 from stampbench.reports.figures import FIGURES
 from stampbench.reports.figures.segmentations import chosen_cases, segmentations
 from stampbench.reports.figures.style import NothingToDrawError, looks, save, without_setting
-from stampbench.reports.segmentation import best_plane, thumbnails
+from stampbench.reports.overlays import best_plane, thumbnails
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 

@@ -12,10 +12,10 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from stampbench.reports.formats import to_csv, to_json, to_latex, to_markdown
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.overall import overall
+from stampbench.reports.mean_rank import overall
 from stampbench.reports.statistics import half_width, mean_ranks
+from stampbench.reports.table_formats import to_csv, to_json, to_latex, to_markdown
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 Timings = Callable[..., pd.DataFrame]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.compute import Compute
+from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import check_conformance
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.choices import choose_dataset, choose_strategies
-from stampbench.benchmark.protocol import PAPER, QUICK
-from stampbench.benchmark.runner import plan_run
+from stampbench.benchmark.config.protocol import PAPER, QUICK
+from stampbench.benchmark.config.resolve import choose_dataset, choose_strategies
+from stampbench.benchmark.execution.runner import plan_run
 from stampbench.datasets.dataset import open_dataset
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, load_plugin

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stampbench.benchmark.plan import Planner
-from stampbench.benchmark.protocol import PAPER
+from stampbench.benchmark.config.protocol import PAPER
+from stampbench.benchmark.execution.dry_run import Planner
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES

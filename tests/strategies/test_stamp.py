@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from stampbench.benchmark.plan import Planner
-from stampbench.benchmark.protocol import PAPER
+from stampbench.benchmark.config.protocol import PAPER
+from stampbench.benchmark.execution.dry_run import Planner
 from stampbench.models.network import parameter_count
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES

@@ -1,0 +1,1 @@
+"""What a user asks for: protocols, run specifications, suites, plug-ins."""

@@ -1,0 +1,1 @@
+"""The machine: device, compute settings, versions, allocator, progress, signals."""

@@ -1,0 +1,1 @@
+"""Runs from a request to a record: plan, order, execute here or on a cluster."""

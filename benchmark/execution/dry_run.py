@@ -1,0 +1,114 @@
+"""What a strategy would do, without doing it: the epochs of a dry run and of the progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+import numpy as np
+
+from stampbench.benchmark.config.protocol import Protocol
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.network import Architecture
+from stampbench.strategies.base import SourceCheckpoint, SourceRun, Strategy, Validation
+from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.importance import IMPORTANCES, Scores
+
+_MOST_EPOCHS = 2_000_000
+"""More than the longest of ours under the paper's protocol: 347 fine-tunings of at most 1000 epochs."""
+
+
+class Planner:
+    """A `Trainer` that only counts.
+
+    Its validation loss keeps falling and its Dice rising, so training to convergence takes the protocol's
+    most epochs: a plan is an upper bound. `epochs` are the strategy's own, `source_epochs` those of its sources.
+    Its scores are equal, so which filters go is not what will happen; how many is.
+    """
+
+    def __init__(
+        self, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner] | None = None
+    ) -> None:
+        self.architecture: Architecture = architecture
+        self.checkpoints: list[SourceCheckpoint] = []
+        self.rng = np.random.default_rng(0)
+        self.patience, self.finetune_patience = protocol.patience, protocol.finetune_patience
+        self.max_epochs = protocol.max_epochs
+        self.epochs = self.ranking_passes = self.source_epochs = 0
+        self._loss = 1.0
+        self._sources, self._charged = sources or {}, set[str]()
+        self._kept = architecture
+        self._gathered = False
+
+    def train(self, epochs: int, *, gather: bool = False) -> None:
+        self.epochs += epochs
+        self._gathered = gather
+        if self.epochs > _MOST_EPOCHS:
+            raise StrategyError(f"does not end: {self.epochs} epochs with a validation loss that keeps falling")
+
+    def validate(self) -> Validation:
+        self._loss = math.nextafter(self._loss, 0)
+        return Validation(self._loss, 1 - 1 / (1 + self.epochs))
+
+    def score(self, importance: str) -> Scores:
+        if importance == "l2_gathered" and not self._gathered:
+            raise StrategyError("importance 'l2_gathered' needs the epoch before to gather norms, and it does not")
+        self.ranking_passes += IMPORTANCES[importance].passes
+        return {layer: [1.0] * width for layer, width in self.architecture.layers.items()}
+
+    def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
+        assert isinstance(self.architecture, UNetArchitecture)
+        self.architecture = self.architecture.without(filters)
+        self._gathered = False
+
+    def set_dropout(self, probabilities: Mapping[str, float]) -> None: ...
+
+    def keep(self) -> None:
+        self._kept = self.architecture
+
+    def restore(self) -> None:
+        self.architecture = self._kept
+
+    def checkpoint(self, *, candidate: bool = True) -> None:
+        charged = self.source_epochs + self.epochs
+        self.checkpoints.append(SourceCheckpoint(len(self.checkpoints), charged, self.architecture))
+
+    def reset(self, architecture: Architecture) -> None:
+        self.architecture = architecture
+
+    def source(self, name: str) -> SourceRun:
+        source = self._sources[name]
+        if name not in self._charged:
+            self._charged.add(name)
+            self.source_epochs += source.source_epochs + source.epochs
+        return SourceRun(tuple(source.checkpoints), len(source.checkpoints) - 1)
+
+    def adopt(self, name: str) -> None:
+        self.architecture = self.source(name).checkpoints[-1].architecture
+
+    def distil(self, name: str, weight: float, temperature: float) -> None:
+        self.source(name)
+
+
+def plan(strategy: Strategy, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner]) -> Planner:
+    """Follow a strategy from `architecture` to its end, counting; `sources` are the plans of its sources.
+
+    Raises:
+        StrategyError: the strategy fails, or does not end.
+    """
+    key = (type(strategy), strategy.model_dump_json(), architecture, protocol.model_dump_json(), *sources.values())
+    if key not in _PLANS:
+        planner = Planner(architecture, protocol, sources)
+        try:
+            strategy.fit(planner)
+        except StrategyError:
+            raise
+        except Exception as error:  # a strategy from outside may fail in any way
+            raise StrategyError(f"{type(strategy).__name__} fails: {type(error).__name__}: {error}") from error
+        _PLANS[key] = planner
+    return _PLANS[key]
+
+
+_PLANS: dict[tuple[object, ...], Planner] = {}
+"""Folds and seeds share a plan."""

@@ -1,0 +1,1 @@
+"""Trained networks applied to images, and exported to other formats."""

@@ -1,0 +1,144 @@
+"""A recorded network applied to images that are not in any dataset."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Sequence
+from operator import gt
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.inference.sliding_window import windowed
+from stampbench.benchmark.measure.evaluate import largest_components
+from stampbench.benchmark.training.validation import class_map
+from stampbench.datasets import image_io
+from stampbench.datasets.image_io import IMAGES, NIFTI, PNG, Picture, ras_shape
+from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
+from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.readers import check_same_space
+from stampbench.models.network import Network
+
+
+def outputs_of(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
+    """Where the label map of each image will be.
+
+    Raises:
+        UserError: two would be the same file, or one is there already and `force` is not given.
+    """
+    outputs = [folder / _output_name(path) for path in paths]
+    for path, output in zip(paths, outputs, strict=True):
+        if outputs.count(output) > 1:
+            raise UserError(f"{output} would be the label map of {path} and of another image")
+        if output.resolve() == path.resolve():
+            raise UserError(f"{output} is the image itself; --output has to be another folder")
+        if output.exists() and not force:
+            raise UserError(f"{output} exists; --force writes over it")
+    return outputs
+
+
+def segment_file(
+    model: Network,
+    path: Path,
+    output: Path,
+    *,
+    recipe: Recipe,
+    window: Sequence[int],
+    values: Sequence[int],
+    device: torch.device,
+    postprocessing: str = "none",
+) -> Path:
+    """Segment an image and write its label map, in the image's own grid, orientation and format.
+
+    The image is prepared as the training images were. Where it is larger than `window`, overlapping windows of that
+    size are blended; where smaller, it is padded.
+
+    Args:
+        path: NIfTI, PNG or TIFF; of a model with several channels one file with all of them, or the first of
+            nnU-Net's files, `…_0000`, beside which the others lie.
+        recipe: how the training images were prepared.
+        window: the size of what the network was trained on.
+        values: the label value of each class.
+        postprocessing: as it was evaluated with, `none` or `largest_component`.
+
+    Raises:
+        UserError: a wrong number of channels or dims, or an output that cannot be written.
+        DatasetError: a file that cannot be read.
+    """
+    picture = _read(path, model.architecture.in_channels)
+    dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
+    if dims > file_dims:
+        raise UserError(f"{path}: is {file_dims}D; this model segments {dims}D images")
+    if recipe.crop is not None and any(map(gt, ras_shape(picture.pixels.shape[1:], picture.affine), recipe.crop)):
+        raise UserError(
+            f"{path}: this model was trained on boxes of {'×'.join(map(str, recipe.crop))} voxels cut around the "
+            "structure, with the intensities of the box; cut such a box first"
+        )
+    batch = network_input(picture.pixels.astype(np.float32), picture.affine, recipe)
+    infer = windowed(model.to(device).eval(), window)
+    with torch.inference_mode():
+        parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
+    labels = torch.cat(parts).numpy()
+    if recipe.fit == "resize":
+        labels = resize_labels(labels, ras_shape(picture.pixels.shape[1:], picture.affine)[:dims])
+    whole = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
+    if postprocessing == "largest_component":
+        whole = largest_components(whole)
+    _write(unorient(whole, picture.affine), values, path, output)
+    return output
+
+
+def _read(path: Path, channels: int) -> Picture:
+    picture = image_io.read(path)
+    if len(picture.pixels) == 1 < channels and (match := re.fullmatch(r"(.*)_0000(\..*)", path.name)):
+        others = [image_io.read(path.with_name(f"{match[1]}_{number:04d}{match[2]}")) for number in range(1, channels)]
+        for number, other in enumerate(others, start=1):
+            check_same_space(path.with_name(f"{match[1]}_{number:04d}{match[2]}"), other, picture)
+            if other.pixels.shape != picture.pixels.shape:
+                raise UserError(f"{path}: channel {number:04d} has another size")
+        return Picture(np.concatenate([picture.pixels, *(other.pixels for other in others)]), picture.affine)
+    if len(picture.pixels) != channels:
+        raise UserError(f"{path}: has {len(picture.pixels)} channels; this model takes {channels}")
+    return picture
+
+
+def _output_name(path: Path) -> str:
+    return re.sub(r"_0000(\.[^/]*)$", r"\1", path.name)
+
+
+def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
+    """Label values of the dataset in the image's format; the file appears whole or not at all."""
+    coded = np.asarray(values, dtype=np.min_scalar_type(max(values)))[labels]
+    ending = next(each for each in IMAGES if path.name.lower().endswith(each))
+    unfinished = output.with_name(f".{os.getpid()}-{output.name}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+    try:
+        if ending in NIFTI:
+            original = nib.load(path)
+            header = original.header.copy()
+            header.set_data_dtype(coded.dtype)
+            header.set_slope_inter(1, 0)
+            header["cal_min"] = header["cal_max"] = 0  # the scan's window would show labels as black
+            nib.save(nib.Nifti1Image(coded, original.affine, header), unfinished)
+        elif ending in PNG:
+            Image.fromarray(coded).save(unfinished)
+        else:
+            tifffile.imwrite(unfinished, coded if coded.ndim == 2 else coded.transpose(2, 1, 0))
+            if (spacing := image_io.sidecar(path)) is not None:
+                shutil.copy(spacing, output.with_suffix(".json"))
+        unfinished.replace(output)
+    except OSError as error:
+        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Scores of segmentations and costs of networks: overlap, distances, FLOPs, memory, latency."""

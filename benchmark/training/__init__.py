@@ -1,0 +1,1 @@
+"""One network in training: data, epochs, validation, and the state to resume from."""

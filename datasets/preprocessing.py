@@ -1,0 +1,107 @@
+"""Cases made ready for a network, and its predictions brought back into their grid."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import nibabel as nib
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from monai.transforms import NormalizeIntensity, Orientation, ResizeWithPadOrCrop
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from stampbench.datasets.cache import PreparedCase
+from stampbench.datasets.image_io import spacing_of
+from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.readers import RawCase
+
+
+class Arrays(NamedTuple):
+    """What is kept of a prepared case; see `PreparedCase`."""
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.uint8]
+    reference: NDArray[np.uint8]
+    spacing: tuple[float, ...]
+
+
+def prepare(raw: RawCase, recipe: Recipe) -> Arrays:
+    """Image and label of a case as a network sees them, and the label as it is scored."""
+    label = raw.label
+    spacing: tuple[float, ...] = (1.0,) * label.ndim
+    if raw.affine is not None:
+        oriented, spacing = oriented_to_ras(label[None], raw.affine)
+        label = oriented[0]
+    images = network_input(raw.image, raw.affine, recipe)
+    labels = label[None]
+    if recipe.fit == "resize":
+        labels = resize_labels(labels, _grid(recipe, label.shape))
+    if recipe.spatial_dims < label.ndim:
+        labels = np.moveaxis(labels[0], -1, 0)
+    if recipe.fit == "pad":
+        pad = ResizeWithPadOrCrop(recipe.size)
+        images = np.stack([np.asarray(pad(torch.from_numpy(np.ascontiguousarray(each)))) for each in images])
+        labels = np.asarray(pad(torch.from_numpy(np.ascontiguousarray(labels))))
+    return Arrays(images, np.ascontiguousarray(labels, np.uint8), np.ascontiguousarray(label), spacing)
+
+
+def network_input(
+    image: NDArray[np.float32], affine: NDArray[np.float64] | None, recipe: Recipe
+) -> NDArray[np.float32]:  # fmt: skip
+    """A whole image `(channels, *spatial)` as training images were, save for padding: `(n, channels, *spatial)`."""
+    oriented = image if affine is None else oriented_to_ras(image, affine)[0]
+    if recipe.fit == "resize":
+        voxels = torch.from_numpy(np.ascontiguousarray(oriented))[None]
+        oriented = interpolate(voxels, _grid(recipe, oriented.shape[1:]), mode="area")[0].numpy()
+    if recipe.window is not None:
+        oriented = oriented.clip(*recipe.window)
+    pixels = np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
+    return np.moveaxis(pixels, -1, 0) if recipe.spatial_dims < pixels.ndim - 1 else pixels[None]
+
+
+def resize_labels(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Label maps `(n, *spatial)`, each resized to `grid` by the nearest voxel."""
+    resized: NDArray[np.uint8] = interpolate(torch.from_numpy(np.array(labels))[None], grid, mode="nearest-exact")[
+        0
+    ].numpy()
+    return resized
+
+
+def unorient(labels: NDArray[np.uint8], affine: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+    """A label map `(*spatial)` in RAS with its axes back in the order and direction of the file."""
+    if affine is None:
+        return labels
+    ras = nib.orientations.axcodes2ornt("RAS")
+    back = nib.orientations.ornt_transform(ras, nib.orientations.io_orientation(affine))
+    return np.ascontiguousarray(nib.orientations.apply_orientation(labels, back))
+
+
+def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uint8]:
+    """Put a prepared prediction `(n, *size)` back into the grid of `case.reference`; what was cropped is background."""
+    grid = case.reference.shape
+    sliced = len(grid) > case.recipe.spatial_dims  # otherwise n is 1
+    in_plane = grid[: case.recipe.spatial_dims]
+    if case.recipe.fit == "resize":
+        restored = resize_labels(prediction, in_plane)
+    else:
+        pad = ResizeWithPadOrCrop(prediction.shape[1:])
+        traced = pad(MetaTensor(torch.zeros((len(prediction), *in_plane), dtype=torch.uint8)))
+        tensor = MetaTensor(torch.from_numpy(np.array(prediction)), applied_operations=traced.applied_operations)
+        restored = np.asarray(pad.inverse(tensor).numpy())
+    whole: NDArray[np.uint8] = np.moveaxis(restored, 0, -1) if sliced else restored[0]
+    return whole
+
+
+def _grid(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The prepared size of an oriented image; slices keep their number."""
+    return (*recipe.size, *shape[recipe.spatial_dims :])
+
+
+def oriented_to_ras(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], tuple[float, ...]]:
+    """A volume `(channels, *spatial)` with its axes in the order and direction of RAS, and the spacing of these."""
+    tensor = Orientation(axcodes="RAS", labels=None)(
+        MetaTensor(torch.from_numpy(np.ascontiguousarray(volume)), affine=affine)
+    )
+    return np.asarray(tensor.numpy()), spacing_of(np.asarray(tensor.affine))

@@ -1,0 +1,153 @@
+"""Boards as markdown, CSV, JSON and LaTeX."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+
+import pandas as pd
+from tabulate import tabulate
+
+from stampbench.reports.leaderboard import Board
+from stampbench.reports.mean_rank import Overall
+
+
+def to_markdown(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+    """Titles, tables and notes."""
+    return "\n".join(
+        f"### {each.title}\n\n{_tabulate(_shown(each), 'github')}\n\n{chr(10).join(each.notes)}\n"
+        for each in _in_order(boards, rankings)
+    )
+
+
+def to_latex(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+    """A `table` with `booktabs` rules for each; the title is its caption, notes are comments."""
+    return "\n".join(
+        f"% {' '.join(each.notes)}\n\\begin{{table}}\n\\caption{{{_escaped(each.title)}}}\n"
+        f"{_tabulate(_shown(each), 'latex_booktabs')}\n\\end{{table}}\n"
+        for each in _in_order(boards, rankings)
+    )
+
+
+def to_csv(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+    """All boards in one table, what their runs have in common in the first columns; rankings are not in it."""
+    tables = [board.rows.assign(**board.about)[[*board.about, *board.rows]] for board in boards]
+    return str(pd.concat(tables, ignore_index=True).to_csv(index=False)) if tables else ""
+
+
+def to_json(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+    """Boards and rankings with title, notes and rows."""
+    content = {
+        "boards": [
+            {"title": each.title, "about": dict(each.about), "notes": each.notes, "rows": _records(each.rows)}
+            for each in boards
+        ],
+        "overall": [{"title": each.title, "notes": each.notes, "rows": _records(each.rows)} for each in rankings],
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+FORMATS: dict[str, Callable[[Sequence[Board], Sequence[Overall]], str]] = {
+    "markdown": to_markdown,
+    "csv": to_csv,
+    "json": to_json,
+    "latex": to_latex,
+}
+
+
+def _in_order(boards: Sequence[Board], rankings: Sequence[Overall]) -> list[Board | Overall]:
+    return [*rankings, *boards]
+
+
+def shown(board: Board) -> pd.DataFrame:
+    """The rows as text, under the headings of a reader."""
+    rows = board.rows
+    table = pd.DataFrame(
+        {
+            "rank": rows["rank"].astype(str),
+            "strategy": rows["strategy"],
+            "Dice (95 %)": [
+                _with_interval(*each) for each in zip(rows["dice"], rows["dice_low"], rows["dice_high"], strict=True)
+            ],
+            "p (Holm)": rows["p_holm"].map(p_value),
+            "run sd": rows["run_sd"].map(lambda sd: _or_dash(sd, ".3f")),
+            f"HD95 [{board.about['unit']}]": rows["hd95"].map("{:.2f}".format),
+            f"MSD [{board.about['unit']}]": rows["msd"].map("{:.2f}".format),
+            "empty": rows["empty"].astype(str),
+            "parameters": rows["parameters"].map("{:,}".format),
+            "FLOPs": rows["flops"].map("{:,}".format),
+            "latency": rows["latency_ratio"].map(lambda ratio: _or_dash(ratio, ".2f")),
+            "epochs": rows["epochs"].astype(str),
+            "ranking passes": rows["ranking_passes"].astype(str),
+            "folds × seeds": [_design(*each) for each in zip(rows["folds"], rows["seeds"], rows["runs"], strict=True)],
+            "Pareto": [
+                " ".join(
+                    name for name, on in (("parameters", small), ("latency", fast and not math.isnan(ratio))) if on
+                )
+                for small, fast, ratio in zip(
+                    rows["pareto_parameters"], rows["pareto_latency"], rows["latency_ratio"], strict=True
+                )
+            ],
+        }
+    )
+    return table.drop(columns=[name for name in ("latency", "run sd") if table[name].eq("–").all()])
+
+
+def p_value(p: float) -> str:
+    """Of a test that could not be made, or of the best itself, a dash."""
+    if math.isnan(p):
+        return "–"
+    return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
+
+
+def _shown(table: Board | Overall) -> pd.DataFrame:
+    return shown(table) if isinstance(table, Board) else shown_overall(table)
+
+
+def shown_overall(ranking: Overall) -> pd.DataFrame:
+    """The rows as text, under the headings of a reader."""
+    rows = ranking.rows
+    result = pd.DataFrame(
+        {
+            "rank": rows["rank"].astype(str),
+            "strategy": rows["strategy"],
+            "mean rank (95 %)": [
+                f"{mean:.2f} ({low:.2f} to {high:.2f})"
+                for mean, low, high in zip(rows["mean_rank"], rows["low"], rows["high"], strict=True)
+            ],
+            "first": [f"{share:.0%}" for share in rows["first"]],
+        }
+    )
+    for name in (name for name in rows if str(name).startswith("rank ")):
+        result[str(name).removeprefix("rank ")] = rows[name].map("{:.2f}".format)
+    return result
+
+
+def _with_interval(mean: float, low: float, high: float) -> str:
+    return f"{mean:.3f}" if math.isnan(low) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
+
+
+def _or_dash(value: float, form: str) -> str:
+    return "–" if math.isnan(value) else format(value, form)
+
+
+def _design(folds: int, seeds: int, runs: int) -> str:
+    return f"{folds} × {seeds}" if folds * seeds == runs else f"{runs} runs"
+
+
+def _tabulate(table: pd.DataFrame, style: str) -> str:
+    return tabulate(
+        table.values.tolist(), headers=list(table.columns), tablefmt=style, disable_numparse=True,
+        colalign=["left" if name in ("strategy", "Pareto") else "right" for name in table],
+    )  # fmt: skip
+
+
+def _escaped(text: str) -> str:
+    for character in "_%&#$":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("×", "$\\times$")
+
+
+def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
+    return list(json.loads(rows.to_json(orient="records")))

@@ -1,0 +1,98 @@
+"""`stampbench datasets` for people who have nothing yet, and the page that says what there is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stampbench.datasets.catalogue import CATALOGUE
+
+DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_the_page_has_the_table_that_the_command_writes(stampbench: Command) -> None:
+    code, out, _ = stampbench("datasets", "list", "--format", "markdown")
+    assert code == 0
+    table = DOCS.read_text().split("<!-- table: begin -->\n")[1].split("<!-- table: end -->")[0]
+    assert table == out
+    for name, definition in CATALOGUE.items():
+        (row,) = (line for line in table.splitlines() if f"`{name}`" in line)
+        assert definition.licence in row
+        assert definition.citation in row
+        assert definition.licence
+        assert definition.citation
+
+
+def test_list_says_what_is_here(stampbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "Task09_Spleen").mkdir()
+    (tmp_path / "Task09_Spleen" / "dataset.json").touch()
+    (tmp_path / "Task02_Heart").mkdir()  # nothing in it
+    labels = tmp_path / "IXI" / "IXI002-HH-1234-T1.anat"
+    labels.mkdir(parents=True)
+    (labels / "T1_biascorr_brain_mask.nii.gz").touch()
+    code, out, _ = stampbench("datasets", "list", "--data-root", tmp_path)
+    here = {line.split()[0]: " yes " in line for line in out.splitlines()[1:]}
+    assert code == 0
+    assert {name for name, found in here.items() if found} == {"phantom2d", "phantom3d", "spleen", "ixi_hh"}
+    assert set(CATALOGUE) <= set(here)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("harp", ["adni.loni.usc.edu", "HarP/labels/SUBJECT_L.nii.gz", "ADNI data use agreement"]),
+        ("ixi_hh", ["fsl_anat", "IXI-T1.tar", "IXI002-HH-0000-T1.anat/T1_biascorr_brain_mask.nii.gz"]),
+        ("ixi_guys", ["fsl_anat -i", "T1_subcort_seg.nii.gz", "datasets download ixi_guys"]),
+        ("intergrowth", ["not public", "INTERGROWTH21/images/SUBJECT.nii.gz"]),
+        ("nfbs", ["sub-A00028185_ses-NFB3_T1w_brainmask.nii.gz", "NFBS_Dataset.tar.gz"]),
+        ("spleen", ["CC-BY-SA 4.0", "Task09_Spleen.tar", "dataset.json"]),
+    ],
+)
+def test_show_says_how_to_get_a_dataset_that_is_not_here(
+    name: str, said: list[str], stampbench: Command, tmp_path: Path
+) -> None:
+    for root in ([], ["--data-root", tmp_path]):
+        code, out, _ = stampbench("datasets", "show", name, *root)
+        assert code == 0
+        assert "here       no; " in out
+        for words in said:
+            assert words in out
+
+
+def test_show_of_a_broken_folder_is_an_error(stampbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    code, _, err = stampbench("datasets", "show", tmp_path / "empty")
+    assert (code, "has no dataset.json" in err) == (2, True)
+
+
+def test_two_processes_prepare_the_same_dataset(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    folder, cache = decathlon(), tmp_path / "shared"
+    command = [sys.executable, "-m", "stampbench.benchmark", "datasets", "prepare", str(folder)]
+    environment = {"STAMPBENCH_CACHE": str(cache), "PATH": "/usr/bin:/bin"}
+    running = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    outputs = [process.communicate(timeout=120)[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0]
+    assert all("16 cases" in output for output in outputs)
+    made = sorted((cache / "Task05_Prostate").glob("case_*"))
+    assert len(made) == 16
+    assert not list(cache.rglob(".*case*"))  # nothing unfinished is left
+    for case in made:
+        assert np.load(case / "images.npy").shape == (1, 2, 32, 32, 16)
+
+
+def test_prepare_names_a_bad_case_and_keeps_the_good_ones(
+    decathlon: Callable[..., Path], stampbench: Command, tmp_path: Path
+) -> None:
+    folder = decathlon()
+    (folder / "labelsTr" / "case_09.nii.gz").write_bytes(b"")
+    code, _, err = stampbench("datasets", "prepare", folder)
+    assert code == 2
+    assert err.startswith("error: case 'case_09': ")
+    assert len(err.splitlines()) == 1
+    assert len(list((tmp_path / "cache" / "Task05_Prostate").glob("case_0*"))) == 9

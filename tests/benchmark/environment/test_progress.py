@@ -1,0 +1,59 @@
+"""What is printed where there is no terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from stampbench.benchmark.environment import progress as module
+from stampbench.benchmark.environment.progress import Progress
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+def test_plain_lines_say_phase_epoch_parameters_dice_elapsed_and_remaining(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Progress("toy", 100) as progress:
+        progress.validated(0.5)
+        for epoch in range(1, 26):
+            clock.now += 2
+            progress.epoch(epoch, "training", 1234)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 5  # one every ten seconds
+    assert lines[0] == (
+        "toy: epoch 5 of at most 100, training, 1,234 parameters, validation Dice 0.500, 0:00:10 elapsed, "
+        "at most 0:03:10 left"
+    )
+
+
+def test_resumed_epochs_do_not_make_the_rest_look_faster(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("toy", 100) as progress:
+        progress.resumed(90)
+        clock.now += 20
+        progress.epoch(92, "training", 1234)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "toy: resuming after epoch 90"
+    assert lines[1].endswith("0:00:20 elapsed, at most 0:01:20 left")
+
+
+def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("toy", 100, quiet=True) as progress:
+        clock.now += 20
+        progress.epoch(1, "training", 1234)
+        progress.case(1, 2, "testing")
+        progress.say("a line")
+    assert capsys.readouterr() == ("", "")

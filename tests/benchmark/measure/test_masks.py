@@ -1,0 +1,186 @@
+"""Metrics against hand-made masks, MONAI and SimpleITK."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk  # noqa: N813
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from monai.metrics import (
+    compute_average_surface_distance,
+    compute_dice,
+    compute_hausdorff_distance,
+    compute_surface_dice,
+)
+
+from stampbench.benchmark.config.resolve import choose_dataset
+from stampbench.benchmark.measure.masks import average_hausdorff_set, score_masks
+from stampbench.datasets.dataset import open_dataset
+
+
+def block(shape: tuple[int, ...], *ranges: tuple[int, int]) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[tuple(slice(*each) for each in ranges)] = True
+    return mask
+
+
+def test_equal_masks_are_perfect() -> None:
+    mask = block((9, 9, 9), (2, 6), (2, 6), (2, 6))
+    assert score_masks(mask, mask, (1, 1, 1)) == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, "")
+
+
+def test_two_single_voxels_are_their_distance_apart_in_mm() -> None:
+    """Steps (3, 4, 0) with spacing (2, 0.5, 9): sqrt(6² + 2²) = sqrt(40)."""
+    a, b = block((9, 9, 9), (1, 2), (1, 2), (4, 5)), block((9, 9, 9), (4, 5), (5, 6), (4, 5))
+    scores = score_masks(a, b, (2.0, 0.5, 9.0))
+    assert scores.dice == 0
+    assert scores[1:4] == pytest.approx([math.sqrt(40)] * 3)
+
+
+def test_a_rod_against_its_longer_copy() -> None:
+    """Voxels 0–3 and 0–13 on an axis of 3 mm: directed distances 0 ×4 and 0 ×4, 3, 6, …, 30."""
+    a, b = block((20, 3), (0, 4), (1, 2)), block((20, 3), (0, 14), (1, 2))
+    scores = score_masks(a, b, (3.0, 1.0))
+    back = [0, 0, 0, 0, *range(3, 31, 3)]
+    assert scores.dice == pytest.approx(2 * 4 / 18)
+    assert scores.hausdorff == 30
+    assert scores.hd95 == pytest.approx(30 - 3 * 0.65)  # position 0.95 · 13 = 12.35 of 0 … 13
+    assert scores.msd == pytest.approx(sum(back) / 18)
+    assert scores.volume_error == -10 * 3.0
+    for tolerance, within in ((0.5, 8), (3.0, 9), (6.5, 10), (30.0, 18)):
+        assert score_masks(a, b, (3.0, 1.0), tolerance).nsd == pytest.approx(within / 18)
+
+
+def test_distances_are_between_surfaces_not_volumes() -> None:
+    """A cube and its hollow shell: the shell's inner wall is a surface, one voxel inside the cube's."""
+    cube = block((9, 9, 9), (1, 8), (1, 8), (1, 8))
+    hole = block((9, 9, 9), (3, 6), (3, 6), (3, 6))
+    assert score_masks(cube & ~hole, cube, (1, 1, 1)).hausdorff == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    ("prediction", "reference", "dice", "distance", "empty"),
+    [
+        (False, False, 1.0, 0.0, "both"),
+        (True, False, 0.0, 13.0, "reference"),
+        (False, True, 0.0, 13.0, "prediction"),
+    ],
+)
+def test_empty_masks(prediction: bool, reference: bool, dice: float, distance: float, empty: str) -> None:
+    """Diagonal of 3 × 4 voxels of 1 × 3 mm by 4 of 1 mm … (3, 12, 4): sqrt(9 + 144 + 16) = 13."""
+    masks = [np.zeros((3, 4, 4), bool), block((3, 4, 4), (1, 2), (1, 2), (1, 2))]
+    scores = score_masks(masks[prediction], masks[reference], (1.0, 3.0, 1.0))
+    volume = 3.0 * (int(prediction) - int(reference))
+    assert scores == (dice, distance, distance, distance, dice, volume, empty)
+
+
+def test_masks_that_do_not_match_are_refused() -> None:
+    with pytest.raises(ValueError, match="masks"):
+        score_masks(np.ones((3, 3), bool), np.ones((3, 4), bool), (1, 1))
+    with pytest.raises(ValueError, match="spacing"):
+        score_masks(np.ones((3, 3), bool), np.ones((3, 3), bool), (1, 1, 1))
+
+
+def random_masks(dims: int, seed: int, density: float, isotropic: bool) -> tuple[list[np.ndarray], list[float]]:
+    rng = np.random.default_rng(seed)
+    shape = tuple(rng.integers(5, 14, dims))
+    masks = [rng.random(shape) < density for _ in range(2)]
+    for mask in masks:
+        mask[tuple(edge // 2 for edge in shape)] = True
+    return masks, [1.0] * dims if isotropic else rng.uniform(0.4, 5, dims).tolist()
+
+
+def assert_monai_agrees(prediction: np.ndarray, reference: np.ndarray, spacing: list[float], tolerance: float) -> None:
+    scores = score_masks(prediction, reference, spacing, tolerance)
+    tensors = [torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference)]
+    assert scores.dice == pytest.approx(float(compute_dice(*tensors)), abs=1e-6)
+    common: dict[str, Any] = {"include_background": True, "spacing": spacing}
+    assert scores.hausdorff == pytest.approx(float(compute_hausdorff_distance(*tensors, **common)), rel=1e-5)
+    # MONAI interpolates the percentile in float32
+    hd95 = float(compute_hausdorff_distance(*tensors, percentile=95, **common))
+    assert scores.hd95 == pytest.approx(hd95, rel=1e-4)
+    msd = float(compute_average_surface_distance(*tensors, symmetric=True, **common))
+    assert scores.msd == pytest.approx(msd, rel=1e-5, abs=1e-6)
+    nsd = float(compute_surface_dice(*tensors, class_thresholds=[tolerance], **common))
+    assert scores.nsd == pytest.approx(nsd, abs=1e-6)
+
+
+def assert_simpleitk_agrees(
+    prediction: np.ndarray, reference: np.ndarray, spacing: list[float], tolerance: float
+) -> None:
+    """Surfaces by BinaryContour and distances by Maurer's map; SimpleITK has no percentile, NumPy's is taken."""
+    images = []
+    for mask in (prediction, reference):
+        # A border of background, so that contours close where the mask touches the image's edge.
+        image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
+        image.SetSpacing(spacing[::-1])
+        images.append(image)
+    contours = [sitk.BinaryContour(image, fullyConnected=False) for image in images]
+    distances = []
+    for mine, other in ((0, 1), (1, 0)):
+        away = sitk.SignedMaurerDistanceMap(contours[other], squaredDistance=False, useImageSpacing=True)
+        surface = sitk.GetArrayFromImage(contours[mine]).astype(bool)
+        distances.append(np.abs(sitk.GetArrayFromImage(away))[surface])
+    scores = score_masks(prediction, reference, spacing, tolerance)
+    both = np.concatenate(distances)
+    overlap = sitk.LabelOverlapMeasuresImageFilter()
+    overlap.Execute(*images)
+    assert scores.dice == pytest.approx(overlap.GetDiceCoefficient(), abs=1e-6)
+    assert scores.hausdorff == pytest.approx(both.max(), rel=1e-5, abs=1e-5)
+    assert scores.hd95 == pytest.approx(max(np.percentile(each, 95) for each in distances), rel=1e-4, abs=1e-5)
+    assert scores.msd == pytest.approx(both.mean(), rel=1e-4, abs=1e-5)
+    # A distance of just the tolerance may round to either side.
+    sure, possible = (both < tolerance - 1e-4).mean(), (both < tolerance + 1e-4).mean()
+    assert sure <= scores.nsd <= possible
+    statistics = [sitk.StatisticsImageFilter() for _ in images]
+    for each, image in zip(statistics, images, strict=True):
+        each.Execute(image)
+    volumes = [each.GetSum() * math.prod(spacing) for each in statistics]
+    assert scores.volume_error == pytest.approx(volumes[0] - volumes[1], rel=1e-9, abs=1e-9)
+    hausdorff = sitk.HausdorffDistanceImageFilter()
+    hausdorff.Execute(*images)
+    assert average_hausdorff_set(prediction, reference, spacing) == pytest.approx(
+        hausdorff.GetAverageHausdorffDistance(), rel=1e-4, abs=1e-5
+    )
+
+
+@pytest.mark.parametrize("agrees", [assert_monai_agrees, assert_simpleitk_agrees])
+@pytest.mark.parametrize("dims", [2, 3])
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**20),
+    density=st.sampled_from([0.02, 0.3, 0.9]),
+    isotropic=st.booleans(),
+    tolerance=st.sampled_from([0.77, 1.3, 4.1]),
+)
+def test_two_libraries_agree_on_random_masks(
+    agrees: Callable[..., None], dims: int, seed: int, density: float, isotropic: bool, tolerance: float
+) -> None:
+    masks, spacing = random_masks(dims, seed, density, isotropic)
+    agrees(*masks, spacing, tolerance)
+
+
+@pytest.mark.parametrize("agrees", [assert_monai_agrees, assert_simpleitk_agrees])
+@pytest.mark.parametrize("spacing", [[1.0, 1.0, 1.0], [0.6, 0.6, 3.6]])
+def test_two_libraries_agree_on_real_masks(agrees: Callable[..., None], spacing: list[float], real_data: Path) -> None:
+    """A case's labels against another case's, which overlap partly."""
+    dataset = open_dataset(choose_dataset("hippocampus"), real_data)
+    labels = [dataset.source.read(case).label for case in dataset.source.cases[:2]]
+    shape = np.minimum(*(label.shape for label in labels))
+    crop = tuple(slice(edge) for edge in shape)
+    for value in (1, 2):
+        agrees(labels[0][crop] == value, labels[1][crop] == value, spacing, 1.5)
+
+
+def test_average_hausdorff_of_sets_by_hand() -> None:
+    """Voxels 0 to 3 and 0 to 13 on an axis of 3 mm: forward all 0; back 0 ×4, 3, 6, …, 30: (0 + 165/14) / 2."""
+    a, b = block((20, 3), (0, 4), (1, 2)), block((20, 3), (0, 14), (1, 2))
+    assert average_hausdorff_set(a, b, (3.0, 1.0)) == pytest.approx(165 / 14 / 2)
+    assert average_hausdorff_set(a, np.zeros_like(a), (3.0, 1.0)) == pytest.approx(math.hypot(60, 3))

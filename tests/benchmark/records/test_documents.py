@@ -1,0 +1,108 @@
+"""Documents that hold what commands print; those of this repository are up to date."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stampbench.benchmark.records.documents import drift, stale_figures
+from stampbench.benchmark.records.publish import BOARDS, render
+from stampbench.benchmark.records.tables import read_records
+
+ROOT = Path(__file__).parents[3]
+PUBLISHED = ROOT / "leaderboards"
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("path", ["README.md", "leaderboards/README.md"])
+def test_documents_hold_what_their_commands_print(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert "<!-- stampbench " in (ROOT / path).read_text()
+    assert drift(ROOT / path) == []
+    assert list(stale_figures(ROOT / path)) == []
+
+
+def test_the_published_boards_are_those_of_the_published_tables() -> None:
+    assert render(read_records(PUBLISHED, [])) == (PUBLISHED / BOARDS).read_text()
+
+
+def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    command = f"stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus"
+    document.write_text(f"before\n<!-- {command} -->\nold\n<!-- end -->\nafter\n")
+    code, out, _ = stampbench("render", document, "--check")
+    assert (code, "-old" in out) == (1, True)
+    assert "\nold\n" in document.read_text()
+    assert stampbench("render", document)[0] == 0
+    text = document.read_text()
+    assert text.startswith(f"before\n<!-- {command} -->\n\n### ")
+    assert text.endswith("<!-- end -->\nafter\n")
+    assert stampbench("render", document, "--check") == (0, f"{document}: up to date\n", "")
+
+
+def test_every_published_figure_has_its_command() -> None:
+    text = (PUBLISHED / "README.md").read_text()
+    for figure in PUBLISHED.glob("*.svg"):
+        assert re.search(rf"^<!-- stampbench figure .* -->\n!\[.+\]\({figure.name}\)", text, re.MULTILINE), figure
+
+
+def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, tmp_path: Path) -> None:
+    document, figure = tmp_path / "d.md", tmp_path / "dropout.svg"
+    command = f"stampbench figure base-dropout --runs {PUBLISHED} --protocol cpu"
+    table = f"<!-- stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus -->\n<!-- end -->\n"
+    document.write_text(f"<!-- {command} -->\n![base dropout]({figure.name})\n{table}")
+    assert stampbench("render", document)[0] == 0
+    figure.unlink()
+    assert stampbench("render", document, "--check") == (1, f"{document}: differs\n{figure}: differs\n", "")
+    assert not figure.exists()
+    assert stampbench("render", document) == (0, f"{document}: rendered\n{figure}: drawn again\n", "")
+    drawn = figure.read_text()
+    assert stampbench("render", document, "--check")[0] == 0
+    for what, change, stale in (
+        ("L (\\d+\\.\\d+)", 0.01, False),
+        ("L (\\d+\\.\\d+)", 0.1, True),
+        (">(0\\.8\\d+)<", 0.01, True),
+    ):
+        found = re.search(what, drawn)
+        assert found is not None
+        changed = found[0].replace(found[1], f"{float(found[1]) + change:.6g}")
+        figure.write_text(drawn.replace(found[0], changed, 1))
+        assert bool(stale_figures(document)) == stale, changed
+    figure.write_text(drawn.replace("</svg>", "<text>more</text></svg>"))
+    assert list(stale_figures(document)) == [figure]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("<!-- stampbench figure pareto -->\n![](pareto.png)\n", "or a figure the line"),
+        ("<!-- stampbench figure pareto\n-->\n![](pareto.svg)\n", "or a figure the line"),
+        ("<!-- stampbench compare a b -->\nfor ever\n", "needs the line '<!-- end -->' below it"),
+        ("<!-- stampbench compare a b -->\n<!-- stampbench compare c d -->\n<!-- end -->\n", "needs the line"),
+        ("<!-- stampbench figure paret -->\n![](pareto.svg)\n", "No such command 'paret'"),
+        ("<!-- stampbench figure 'pareto -->\n![](pareto.svg)\n", "No closing quotation"),
+        ("<!-- stampbench compare 'a b -->\n<!-- end -->\n", "No closing quotation"),
+    ],
+)
+def test_what_cannot_be_rendered_is_told(text: str, message: str, stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text(text)
+    code, _, err = stampbench("render", document)
+    assert (code, message in err) == (2, True), err
+    assert document.read_text() == text
+
+
+def test_documents_run_nothing_but_what_reads(stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    for command, message in (
+        ("stampbench run --strategy flat", "a document may hold what leaderboard or compare prints"),
+        ("stampbench leaderboard --runs nowhere", "no runs at nowhere"),
+    ):
+        document.write_text(f"<!-- {command} -->\n<!-- end -->\n")
+        code, _, err = stampbench("render", document)
+        assert code == 2
+        assert message in err
+    assert "No such file" in stampbench("render", "no-such.md")[2]

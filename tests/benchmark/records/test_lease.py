@@ -1,0 +1,188 @@
+"""Who is at work on a run: one of several, also when processes die, stand still, or have clocks of their own."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from stampbench.benchmark.config.resolve import DatasetChoice
+from stampbench.benchmark.errors import RunClaimedError, UserError
+from stampbench.benchmark.execution import scheduler as schedule
+from stampbench.benchmark.execution.executors.base import Outcome, attempt
+from stampbench.benchmark.execution.job import Job, Machine
+from stampbench.benchmark.execution.runner import Run
+from stampbench.benchmark.records import lease as claim_module
+from stampbench.benchmark.records.lease import Claim, Watch
+from stampbench.benchmark.records.run_store import RunStore
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claim_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(claim_module, "STALE_SECONDS", 0.5)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def elsewhere(folder: Path, number: int = 1, **changes: object) -> Path:
+    """A claim of a process on another machine, which does not beat."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{number:06}.json"
+    path.write_text(
+        json.dumps({"host": "far", "boot": "b", "pid": 1, "token": "t", "beat": 0, "state": "held"} | changes)
+    )
+    return path
+
+
+def test_a_second_claim_is_refused_and_a_released_one_is_free(tmp_path: Path) -> None:
+    folder = tmp_path / "claims"
+    with Claim(folder):
+        with pytest.raises(RunClaimedError, match=r"process \d+ on .* is at work on it"), Claim(folder):
+            pass
+        assert not Watch().free(folder)
+    assert Watch().free(folder)
+    with Claim(folder):
+        assert files(folder) == ["000001.json", "000002.json"]
+
+
+def test_a_claim_that_beats_is_never_stale(tmp_path: Path) -> None:
+    watch = Watch()
+    with Claim(tmp_path / "claims"):
+        until = time.monotonic() + 1.2
+        while time.monotonic() < until:
+            assert not watch.free(tmp_path / "claims")
+            time.sleep(0.05)
+
+
+def test_a_claim_that_stands_still_is_free_after_a_while_by_the_watchers_clock(tmp_path: Path) -> None:
+    elsewhere(tmp_path / "claims")
+    watch = Watch()
+    assert not watch.free(tmp_path / "claims")
+    time.sleep(0.6)
+    assert watch.free(tmp_path / "claims")
+    with Claim(tmp_path / "claims", watch):
+        assert files(tmp_path / "claims") == ["000001.json", "000002.json"]
+    # Who has not watched looks for as long.
+    elsewhere(tmp_path / "claims", 3)
+    begun = time.monotonic()
+    with Claim(tmp_path / "claims"):
+        assert time.monotonic() - begun > 0.5
+
+
+@pytest.mark.parametrize("jump", [-10_000.0, 10_000.0])
+def test_the_clock_jumping_changes_nothing(jump: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch, now = Watch(), time.time
+    with Claim(tmp_path / "claims"):
+        assert not watch.free(tmp_path / "claims")
+        monkeypatch.setattr(time, "time", lambda: now() + jump)
+        for path in (tmp_path / "claims").iterdir():
+            assert path.exists()
+        assert not watch.free(tmp_path / "claims")
+
+
+def test_a_dead_process_of_this_machine_is_seen_at_once(tmp_path: Path) -> None:
+    code = (
+        "import sys, os, signal; from pathlib import Path; from stampbench.benchmark.records.lease import Claim\n"
+        "with Claim(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "claims")])
+    assert done.returncode == -9
+    assert files(tmp_path / "claims") == ["000001.json"]
+    assert Watch().free(tmp_path / "claims")
+
+
+def test_who_was_taken_over_may_no_longer_write(tmp_path: Path) -> None:
+    with Claim(tmp_path / "claims") as claim:
+        claim.check()
+        newer = elsewhere(tmp_path / "claims", 2)
+        with pytest.raises(RunClaimedError, match="took it over"):
+            claim.check()
+    assert json.loads(newer.read_text())["state"] == "held"  # its release did not touch the other's
+
+
+def test_a_half_written_claim_holds_until_it_is_stale(tmp_path: Path) -> None:
+    (tmp_path / "claims").mkdir()
+    (tmp_path / "claims" / "000001.json").write_text("")
+    assert not Watch().free(tmp_path / "claims")
+    begun = time.monotonic()
+    with Claim(tmp_path / "claims"):
+        assert time.monotonic() - begun > 0.5
+
+
+def test_who_slept_while_another_finished_may_not_write(tmp_path: Path) -> None:
+    with Claim(tmp_path / "claims") as claim:
+        shutil.rmtree(tmp_path / "claims")  # the other one's dissolve
+        with pytest.raises(RunClaimedError, match="took it over"):
+            claim.check()
+
+
+def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
+    make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(schedule, "_LATER_SECONDS", 0.1)
+    store, run = RunStore(tmp_path / "runs"), make_run("flat")
+    store.claims(run.spec).parent.mkdir(parents=True)
+    elsewhere(store.claims(run.spec))
+
+    class Here:
+        """Executes at once, in this process."""
+
+        free = 1
+
+        def __init__(self) -> None:
+            self.outcomes: list[Outcome] = []
+
+        def start(self, jobs: Sequence[Job]) -> None:
+            self.outcomes += [attempt(job, Machine(runs=store.root, threads=1, allocator="system")) for job in jobs]
+
+        def ended(self) -> list[Outcome]:
+            done, self.outcomes = self.outcomes, []
+            return done
+
+        def stop(self) -> None: ...
+        def kill(self) -> None: ...
+
+    settings = ("folds=2", "batch_size=2", "max_epochs=3")
+    job = Job.of(run, DatasetChoice(name="phantom2d:size=16,cases=10"), "quick", settings)
+    assert schedule.complete([schedule.Task(run, job)], store, Here(), schedule.Report(str)) == {}
+    assert store.status(run.spec) == "finished"
+    assert not store.claims(run.spec).exists()
+
+
+def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot write runs to"), Claim(tmp_path / "file" / "claims"):
+        pass
+
+
+def _race(folder: Path, barrier: object, won: object) -> None:
+    barrier.wait()  # type: ignore[attr-defined]
+    try:
+        with Claim(folder):
+            with won.get_lock():  # type: ignore[attr-defined]
+                won.value += 1  # type: ignore[attr-defined]
+            barrier.wait()  # type: ignore[attr-defined]
+    except RunClaimedError:
+        barrier.wait()  # type: ignore[attr-defined]
+
+
+def test_of_many_at_once_one_gets_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    for number in range(10):
+        barrier, won = context.Barrier(6), context.Value("i", 0)
+        racers = [context.Process(target=_race, args=(tmp_path / str(number), barrier, won)) for _ in range(6)]
+        for each in racers:
+            each.start()
+        for each in racers:
+            each.join(30)
+        assert won.value == 1

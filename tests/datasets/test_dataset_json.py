@@ -1,0 +1,104 @@
+"""dataset.json of both layouts, and everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stampbench.datasets.dataset_json import read_layout
+from stampbench.datasets.errors import DatasetError
+
+
+def nnunet(folder: Path, **changes: object) -> Path:
+    declared = {
+        "channel_names": {"0": "T1", "1": "T2"},
+        "labels": {"background": 0, "left": 1, "right": 2},
+        "numTraining": 2,
+        "file_ending": ".nii.gz",
+        **changes,
+    }
+    (folder / "imagesTr").mkdir(parents=True)
+    (folder / "labelsTr").mkdir()
+    for case in ("patient001_a", "patient001_b", "patient002_a"):
+        (folder / "labelsTr" / f"{case}.nii.gz").touch()
+        for channel in range(2):
+            (folder / "imagesTr" / f"{case}_{channel:04d}.nii.gz").touch()
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    return folder
+
+
+def test_decathlon(decathlon: Callable[..., Path]) -> None:
+    layout = read_layout(decathlon(cases=3))
+    assert layout.channels == ("T2", "ADC")
+    assert layout.classes == {0: "background", 1: "PZ", 2: "TZ"}
+    assert [case.id for case in layout.cases] == ["case_00", "case_01", "case_02"]
+    assert [len(case.images) for case in layout.cases] == [1, 1, 1]
+
+
+def test_nnunet_has_a_file_per_channel(tmp_path: Path) -> None:
+    layout = read_layout(nnunet(tmp_path / "Dataset001_Two"))
+    assert layout.channels == ("T1", "T2")
+    assert [image.name for image in layout.cases[0].images] == [
+        "patient001_a_0000.nii.gz",
+        "patient001_a_0001.nii.gz",
+    ]
+    assert [case.subject for case in layout.cases] == ["patient001_a", "patient001_b", "patient002_a"]
+
+
+def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
+    layout = read_layout(nnunet(tmp_path / "d"), subject_pattern=r"(patient\d+)")
+    assert [case.subject for case in layout.cases] == ["patient001", "patient001", "patient002"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": {"left": 1}}, "do not start at 0"),
+        ({"labels": {"other": -1, "background": 0}}, "not an integer from 0"),
+        ({"labels": {"background": 0, "left": 1.7}}, "not an integer from 0"),
+        ({"labels": {"background": 0, "left": 1, "right": 1}}, "both 'left' and 'right'"),
+        ({"labels": {"background": 0, "left": 1, "ignore": 2}}, "ignore"),
+        ({"channel_names": {"T1": 0}}, "malformed"),
+        ({"channel_names": ["T1"]}, "malformed"),
+        ({"labels": {"background": 0, "whole": [1, 2]}}, "region labels"),
+        ({"labels": {"background": 0, "left": "one"}}, "not an integer"),
+        ({"labels": 3}, "malformed"),
+        ({"file_ending": ".mha"}, "no labelled cases"),
+        ({"channel_names": None}, "malformed"),
+    ],
+)
+def test_a_malformed_declaration_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_layout(nnunet(tmp_path / "d", **changes))
+
+
+def test_two_images_of_one_name_are_refused(decathlon: Callable[..., Path]) -> None:
+    folder = decathlon(cases=2)
+    declared = json.loads((folder / "dataset.json").read_text())
+    declared["training"].append({"image": "./other/case_00.nii.gz", "label": "./labelsTr/case_00.nii.gz"})
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    with pytest.raises(DatasetError, match="two training images are called 'case_00'"):
+        read_layout(folder)
+
+
+def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no such folder"):
+        read_layout(tmp_path / "absent")
+    with pytest.raises(DatasetError, match=r"no dataset\.json"):
+        read_layout(tmp_path)
+    (tmp_path / "dataset.json").write_text("{")
+    with pytest.raises(DatasetError, match="not valid JSON"):
+        read_layout(tmp_path)
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(DatasetError, match="neither"):
+        read_layout(tmp_path)
+
+
+def test_subject_patterns_that_cannot_work_are_named(tmp_path: Path) -> None:
+    folder = nnunet(tmp_path / "d")
+    for pattern in ("patient", "(", "(nobody)"):
+        with pytest.raises(DatasetError, match="pattern"):
+            read_layout(folder, subject_pattern=pattern)

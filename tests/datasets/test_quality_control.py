@@ -1,0 +1,232 @@
+"""What `datasets check` finds, one fault at a time, and that it finds nothing in sound data."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from stampbench.datasets.dataset import open_source
+from stampbench.datasets.definition import folder_definition
+from stampbench.datasets.quality_control import Checked, check_dataset
+
+AFFINE = np.diag([0.6, 0.6, 4.0, 1.0])
+
+
+def findings(folder: Path, **changes: object) -> list[tuple[str, str]]:
+    definition = folder_definition(folder).model_copy(update=changes)
+    return [tuple(each) for each in check_dataset(definition, open_source(definition)[0]).findings]  # type: ignore[misc]
+
+
+def checked_folder(folder: Path) -> Checked:
+    definition = folder_definition(folder)
+    return check_dataset(definition, open_source(definition)[0])
+
+
+def save(path: Path, values: np.ndarray, affine: np.ndarray = AFFINE) -> None:
+    nib.save(nib.Nifti1Image(values, affine), path)
+
+
+def image_of(path: Path) -> np.ndarray:
+    return np.asarray(nib.load(path).dataobj).astype(np.float32)
+
+
+def test_sound_data_has_no_findings(decathlon: Callable[..., Path]) -> None:
+    assert findings(decathlon()) == []
+
+
+def test_cases_are_described_in_ras(decathlon: Callable[..., Path]) -> None:
+    affine = np.array([[0, 0, -3.0, 7], [1, 0, 0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
+    folder = decathlon(cases=8, shape=(8, 12, 16), affine=affine)
+    checked = checked_folder(folder)
+    case = checked.cases[0]
+    image = image_of(folder / "imagesTr" / "case_00.nii.gz")
+    label = np.asarray(nib.load(folder / "labelsTr" / "case_00.nii.gz").dataobj)
+    assert (case.shape, case.spacing) == ((16, 8, 12), (3.0, 1.0, 2.0))
+    assert (case.lowest, case.highest) == (float(image.min()), float(image.max()))
+    assert case.voxels == tuple(int((label == value).sum()) for value in range(3))
+    # The third axis in RAS is the file's second reversed; anterior, the file's first, goes up.
+    panel = checked.panels[0]
+    slice = int(panel.title.rsplit(" ", 1)[1])
+    expected = label.transpose(2, 0, 1)[::-1, :, ::-1]
+    assert np.array_equal(panel.label, np.rot90(expected[..., slice]))
+    assert expected[..., slice].astype(bool).sum() == max((expected > 0).sum((0, 1)))
+    assert panel.aspect == pytest.approx(1.0 / 3.0)
+
+
+def spoil(folder: Path, fault: str) -> None:
+    image, label = folder / "imagesTr" / "case_00.nii.gz", folder / "labelsTr" / "case_00.nii.gz"
+    other = folder / "imagesTr" / "case_01.nii.gz"
+    pixels = image_of(image)
+    if fault == "no image":
+        image.unlink()
+    elif fault == "no label":
+        label.unlink()
+    elif fault == "truncated":
+        image.write_bytes(image.read_bytes()[:500])
+    elif fault == "shape":
+        save(label, np.zeros((20, 18, 4), np.uint8))
+    elif fault == "affine":
+        save(label, np.zeros((20, 18, 3), np.uint8), np.diag([-0.6, 0.6, 4.0, 1.0]))
+    elif fault == "value":
+        save(label, np.full((20, 18, 3), 7, np.uint8))
+    elif fault == "nan":
+        pixels[3, 4, 1, 0] = np.nan
+        save(image, pixels)
+    elif fault == "channels":
+        save(image, pixels[..., 0])
+    elif fault == "constant":
+        pixels[..., 1] = 5
+        save(image, pixels)
+    elif fault == "spacing":
+        for path in (image, label):
+            save(path, np.asarray(nib.load(path).dataobj), np.diag([0.0006, 0.0006, 0.004, 1.0]))
+    elif fault == "copy":  # the same pixels, another file
+        save(other, pixels.astype(np.float64))
+    elif fault == "class":
+        for path in (folder / "labelsTr").iterdir():
+            save(path, np.minimum(np.asarray(nib.load(path).dataobj), 1))
+    elif fault == "left over":
+        shutil.copy(image, folder / "imagesTr" / "forgotten.nii.gz")
+
+
+@pytest.mark.parametrize(
+    ("fault", "level", "said"),
+    [
+        ("no image", "error", "case 'case_00': .*imagesTr/case_00.nii.gz: no such file"),
+        ("truncated", "error", "case 'case_00': .*imagesTr/case_00.nii.gz: cannot be read"),
+        ("no label", "error", "case 'case_00': .*labelsTr/case_00.nii.gz: no such file"),
+        ("shape", "error", "case 'case_00': .*label of size 20×18×4 for an image of size 20×18×3"),
+        ("affine", "error", "case 'case_00': .*its affine"),
+        ("value", "error", "case 'case_00': .*label value 7 is not declared; declared are 0, 1, 2"),
+        ("nan", "error", "case 'case_00': .*holds NaN"),
+        ("channels", "error", r"case 'case_00': .*1 channels where 2 are declared \(T2, ADC\)"),
+        ("constant", "warning", "case 'case_00': channel 'ADC' has one value everywhere"),
+        ("spacing", "warning", "case 'case_00': voxels of 0.0006 × 0.0006 × 0.004 mm"),
+        ("copy", "error", "cases 'case_00', 'case_01' are the same image, in different subjects"),
+        ("class", "warning", "class 'TZ' is in no case"),
+        ("left over", "warning", "1 files belong to no case, .*: imagesTr/forgotten.nii.gz"),
+    ],
+)
+def test_a_fault_is_found_and_named(fault: str, level: str, said: str, decathlon: Callable[..., Path]) -> None:
+    folder = decathlon()
+    spoil(folder, fault)
+    ((found, text),) = findings(folder)
+    assert found == level
+    assert re.search(said, text), text
+
+
+def test_it_goes_on_after_bad_cases(
+    decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    folder = decathlon()
+    spoil(folder, "truncated")
+    (folder / "imagesTr" / "case_05.nii.gz").unlink()
+    (folder / "labelsTr" / "case_07.nii.gz").unlink()
+    code, out, err = stampbench("datasets", "check", folder)
+    assert (code, err) == (1, "")
+    assert "16 cases of 16 subjects, 13 of them readable" in out
+    for case in ("case_00", "case_05", "case_07"):
+        assert f"error: case '{case}': " in out
+    assert out.splitlines()[-1] == "Task05_Prostate: 3 errors, 0 warnings"
+
+
+def test_the_same_image_twice_in_one_subject_is_a_warning(decathlon: Callable[..., Path]) -> None:
+    folder = decathlon()
+    spoil(folder, "copy")
+    found = findings(folder, subject_pattern=r"case_(\d)")
+    assert [level for level, text in found if "same image" in text] == ["warning"]
+
+
+def test_subjects_with_several_images_are_suspected(
+    decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    folder = decathlon()
+    declared = json.loads((folder / "dataset.json").read_text())
+    for number, entry in enumerate(declared["training"]):
+        name = f"patient{number // 2:03d}_frame{number % 2:02d}.nii.gz"
+        for part in ("image", "label"):
+            path = folder / entry[part]
+            path.rename(path.with_name(name))
+            entry[part] = f"{Path(entry[part]).parent}/{name}"
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    ((level, text),) = findings(folder)
+    assert level == "warning"
+    assert "'patient000_frame00' look like several images of a subject" in text
+    pattern = text.split("'")[3]
+    assert findings(folder, subject_pattern=pattern) == []
+    assert findings(folder, subject_pattern=r"(patient\d+)") == []
+    run = ("run", "--strategy", "standard", "--dataset", folder, "--dry-run", "--folds", "0", "--n-train", "8")
+    assert "warning: ids such as 'patient000_frame00'" in stampbench(*run)[2]
+    assert stampbench(*run, "--subject-pattern", pattern)[2] == ""
+
+
+def test_lost_spacing_is_suspected(decathlon: Callable[..., Path]) -> None:
+    ((level, text),) = findings(decathlon(affine=np.eye(4)))
+    assert level == "warning"
+    assert "voxels of 1 mm, though sizes such as 20×18×3 suggest thick slices" in text
+
+
+def test_a_set_too_small_for_folds_is_told(decathlon: Callable[..., Path]) -> None:
+    assert [text.split(";")[0] for _, text in findings(decathlon(cases=4))] == [
+        "3 training subjects are left beside 1 test subjects: too few for 5 folds"
+    ]
+    assert [level for level, _ in findings(decathlon(name="one", cases=1))] == ["error"]
+
+
+def test_a_missing_half_of_a_pair_is_told(tmp_path: Path, miniatures: dict[str, Callable[[Path], None]]) -> None:
+    from stampbench.datasets.catalogue import CATALOGUE
+
+    miniatures["harp"](tmp_path)
+    harp = CATALOGUE["harp"]
+    (tmp_path / "HarP" / "labels" / "002_S_0003_R.nii.gz").unlink()
+    (tmp_path / "HarP" / "labels" / "002_S_0005_R.nii.gz").unlink()
+    (tmp_path / "HarP" / "labels" / "002_S_0005_L.nii.gz").unlink()
+    texts = [text for _, text in check_dataset(harp, open_source(harp, tmp_path)[0]).findings]
+    assert "most subjects have 2 cases, but not 002_S_0003" in texts
+    assert any("1 files belong to no case" in text and "images/002_S_0005.nii.gz" in text for text in texts)
+
+
+def test_the_command_prints_tables_writes_a_picture_and_ends_with_the_verdict(
+    decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    folder = decathlon()
+    code, out, _ = stampbench("datasets", "check", folder, "--overview", "look.png", "--table", "cases.csv")
+    assert code == 0
+    assert "16 cases of 16 subjects, 16 of them readable" in out
+    assert "| voxel in mm         | 0.6 × 0.6 × 4 | 0.6 × 0.6 × 4 | 0.6 × 0.6 × 4 |" in out
+    assert out.splitlines()[-1] == "Task05_Prostate: 0 errors, 0 warnings"
+    assert len((tmp_path / "cases.csv").read_text().splitlines()) == 17
+    pixels = np.asarray(Image.open(tmp_path / "look.png").convert("RGB")).reshape(-1, 3)
+    orange, blue = (np.abs(pixels.astype(int) - colour).sum(1) < 30 for colour in ((230, 159, 0), (86, 180, 233)))
+    assert min(orange.sum(), blue.sum()) > 200  # outlines of both classes
+    spoil(folder, "value")
+    code, out, _ = stampbench("datasets", "check", folder)
+    assert code == 1
+    assert out.splitlines()[-1] == "Task05_Prostate: 1 errors, 0 warnings"
+
+
+def test_pictures_are_checked_too(tmp_path: Path) -> None:
+    folder = tmp_path / "dots"
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        label = np.zeros((20, 30), np.uint8)
+        label[2:8, 3:20] = 1
+        Image.fromarray(label).save(folder / "labelsTr" / f"dot_{number}.png")
+        pixels = (label * 99 + rng.integers(0, 99, label.shape)).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / "imagesTr" / f"dot_{number}_0000.png")
+    declared = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "dot": 1}, "file_ending": ".png"}
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    checked = checked_folder(folder)
+    assert checked.findings == []
+    assert checked.panels[0].label.shape == (20, 30)  # as the picture is, not turned
+    assert checked.panels[0].label[2:8, 3:20].all()
