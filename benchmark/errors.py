@@ -14,7 +14,7 @@ class TrainingFailedError(RuntimeError):
     """A run that cannot go on: its loss is no longer a number, or memory ran out."""
 
 
-class RunClaimedError(UserError):
+class RunLeasedError(UserError):
     """A run that another process is at work on."""
 
 

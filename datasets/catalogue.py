@@ -125,7 +125,7 @@ CATALOGUE: dict[str, Definition] = {
         _decathlon(
             "liver", "Task03_Liver", "LiTS, CT slices at half resolution; liver, tumours included",
             citation=f"{_LITS}; {_MSD}",
-            spatial_dims=2, size=(256, 256), fit="resize", window=(-100.0, 200.0), classes={"liver": (1, 2)},
+            spatial_dims=2, size=(256, 256), fit="resize", clip_range=(-100.0, 200.0), classes={"liver": (1, 2)},
         ),
         # Not of the papers: what the package's own leaderboard is made of, beside the hippocampus.
         Definition(

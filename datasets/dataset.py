@@ -9,11 +9,12 @@ from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 
-from stampbench.datasets.cache import PreparedCase, cache_folder, checksums, find_case, prepare_case
+from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.preprocessing_config import Recipe
-from stampbench.datasets.readers import FolderSource, PhantomSource, Source
+from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preprocessing_config import PreprocessingConfig
+from stampbench.datasets.readers import CaseReader, FolderReader, PhantomReader
 from stampbench.datasets.split import Image, Split, split
 from stampbench.datasets.threads import in_threads
 
@@ -37,14 +38,14 @@ class Dataset:
         checksum: over the content of every case, the classes and the channels.
     """
 
-    def __init__(self, definition: Definition, source: Source, folder: Path | None, cache: Path) -> None:
-        self.definition, self.source, self.folder = definition, source, folder
+    def __init__(self, definition: Definition, reader: CaseReader, folder: Path | None, cache: Path) -> None:
+        self.definition, self.reader, self.folder = definition, reader, folder
         self._cache = cache / definition.name
         self._checksums: dict[str, str] | None = None
         self._splits: dict[tuple[int | None, int, int], Split] = {}
-        if len(source.classes) < 2:
+        if len(reader.classes) < 2:
             raise DatasetError(f"{definition.name}: has no class besides the background")
-        shapes = {case.id: source.shape(case) for case in source.cases}
+        shapes = {case.id: reader.shape(case) for case in reader.cases}
         dims = {len(shape) for shape in shapes.values()}
         if len(dims) > 1:
             raise DatasetError(f"{definition.name}: mixes 2D and 3D images")
@@ -53,7 +54,7 @@ class Dataset:
         if self.spatial_dims > file_dims:
             raise DatasetError(f"{definition.name}: has 2D images, which cannot be used as 3D")
         largest = [max(sizes) for sizes in zip(*shapes.values(), strict=True)]
-        self.largest_case = 4 * len(source.channels) * max(map(source.voxels, source.cases))
+        self.largest_case = 4 * len(reader.channels) * max(map(reader.voxels, reader.cases))
         self.size = definition.size or tuple(
             -(-edge // _MULTIPLE) * _MULTIPLE for edge in largest[: self.spatial_dims]
         )  # fmt: skip
@@ -64,14 +65,14 @@ class Dataset:
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
             Image(case.id, case.subject, slice)
-            for case in source.cases
+            for case in reader.cases
             for slice in range(shapes[case.id][-1] if sliced else 1)
         )
-        self.recipe = Recipe(
+        self.preprocessing = PreprocessingConfig(
             spatial_dims=self.spatial_dims,
             size=self.size,
             fit=definition.fit,
-            window=definition.window,
+            clip_range=definition.clip_range,
             crop=definition.crop,
         )
 
@@ -82,11 +83,11 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names by index, the background first."""
-        return self.source.classes
+        return self.reader.classes
 
     @property
     def channels(self) -> tuple[str, ...]:
-        return self.source.channels
+        return self.reader.channels
 
     def verify(self, report: Callable[[int, int], None] = lambda done, of: None) -> dict[str, str]:
         """Per case id the SHA-256 of its files; `report` hears of every case that is read.
@@ -95,7 +96,7 @@ class Dataset:
             DatasetError: a file that is missing or cannot be read.
         """
         if self._checksums is None:
-            self._checksums = checksums(self.source, self._cache, self.largest_case, report)
+            self._checksums = checksums(self.reader, self._cache, self.largest_case, report)
         return self._checksums
 
     @cached_property
@@ -103,8 +104,8 @@ class Dataset:
         content = [
             self.channels,
             self.classes,
-            sorted(self.source.coding.items()),
-            [(c.id, c.subject, self.verify()[c.id]) for c in self.source.cases],
+            sorted(self.reader.coding.items()),
+            [(c.id, c.subject, self.verify()[c.id]) for c in self.reader.cases],
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -131,15 +132,15 @@ class Dataset:
 
     def find(self, cases: Collection[str]) -> dict[str, PreparedCase]:
         """Where the named cases are, or will be, prepared."""
-        coding = repr(sorted(self.source.coding.items()))
+        coding = repr(sorted(self.reader.coding.items()))
         return {
             case.id: find_case(
                 case,
-                self.recipe,
+                self.preprocessing,
                 (self.definition.version, self.verify()[case.id], coding),
                 self._cache,
             )
-            for case in self.source.cases
+            for case in self.reader.cases
             if case.id in cases
         }
 
@@ -152,9 +153,9 @@ class Dataset:
             DatasetError: a case that cannot be used, named.
         """
         prepared = self.find(cases)
-        chosen = [case for case in self.source.cases if case.id in prepared]
+        chosen = [case for case in self.reader.cases if case.id in prepared]
         for _ in in_threads(
-            lambda case: prepare_case(self.source, case, prepared[case.id]), chosen, self.largest_case, report
+            lambda case: prepare_case(self.reader, case, prepared[case.id]), chosen, self.largest_case, report
         ):
             pass
         return prepared
@@ -182,23 +183,23 @@ def open_dataset(definition: Definition, data_root: Path | None = None, cache: P
     Raises:
         DatasetError: they are absent (the message names the folder looked for), or not usable.
     """
-    source, folder = open_source(definition, data_root)
-    return Dataset(definition, source, folder, cache or cache_folder())
+    reader, folder = open_reader(definition, data_root)
+    return Dataset(definition, reader, folder, cache or cache_folder())
 
 
-def open_source(definition: Definition, data_root: Path | None = None) -> tuple[Source, Path | None]:
+def open_reader(definition: Definition, data_root: Path | None = None) -> tuple[CaseReader, Path | None]:
     """Find a dataset's cases without looking into them; and their folder.
 
     Raises:
         DatasetError: they are absent, or in another layout.
     """
     if definition.phantom is not None:
-        return PhantomSource(definition, definition.phantom), None
+        return PhantomReader(definition, definition.phantom), None
     folder = definition.place(data_root)
     if not folder.is_dir():
         raise DatasetError(f"dataset '{definition.name}' not found: looked for {folder}; {definition.remedy}")
     try:
-        return FolderSource(folder, definition), folder
+        return FolderReader(folder, definition), folder
     except DatasetError as error:
         if definition.files is None:
             raise

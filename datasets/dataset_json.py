@@ -20,7 +20,7 @@ class Case(NamedTuple):
     label: Path
 
 
-class Layout(NamedTuple):
+class DatasetJson(NamedTuple):
     """What a `dataset.json` declares: channel names, label value → class name, and the labelled cases."""
 
     channels: tuple[str, ...]
@@ -30,7 +30,7 @@ class Layout(NamedTuple):
     citation: str
 
 
-def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
+def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> DatasetJson:
     """Read the `dataset.json` of a Decathlon or nnU-Net v2 raw folder and find its labelled cases.
 
     Raises:
@@ -71,7 +71,7 @@ def read_layout(folder: Path, subject_pattern: str | None = None) -> Layout:
     cases = tuple(
         Case(id, subject_of(id, subject_pattern), images, label) for id, (images, label) in sorted(files.items())
     )
-    return Layout(
+    return DatasetJson(
         channels,
         dict(sorted(classes.items())),
         cases,

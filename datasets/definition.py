@@ -74,8 +74,8 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     `spatial_dims` of 2 cuts volumes into slices along their last axis (axial, once oriented to RAS).
     `crop` cuts the files to a box of so many voxels around the centre of the label: a case is that box.
     `fit` says how an image gets its `size`: padded and cropped around its centre, or resized.
-    `window` clips intensities, in the unit of the files. `patch` is what training sees of larger images: `auto` cuts
-    volumes of more than 160³ voxels into patches of at most 128 an edge, None nothing.
+    `clip_range` clips intensities, in the unit of the files. `patch` is the patch size of training on larger images:
+    `auto` cuts volumes of more than 160³ voxels into patches of at most 128 an edge, None nothing.
 
     `test_subjects` of None holds out a quarter. `subject_pattern` is a regular expression whose first
     group, found in a case id, is the subject; None means that every case is a subject of its own.
@@ -100,7 +100,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     size: Edges | None = None
     crop: Edges | None = None
     fit: Literal["pad", "resize"] = "pad"
-    window: tuple[float, float] | None = None
+    clip_range: tuple[float, float] | None = None
     patch: Edges | Literal["auto"] | None = Field("auto", description="in voxels of the prepared image")
     test_subjects: PositiveInt | None = None
     subject_pattern: str | None = None
@@ -115,8 +115,8 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("a class has no label value")
         if self.files is not None and not self.classes:
             raise ValueError("files without dataset.json need classes")
-        if self.window is not None and not self.window[0] < self.window[1]:
-            raise ValueError(f"window {self.window} does not go up")
+        if self.clip_range is not None and not self.clip_range[0] < self.clip_range[1]:
+            raise ValueError(f"clip_range {self.clip_range} does not go up")
         if self.crop is not None and len(self.crop) != 3:
             raise ValueError(f"crop {self.crop} is not a box in space")
         return self

@@ -12,9 +12,9 @@ from monai.transforms import NormalizeIntensity, Orientation, ResizeWithPadOrCro
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.image_io import spacing_of
-from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import RawCase
 
 
@@ -27,38 +27,38 @@ class Arrays(NamedTuple):
     spacing: tuple[float, ...]
 
 
-def prepare(raw: RawCase, recipe: Recipe) -> Arrays:
+def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
     """Image and label of a case as a network sees them, and the label as it is scored."""
     label = raw.label
     spacing: tuple[float, ...] = (1.0,) * label.ndim
     if raw.affine is not None:
         oriented, spacing = oriented_to_ras(label[None], raw.affine)
         label = oriented[0]
-    images = network_input(raw.image, raw.affine, recipe)
+    images = network_input(raw.image, raw.affine, config)
     labels = label[None]
-    if recipe.fit == "resize":
-        labels = resize_labels(labels, _grid(recipe, label.shape))
-    if recipe.spatial_dims < label.ndim:
+    if config.fit == "resize":
+        labels = resize_labels(labels, _grid(config, label.shape))
+    if config.spatial_dims < label.ndim:
         labels = np.moveaxis(labels[0], -1, 0)
-    if recipe.fit == "pad":
-        pad = ResizeWithPadOrCrop(recipe.size)
+    if config.fit == "pad":
+        pad = ResizeWithPadOrCrop(config.size)
         images = np.stack([np.asarray(pad(torch.from_numpy(np.ascontiguousarray(each)))) for each in images])
         labels = np.asarray(pad(torch.from_numpy(np.ascontiguousarray(labels))))
     return Arrays(images, np.ascontiguousarray(labels, np.uint8), np.ascontiguousarray(label), spacing)
 
 
 def network_input(
-    image: NDArray[np.float32], affine: NDArray[np.float64] | None, recipe: Recipe
+    image: NDArray[np.float32], affine: NDArray[np.float64] | None, config: PreprocessingConfig
 ) -> NDArray[np.float32]:  # fmt: skip
     """A whole image `(channels, *spatial)` as training images were, save for padding: `(n, channels, *spatial)`."""
     oriented = image if affine is None else oriented_to_ras(image, affine)[0]
-    if recipe.fit == "resize":
+    if config.fit == "resize":
         voxels = torch.from_numpy(np.ascontiguousarray(oriented))[None]
-        oriented = interpolate(voxels, _grid(recipe, oriented.shape[1:]), mode="area")[0].numpy()
-    if recipe.window is not None:
-        oriented = oriented.clip(*recipe.window)
+        oriented = interpolate(voxels, _grid(config, oriented.shape[1:]), mode="area")[0].numpy()
+    if config.clip_range is not None:
+        oriented = oriented.clip(*config.clip_range)
     pixels = np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
-    return np.moveaxis(pixels, -1, 0) if recipe.spatial_dims < pixels.ndim - 1 else pixels[None]
+    return np.moveaxis(pixels, -1, 0) if config.spatial_dims < pixels.ndim - 1 else pixels[None]
 
 
 def resize_labels(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -81,9 +81,9 @@ def unorient(labels: NDArray[np.uint8], affine: NDArray[np.float64] | None) -> N
 def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uint8]:
     """Put a prepared prediction `(n, *size)` back into the grid of `case.reference`; what was cropped is background."""
     grid = case.reference.shape
-    sliced = len(grid) > case.recipe.spatial_dims  # otherwise n is 1
-    in_plane = grid[: case.recipe.spatial_dims]
-    if case.recipe.fit == "resize":
+    sliced = len(grid) > case.preprocessing.spatial_dims  # otherwise n is 1
+    in_plane = grid[: case.preprocessing.spatial_dims]
+    if case.preprocessing.fit == "resize":
         restored = resize_labels(prediction, in_plane)
     else:
         pad = ResizeWithPadOrCrop(prediction.shape[1:])
@@ -94,9 +94,9 @@ def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uin
     return whole
 
 
-def _grid(recipe: Recipe, shape: tuple[int, ...]) -> tuple[int, ...]:
+def _grid(config: PreprocessingConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The prepared size of an oriented image; slices keep their number."""
-    return (*recipe.size, *shape[recipe.spatial_dims :])
+    return (*config.size, *shape[config.spatial_dims :])
 
 
 def oriented_to_ras(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], tuple[float, ...]]:

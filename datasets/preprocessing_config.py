@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import BaseModel
 
 
-class Recipe(BaseModel, frozen=True):
-    """Orientation to RAS, `fit` to `size`, clipping to `window`, z-score per channel over the case.
+class PreprocessingConfig(BaseModel, frozen=True):
+    """Orientation to RAS, `fit` to `size`, clipping to `clip_range`, z-score per channel over the case.
 
     The files were cut to a box of `crop` voxels around the label, where that is given.
 
@@ -19,5 +19,5 @@ class Recipe(BaseModel, frozen=True):
     spatial_dims: int
     size: tuple[int, ...]
     fit: Literal["pad", "resize"] = "pad"
-    window: tuple[float, float] | None = None
+    clip_range: tuple[float, float] | None = None
     crop: tuple[int, ...] | None = None

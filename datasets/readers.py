@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stampbench.datasets import image_io, phantom
-from stampbench.datasets.dataset_json import Case, read_layout
+from stampbench.datasets.dataset_json import Case, read_dataset_json
 from stampbench.datasets.definition import Definition, Phantom
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.path_pattern import find_cases
@@ -26,7 +26,7 @@ class RawCase(NamedTuple):
     affine: NDArray[np.float64] | None
 
 
-class Source(Protocol):
+class CaseReader(Protocol):
     """What a dataset asks of the place its cases come from.
 
     `classes` and `values`, the label value that stands for each, go by class index; `coding` tells the class index of
@@ -48,7 +48,7 @@ class Source(Protocol):
     def files(self, case: Case) -> tuple[Path, ...]: ...
 
 
-class FolderSource:
+class FolderReader:
     """Cases in a folder with a `dataset.json`, or found by the pattern of their paths."""
 
     def __init__(self, folder: Path, definition: Definition) -> None:
@@ -59,7 +59,7 @@ class FolderSource:
             self.cases = find_cases(folder, definition.files, definition.subject_pattern)
             named = definition.classes or {}
         else:
-            layout = read_layout(folder, definition.subject_pattern)
+            layout = read_dataset_json(folder, definition.subject_pattern)
             self.channels, self.cases = layout.channels, layout.cases
             if layout.licence is not None:
                 self.licence = layout.licence
@@ -133,7 +133,7 @@ class FolderSource:
         return (*case.images, case.label, *beside)
 
 
-class PhantomSource:
+class PhantomReader:
     """Generated cases."""
 
     def __init__(self, definition: Definition, parameters: Phantom) -> None:

@@ -12,7 +12,7 @@ from stampbench.reports.leaderboard import Board
 from stampbench.reports.statistics import Floats, half_width, mean_ranks
 
 
-class Overall(NamedTuple):
+class OverallRanking(NamedTuple):
     """The strategies that stand on every board, by mean rank; and what was left out."""
 
     title: str
@@ -20,7 +20,7 @@ class Overall(NamedTuple):
     rows: pd.DataFrame
 
 
-def overall(boards: Sequence[Board]) -> list[Overall]:
+def overall_ranking(boards: Sequence[Board]) -> list[OverallRanking]:
     """A ranking per protocol and training size that more than one dataset has.
 
     Strategies are ranked within each test case by Dice, ranks are averaged over the cases of a dataset and then over
@@ -36,7 +36,7 @@ def overall(boards: Sequence[Board]) -> list[Overall]:
     ]  # fmt: skip
 
 
-def _overall(protocol: str, n_train: int, boards: Sequence[Board]) -> Overall | None:
+def _overall(protocol: str, n_train: int, boards: Sequence[Board]) -> OverallRanking | None:
     kept: dict[str, Board] = {}
     for board in sorted(boards, key=lambda each: (-len(each.rows), each.title)):
         kept.setdefault(board.about["dataset"], board)
@@ -79,4 +79,4 @@ def _overall(protocol: str, n_train: int, boards: Sequence[Board]) -> Overall | 
         notes.append(f"Left out, since some dataset lacks them: {', '.join(lacking)}.")
     if left_out:
         notes.append(f"Left out, since another table of the dataset has more strategies: {'; '.join(left_out)}.")
-    return Overall(f"Overall, {n_train} training images, protocol {protocol}", tuple(notes), rows)
+    return OverallRanking(f"OverallRanking, {n_train} training images, protocol {protocol}", tuple(notes), rows)

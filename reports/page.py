@@ -13,9 +13,9 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stampbench.reports.leaderboard import Board
-from stampbench.reports.mean_rank import Overall
+from stampbench.reports.mean_rank import OverallRanking
 from stampbench.reports.palette import COLOURS, places
-from stampbench.reports.table_formats import shown, shown_overall
+from stampbench.reports.table_formats import board_table, ranking_table
 
 _MOST_CHECKPOINTS = 40
 """Of longer trajectories some are left out: two thousand pages have to stay small."""
@@ -40,7 +40,7 @@ class RunDetails(NamedTuple):
 def write_page(
     folder: Path,
     boards: Sequence[Board],
-    rankings: Sequence[Overall],
+    rankings: Sequence[OverallRanking],
     runs: pd.DataFrame,
     trajectories: pd.DataFrame,
     details: Iterable[RunDetails],
@@ -106,7 +106,7 @@ def _classic(bundle: str) -> str:
 
 
 def _table(board: Board, runs: pd.DataFrame, place: Mapping[str, int]) -> dict[str, Any]:
-    text = shown(board)
+    text = board_table(board)
     numbers = {
         "rank": "rank", "Dice (95 %)": "dice", "p (Holm)": "p_holm", "run sd": "run_sd", "parameters": "parameters",
         "FLOPs": "flops", "latency": "latency_ratio", "epochs": "epochs", "ranking passes": "ranking_passes",
@@ -140,8 +140,8 @@ def _point(row: dict[Any, Any]) -> dict[str, Any]:
     return {name: _number(row[name]) for name in names} | marks
 
 
-def _ranking(ranking: Overall) -> dict[str, Any]:
-    text = shown_overall(ranking)
+def _ranking(ranking: OverallRanking) -> dict[str, Any]:
+    text = ranking_table(ranking)
     return {"title": ranking.title, "notes": ranking.notes, "columns": list(text), "rows": text.to_numpy().tolist()}
 
 

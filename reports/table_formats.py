@@ -10,10 +10,10 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.leaderboard import Board
-from stampbench.reports.mean_rank import Overall
+from stampbench.reports.mean_rank import OverallRanking
 
 
-def to_markdown(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+def to_markdown(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
     """Titles, tables and notes."""
     return "\n".join(
         f"### {each.title}\n\n{_tabulate(_shown(each), 'github')}\n\n{chr(10).join(each.notes)}\n"
@@ -21,7 +21,7 @@ def to_markdown(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> st
     )
 
 
-def to_latex(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+def to_latex(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
     """A `table` with `booktabs` rules for each; the title is its caption, notes are comments."""
     return "\n".join(
         f"% {' '.join(each.notes)}\n\\begin{{table}}\n\\caption{{{_escaped(each.title)}}}\n"
@@ -30,13 +30,13 @@ def to_latex(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
     )
 
 
-def to_csv(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+def to_csv(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
     """All boards in one table, what their runs have in common in the first columns; rankings are not in it."""
     tables = [board.rows.assign(**board.about)[[*board.about, *board.rows]] for board in boards]
     return str(pd.concat(tables, ignore_index=True).to_csv(index=False)) if tables else ""
 
 
-def to_json(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
+def to_json(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
     """Boards and rankings with title, notes and rows."""
     content = {
         "boards": [
@@ -48,7 +48,7 @@ def to_json(boards: Sequence[Board], rankings: Sequence[Overall] = ()) -> str:
     return json.dumps(content, indent=1) + "\n"
 
 
-FORMATS: dict[str, Callable[[Sequence[Board], Sequence[Overall]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[Board], Sequence[OverallRanking]], str]] = {
     "markdown": to_markdown,
     "csv": to_csv,
     "json": to_json,
@@ -56,11 +56,11 @@ FORMATS: dict[str, Callable[[Sequence[Board], Sequence[Overall]], str]] = {
 }
 
 
-def _in_order(boards: Sequence[Board], rankings: Sequence[Overall]) -> list[Board | Overall]:
+def _in_order(boards: Sequence[Board], rankings: Sequence[OverallRanking]) -> list[Board | OverallRanking]:
     return [*rankings, *boards]
 
 
-def shown(board: Board) -> pd.DataFrame:
+def board_table(board: Board) -> pd.DataFrame:
     """The rows as text, under the headings of a reader."""
     rows = board.rows
     table = pd.DataFrame(
@@ -101,11 +101,11 @@ def p_value(p: float) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
-def _shown(table: Board | Overall) -> pd.DataFrame:
-    return shown(table) if isinstance(table, Board) else shown_overall(table)
+def _shown(table: Board | OverallRanking) -> pd.DataFrame:
+    return board_table(table) if isinstance(table, Board) else ranking_table(table)
 
 
-def shown_overall(ranking: Overall) -> pd.DataFrame:
+def ranking_table(ranking: OverallRanking) -> pd.DataFrame:
     """The rows as text, under the headings of a reader."""
     rows = ranking.rows
     result = pd.DataFrame(

@@ -24,7 +24,7 @@ class Validation(NamedTuple):
     dice: float
 
 
-class Source(NamedTuple):
+class Parent(NamedTuple):
     """Another strategy's run that has to be there first: same data, training size, fold, seed and protocol.
 
     `hyperparameters` that are not given are the protocol's and that strategy's defaults; `seed` None is the run's own.
@@ -35,7 +35,7 @@ class Source(NamedTuple):
     seed: int | None = None
 
 
-class SourceCheckpoint(NamedTuple):
+class ParentCheckpoint(NamedTuple):
     """A checkpoint of a source's trajectory: its step, the epochs charged until then, its architecture."""
 
     step: int
@@ -43,10 +43,10 @@ class SourceCheckpoint(NamedTuple):
     architecture: Architecture
 
 
-class SourceRun(NamedTuple):
+class ParentRun(NamedTuple):
     """What a finished source passed through, and which step was selected."""
 
-    checkpoints: tuple[SourceCheckpoint, ...]
+    checkpoints: tuple[ParentCheckpoint, ...]
     selected: int
 
 
@@ -100,13 +100,13 @@ class Trainer(Protocol):
     def reset(self, architecture: Architecture) -> None:
         """Begin again with freshly initialised weights of an architecture."""
 
-    def source(self, name: str) -> SourceRun:
+    def parent(self, name: str) -> ParentRun:
         """Look at one of the strategy's `sources`; all that it cost is charged, once."""
 
     def adopt(self, name: str) -> None:
         """Continue from a source's selected network; all that it cost is charged, once."""
 
-    def distil(self, name: str, weight: float, temperature: float) -> None:
+    def distill(self, name: str, weight: float, temperature: float) -> None:
         """From now on learn from a source's selected network too; all that it cost is charged, once."""
 
 
@@ -134,7 +134,7 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
         """The hyperparameters that make the U-Net, for a source that is to have the same."""
         return {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
 
-    def sources(self) -> Mapping[str, Source]:
+    def parents(self) -> Mapping[str, Parent]:
         """Runs of other strategies that this one builds on, by names of its own."""
         return {}
 

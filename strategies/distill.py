@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from stampbench.models.network import Architecture
-from stampbench.strategies.base import Shape, Source, Strategy, Trainer
+from stampbench.strategies.base import Parent, Shape, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 
 
@@ -25,10 +25,10 @@ class Distill(Strategy):
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)
 
-    def sources(self) -> Mapping[str, Source]:
-        return {"teacher": Source("standard", {**self.network(), "f": self.teacher_f})}
+    def parents(self) -> Mapping[str, Parent]:
+        return {"teacher": Parent("standard", {**self.network(), "f": self.teacher_f})}
 
     def fit(self, trainer: Trainer) -> None:
-        trainer.distil("teacher", self.weight, self.temperature)
+        trainer.distill("teacher", self.weight, self.temperature)
         train_to_convergence(trainer, trainer.patience)
         trainer.checkpoint()

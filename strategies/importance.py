@@ -21,7 +21,7 @@ Scores = dict[str, list[float]]
 """Per prunable layer, the score of each of its filters."""
 
 
-class Evidence(NamedTuple):
+class ImportanceInputs(NamedTuple):
     """What a score may look at, all on the model's device.
 
     `batches` yields images `(n, channels, *spatial)` and labels `(n, *spatial)`; `loss` takes logits and
@@ -38,12 +38,12 @@ class Evidence(NamedTuple):
 class Importance(NamedTuple):
     """A score, whether it passes over the training images, and whether layers are normalised (eq. 3)."""
 
-    score: Callable[[Evidence], Scores]
+    score: Callable[[ImportanceInputs], Scores]
     passes: bool = True
     normalised: bool = True
 
 
-def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
+def _per_image_norms(evidence: ImportanceInputs, order: int) -> dict[str, Tensor]:
     """Lp norms of each filter's ReLU output over each image, `(images, filters)` per layer (eq. 1).
 
     In evaluation mode (running statistics, no dropout) and without gradients.
@@ -66,12 +66,12 @@ def _per_image_norms(evidence: Evidence, order: int) -> dict[str, Tensor]:
     return {name: torch.cat(norms[name]).cpu().double() for name in evidence.model.architecture.layers}
 
 
-def _mean_norm(evidence: Evidence, order: int) -> Scores:
+def _mean_norm(evidence: ImportanceInputs, order: int) -> Scores:
     """Averaged over all training images, each of which counts once (eq. 2)."""
     return {name: norms.mean(0).tolist() for name, norms in _per_image_norms(evidence, order).items()}
 
 
-def _gathered(evidence: Evidence) -> Scores:
+def _gathered(evidence: ImportanceInputs) -> Scores:
     """The L2 norms of the last training epoch: no pass, but not the paper's ranking.
 
     Each image counts as the network was at its step, with batch statistics and dropout.
@@ -85,7 +85,7 @@ def _gathered(evidence: Evidence) -> Scores:
 
 
 @contextmanager
-def gathering(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
+def gather_norms(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
     """While it trains, collect per layer the L2 norms of its ReLU outputs, `(images, filters)` for every batch."""
     units = {name: model.layer(name) for name in model.architecture.layers if name.startswith("conv")}
     norms: dict[str, list[Tensor]] = {name: [] for name in units}
@@ -102,12 +102,12 @@ def gathering(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
             unit.see_squares = None
 
 
-def _l1_spread(evidence: Evidence) -> Scores:
+def _l1_spread(evidence: ImportanceInputs) -> Scores:
     """Standard deviation over images of the L1 norm: a filter that answers to every image alike tells little."""
     return {name: norms.std(0, correction=0).tolist() for name, norms in _per_image_norms(evidence, 1).items()}
 
 
-def _taylor(evidence: Evidence) -> Scores:
+def _taylor(evidence: ImportanceInputs) -> Scores:
     """|Σ over batches of mean(activation · gradient of the loss)|, as in STAMP's code.
 
     The absolute value comes after the sum, so images on which a filter helps and harms cancel out.
@@ -132,7 +132,7 @@ def _taylor(evidence: Evidence) -> Scores:
     return {name: sums[name].abs().tolist() for name in evidence.model.architecture.layers}
 
 
-def _weight_norm(evidence: Evidence) -> Scores:
+def _weight_norm(evidence: ImportanceInputs) -> Scores:
     """L2 norm of a filter's kernel (Li et al. 2017 use L1)."""
     model, scores = evidence.model, {}
     for name in model.architecture.layers:
@@ -144,12 +144,12 @@ def _weight_norm(evidence: Evidence) -> Scores:
     return scores
 
 
-def _random(evidence: Evidence) -> Scores:
+def _random(evidence: ImportanceInputs) -> Scores:
     """Uniform over all filters, not over layers; as STAMP's `Random`."""
     return {name: evidence.rng.random(width).tolist() for name, width in evidence.model.architecture.layers.items()}
 
 
-def _group_norm(evidence: Evidence) -> Scores:
+def _group_norm(evidence: ImportanceInputs) -> Scores:
     """Torch-Pruning's group L2 norm: the weights of all that goes with a filter (DepGraph, Fang et al. 2023).
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
-from stampbench.strategies.base import Source, SourceCheckpoint, SourceRun, Strategy, Trainer
+from stampbench.strategies.base import Parent, ParentCheckpoint, ParentRun, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.errors import StrategyError
 
@@ -38,11 +38,11 @@ class RetrainScratch(Strategy):
         except json.JSONDecodeError as error:
             raise ValueError(f"is no JSON object ({error.msg})") from None
 
-    def sources(self) -> Mapping[str, Source]:
-        return {"shapes": Source(self.source, {**self.network(), **self.source_settings}, self.source_seed)}
+    def parents(self) -> Mapping[str, Parent]:
+        return {"shapes": Parent(self.source, {**self.network(), **self.source_settings}, self.source_seed)}
 
     def fit(self, trainer: Trainer) -> None:
-        for checkpoint in self._chosen(trainer.source("shapes")):
+        for checkpoint in self._chosen(trainer.parent("shapes")):
             trainer.reset(checkpoint.architecture)
             if self.budget == "source":
                 trainer.train(epochs=checkpoint.epoch)
@@ -50,7 +50,7 @@ class RetrainScratch(Strategy):
                 train_to_convergence(trainer, trainer.patience)
             trainer.checkpoint()
 
-    def _chosen(self, source: SourceRun) -> list[SourceCheckpoint]:
+    def _chosen(self, source: ParentRun) -> list[ParentCheckpoint]:
         if self.step is None:
             return [each for each in source.checkpoints if each.step % self.every_steps == 0]
         wanted = source.selected if self.step == "selected" else self.step

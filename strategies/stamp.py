@@ -8,7 +8,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from stampbench.models.network import Architecture, parameter_count
-from stampbench.strategies.base import Source, Strategy, Trainer
+from stampbench.strategies.base import Parent, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.dropout import DropoutPolicy, begin_dropout
 from stampbench.strategies.errors import StrategyError
@@ -73,8 +73,8 @@ class TrainAndPrune(Strategy):
         whole = self.unet("doubling", spatial_dims, in_channels, out_channels)
         return whole.model_copy(update={"prune_upconvs": self.prune_upconvs})
 
-    def sources(self) -> Mapping[str, Source]:
-        return {"converged": Source("standard", self.network())} if self.pretrained else {}
+    def parents(self) -> Mapping[str, Parent]:
+        return {"converged": Parent("standard", self.network())} if self.pretrained else {}
 
     def fit(self, trainer: Trainer) -> None:
         begin_dropout(trainer, self.dropout, self.base_dropout)

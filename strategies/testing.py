@@ -20,11 +20,11 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from stampbench.benchmark.config.resolve import Choice, choose_dataset, choose_protocol
+from stampbench.benchmark.config.resolve import ResolvedStrategy, resolve_dataset, resolve_protocol
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.parents import read_source
-from stampbench.benchmark.execution.runner import execute, plan_run, prepare, with_sources
+from stampbench.benchmark.execution.parents import read_parent
+from stampbench.benchmark.execution.runner import execute, plan_run, prepare_cases, with_parents
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.training.fold_data import load_fold
 from stampbench.benchmark.training.resume import ResumeFile
@@ -104,16 +104,16 @@ class Bench:
         fields = type(strategy).model_fields
         tiny = {name: value for name, value in TINY.items() if name in fields}
         self.strategy = type(strategy).model_validate(strategy.model_dump() | tiny)
-        protocol = choose_protocol("quick", ["folds=2", "batch_size=2", "max_epochs=2"])
-        dataset = open_dataset(choose_dataset(f"phantom{spatial_dims}d:size=16,cases=8"), cache=folder / "cache")
-        choice = Choice("under_test", self.strategy, self.strategy.model_dump(mode="json"))
+        protocol = resolve_protocol("quick", ["folds=2", "batch_size=2", "max_epochs=2"])
+        dataset = open_dataset(resolve_dataset(f"phantom{spatial_dims}d:size=16,cases=8"), cache=folder / "cache")
+        choice = ResolvedStrategy("under_test", self.strategy, self.strategy.model_dump(mode="json"))
         self.run = plan_run(choice, dataset, protocol, n_train=None, fold=0, seed=0)
         self._folder, self._progress = folder, Progress("test", 1, quiet=True)
-        prepared = prepare([self.run], self._progress)
+        prepared = prepare_cases([self.run], self._progress)
         store, self._compute = RunStore(folder / "sources"), compute
-        for source in with_sources([self.run])[:-1]:
+        for source in with_parents([self.run])[:-1]:
             execute(source, prepared, store, compute, self._progress)
-        self._sources = {name: read_source(each.spec, store, compute) for name, each in self.run.sources.items()}
+        self._parents = {name: read_parent(each.spec, store, compute) for name, each in self.run.parents.items()}
         self._data = load_fold(self.run.split, prepared, dataset, compute.device)
 
     def train(self, name: str, stop_after: int | None = None) -> CountingTrainer:
@@ -128,7 +128,7 @@ class Bench:
                 self._compute,
                 self._progress,
                 resume,
-                self._sources,
+                self._parents,
             )
             trainer.calls_left = stop_after
             try:
@@ -155,9 +155,9 @@ def check_result(trainer: CountingTrainer, bench: Bench) -> None:
     assert trainer.selected is not None, "no checkpoint was selected"
     bench.save_and_load(trainer)
     assert all(width >= 1 for width in trainer.architecture.widths), "a layer is empty"
-    assert trainer.epochs == trainer.trained + trainer.source_epochs, "epochs are not charged as trained"
-    sources = sum(source.epochs for source in bench._sources.values())
-    assert trainer.source_epochs == sources, "what a source cost is not charged"
+    assert trainer.epochs == trainer.trained + trainer.parent_epochs, "epochs are not charged as trained"
+    sources = sum(source.epochs for source in bench._parents.values())
+    assert trainer.parent_epochs == sources, "what a source cost is not charged"
 
 
 def check_trajectory(trainer: RunTrainer) -> None:

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 import torch
 
-from stampbench.benchmark.config.resolve import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.config.resolve import resolve_dataset, resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.runner import execute, plan_run, prepare
+from stampbench.benchmark.execution.runner import execute, plan_run, prepare_cases
 from stampbench.benchmark.measure.evaluate import evaluate
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import open_dataset
@@ -28,12 +28,12 @@ from stampbench.models.unet import UNet
 @pytest.mark.slow
 def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_path: Path) -> None:
     """To the digits that docs/performance.md states."""
-    dataset = open_dataset(choose_dataset("hippocampus"), real_data)
-    protocol = choose_protocol("quick", [])
-    (choice,) = choose_strategies("stamp_plus", protocol, ["filters_per_step=50", "recovery_epochs=1"])
+    dataset = open_dataset(resolve_dataset("hippocampus"), real_data)
+    protocol = resolve_protocol("quick", [])
+    (choice,) = resolve_strategies("stamp_plus", protocol, ["filters_per_step=50", "recovery_epochs=1"])
     run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
     progress = Progress("test", 1, quiet=True)
-    prepared = prepare([run], progress)
+    prepared = prepare_cases([run], progress)
     losses = []
     for kernels in ("plain", "fast"):
         store = RunStore(tmp_path / kernels)
@@ -86,13 +86,13 @@ def test_real_sets_are_checked_prepared_and_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hippocampus", "Dataset120_DSB2018"])
 def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: Path, tmp_path: Path, name: str) -> None:
-    definition = choose_dataset(name if name == "hippocampus" else str(real_data / name))
+    definition = resolve_dataset(name if name == "hippocampus" else str(real_data / name))
     dataset = open_dataset(definition, real_data)
-    protocol = choose_protocol("quick", [])
-    (choice,) = choose_strategies("stamp_plus", protocol, ["filters_per_step=30", "recovery_epochs=2"])
+    protocol = resolve_protocol("quick", [])
+    (choice,) = resolve_strategies("stamp_plus", protocol, ["filters_per_step=30", "recovery_epochs=2"])
     run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
     progress = Progress("test", 1, quiet=True)
-    prepared = prepare([run], progress)
+    prepared = prepare_cases([run], progress)
     trained = execute(run, prepared, RunStore(tmp_path / "runs"), Compute(), progress)["test_dice"]
     test = [prepared[case] for case in run.split.test]
     rows = evaluate(UNet(run.architecture), test, dataset.classes, torch.device("cpu"))

@@ -13,8 +13,8 @@ from stampbench.benchmark.errors import UserError
 if TYPE_CHECKING:
     from stampbench.datasets.dataset import Dataset
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.quality_control import Checked
-    from stampbench.datasets.readers import Source
+    from stampbench.datasets.quality_control import QualityReport
+    from stampbench.datasets.readers import CaseReader
 
 
 @click.group()
@@ -157,7 +157,7 @@ def prepare_dataset(name: str, view: View) -> None:
     with Progress(dataset.name, 1) as progress:
         dataset.verify(lambda done, of: progress.case(done, of, "reading"))
         prepared = dataset.prepare(
-            [case.id for case in dataset.source.cases],
+            [case.id for case in dataset.reader.cases],
             lambda done, of: progress.case(done, of, "preparing"),
         )
     folder = next(iter(prepared.values())).folder.parent
@@ -182,15 +182,15 @@ def check(name: str, overview: Path | None, table: Path | None, view: View) -> i
 
     from stampbench.benchmark.cli.options import write_output
     from stampbench.benchmark.environment.progress import Progress
-    from stampbench.datasets.dataset import open_source
+    from stampbench.datasets.dataset import open_reader
     from stampbench.datasets.quality_control import check_dataset
     from stampbench.reports.overview import write_overview
 
     definition = define_named(name, view)
-    source, _ = open_source(definition, view.data_root)
+    reader, _ = open_reader(definition, view.data_root)
     with Progress(definition.name, 1) as progress:
-        checked = check_dataset(definition, source, lambda done, of: progress.case(done, of, "checking"))
-    click.echo(_tables(definition.name, source, checked))
+        checked = check_dataset(definition, reader, lambda done, of: progress.case(done, of, "checking"))
+    click.echo(_tables(definition.name, reader, checked))
     for finding in sorted(checked.findings):
         click.echo(f"{finding.level}: {finding.text}")
     errors = sum(finding.level == "error" for finding in checked.findings)
@@ -199,7 +199,7 @@ def check(name: str, overview: Path | None, table: Path | None, view: View) -> i
     if checked.panels:
         path = overview or Path(f"{definition.name}-overview.png")
         try:
-            write_overview(path, checked.panels, source.classes)
+            write_overview(path, checked.panels, reader.classes)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot write {path}: {error}") from error
         click.echo(f"look at {path}: {len(checked.panels)} cases with their outlines")
@@ -219,25 +219,25 @@ def _form(definition: Definition) -> str:
 def _describe(dataset: Dataset) -> dict[str, str]:
     from stampbench.datasets.split import pool
 
-    definition, source = dataset.definition, dataset.source
+    definition, reader = dataset.definition, dataset.reader
     test, training = pool(definition, dataset.images)
     prepared = "padded or cropped to it" if definition.fit == "pad" else "resized to it"
-    window = "" if definition.window is None else ", clipped to {:g} to {:g}".format(*definition.window)
+    clip_range = "" if definition.clip_range is None else ", clipped to {:g} to {:g}".format(*definition.clip_range)
     patch = f", trained in patches of {'×'.join(map(str, dataset.patch))}" if dataset.patch else ""
     return {
-        "licence": source.licence,
-        "citation": source.citation or "none given",
+        "licence": reader.licence,
+        "citation": reader.citation or "none given",
         "folder": str(dataset.folder or "generated"),
-        "images": f"{dataset.spatial_dims}D, {'×'.join(map(str, dataset.size))}: {prepared}{window}{patch}",
+        "images": f"{dataset.spatial_dims}D, {'×'.join(map(str, dataset.size))}: {prepared}{clip_range}{patch}",
         "distances": f"in {dataset.unit}",
         "channels": ", ".join(dataset.channels),
         "classes": ", ".join(f"{value} {label}" for value, label in enumerate(dataset.classes)),
-        "cases": f"{len(source.cases)} of {len({case.subject for case in source.cases})} subjects",
+        "cases": f"{len(reader.cases)} of {len({case.subject for case in reader.cases})} subjects",
         "split": f"{len(test)} test subjects; {len(training)} training images of the others",
     }
 
 
-def _tables(name: str, source: Source, checked: Checked) -> str:
+def _tables(name: str, reader: CaseReader, checked: QualityReport) -> str:
     """What the cases are like, and how frequent the classes."""
     import numpy as np
     from tabulate import tabulate
@@ -259,12 +259,12 @@ def _tables(name: str, source: Source, checked: Checked) -> str:
     share = voxels / voxels.sum(1, keepdims=True)
     frequencies = [
         (value, label, int((of > 0).sum()), f"{of.mean():.2%}", f"{of.min():.2%}", f"{of.max():.2%}")
-        for value, (label, of) in enumerate(zip(source.classes, share.T, strict=True))
+        for value, (label, of) in enumerate(zip(reader.classes, share.T, strict=True))
     ]
-    subjects = len({case.subject for case in source.cases})
+    subjects = len({case.subject for case in reader.cases})
     return "\n\n".join(
         (
-            f"{name}: {len(source.cases)} cases of {subjects} subjects, {len(cases)} of them readable",
+            f"{name}: {len(reader.cases)} cases of {subjects} subjects, {len(cases)} of them readable",
             tabulate(rows, ("per case and axis", "smallest", "median", "largest"), tablefmt="github"),
             tabulate(frequencies, ("", "class", "cases with it", "mean share", "least", "most"), tablefmt="github"),
             "",

@@ -103,7 +103,7 @@ def segmentations(
     Example:
       stampbench figure segmentations --dataset hippocampus --n-train 25 --strategy standard --strategy stamp_plus
     """
-    from stampbench.benchmark.records.reinference import Gallery
+    from stampbench.benchmark.records.reinference import Reinference
     from stampbench.benchmark.records.run_store import RunStore
     from stampbench.reports.figures.segmentations import chosen_cases
     from stampbench.reports.figures.segmentations import segmentations as draw
@@ -112,7 +112,7 @@ def segmentations(
     if records.runs["group"].nunique() > 1:
         raise UserError("these runs belong to several tables; --dataset, --n-train and --protocol choose one")
     store = RunStore(runs_folder)
-    gallery = Gallery(store, data_root, folder)
+    gallery = Reinference(store, data_root, folder)
     examples, classes = {}, tuple[str, ...]()
     for strategy in strategies or sorted(set(records.runs["strategy"])):
         run = records.runs[records.runs["strategy"] == strategy].sort_values(["fold", "seed"])["run"].iloc[0]

@@ -79,7 +79,7 @@ def latency(
     from stampbench.benchmark.environment.compute_settings import HALF, busy_warning, set_up_process
     from stampbench.benchmark.environment.provenance import choose_device, timing_machine
     from stampbench.benchmark.measure.backends import BACKENDS, check, default_backends
-    from stampbench.benchmark.measure.latency import compare, saturating_batch
+    from stampbench.benchmark.measure.latency import saturating_batch, time_networks
     from stampbench.benchmark.records.run_store import RunStore
     from stampbench.benchmark.records.tables import record_timings
     from stampbench.reports.latency import latency_tables
@@ -121,7 +121,7 @@ def latency(
     rows: list[dict[str, Any]] = []
     for backend, precision, batch in asked:
         number = batch or saturating_batch(first, image, backend, precision)  # type: ignore[arg-type]
-        rows += compare(
+        rows += time_networks(
             networks,
             image.repeat(number, *[1] * (image.ndim - 1)),
             backend,  # type: ignore[arg-type]
@@ -197,21 +197,21 @@ def predict(
     from stampbench.benchmark.config.spec import DatasetIdentity
     from stampbench.benchmark.environment.compute_settings import set_up_process
     from stampbench.benchmark.environment.provenance import choose_device
-    from stampbench.benchmark.inference.image_files import outputs_of, segment_file
+    from stampbench.benchmark.inference.image_files import output_paths, segment_file
     from stampbench.benchmark.records.run_store import RunStore
-    from stampbench.datasets.preprocessing_config import Recipe
+    from stampbench.datasets.preprocessing_config import PreprocessingConfig
 
     where = choose_device(device)
     set_up_process(threads, keep_heap=True)
     model, record = RunStore(runs_folder).model(run)
     model.kernels = "fast"
     data, spec = record["dataset"], record["spec"]
-    for path, map_path in zip(images, outputs_of(images, output, force=force), strict=True):
+    for path, map_path in zip(images, output_paths(images, output, force=force), strict=True):
         written = segment_file(
             model,
             path,
             map_path,
-            recipe=Recipe.model_validate(data.get("recipe", spec["dataset"])),
+            preprocessing=PreprocessingConfig.model_validate(data.get("recipe", spec["dataset"])),
             window=DatasetIdentity.model_validate(spec["dataset"]).seen,
             values=data.get("values", list(range(len(data["classes"])))),
             device=where,
@@ -230,11 +230,11 @@ def doctor(data_root: Path | None) -> None:
       stampbench doctor
     """
     from stampbench.benchmark.cli.options import find_datasets
-    from stampbench.benchmark.environment.diagnostics import examine
+    from stampbench.benchmark.environment.diagnostics import diagnose
     from stampbench.datasets.cache import cache_folder
 
     find_datasets()
-    for finding in examine(data_root, cache_folder()):
+    for finding in diagnose(data_root, cache_folder()):
         advice = f"  → {finding.advice}" if finding.advice else ""
         click.echo(f"{finding.what:20} {finding.found}{advice}")
 
@@ -269,7 +269,7 @@ def _named(
     store: RunStore, names: str, settings: tuple[str, ...], dataset: str, view: View
 ) -> tuple[dict[str, Network], tuple[int, ...]]:
     """For each strategy the latest network recorded on the dataset, else the one that it starts with."""
-    from stampbench.benchmark.config.resolve import choose_protocol, choose_strategies
+    from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
     from stampbench.benchmark.config.spec import DatasetIdentity
     from stampbench.models.network import build
 
@@ -281,7 +281,7 @@ def _named(
         if (identity.name, identity.seen) == (opened.name, opened.seen):
             name, ended = record["spec"]["strategy"], str(record.get("ended"))
             recorded[name] = max(recorded.get(name, ("", folder, "")), (ended, folder, record["id"]))
-    for choice in choose_strategies(names, choose_protocol("paper", []), settings):
+    for choice in resolve_strategies(names, resolve_protocol("paper", []), settings):
         if choice.name in recorded and not settings:
             _, folder, run = recorded[choice.name]
             networks[f"{choice.name} {run}"] = store.model(str(folder))[0]
@@ -292,9 +292,9 @@ def _named(
 
 
 def _size(shape: str, networks: dict[str, Network]) -> tuple[int, ...]:
-    from stampbench.benchmark.config.resolve import choose_edges
+    from stampbench.benchmark.config.resolve import resolve_edges
 
-    dims, size = next(iter(networks.values())).architecture.spatial_dims, choose_edges("--shape", shape)
+    dims, size = next(iter(networks.values())).architecture.spatial_dims, resolve_edges("--shape", shape)
     if len(size) != dims:
         raise UserError(f"--shape '{shape}': {dims} numbers are expected")
     return size
@@ -327,7 +327,7 @@ def _case_images(record: dict[str, Any], data_root: Path | None) -> tuple[Any, s
     channels = len(record["dataset"]["channels"])
     try:
         dataset = open_named(identity.name, View(data_root))
-        case = dataset.source.cases[0].id
+        case = dataset.reader.cases[0].id
         images = torch.from_numpy(dataset.prepare([case])[case].images[:4].copy())
         images = images[(slice(None), slice(None), *(slice(edge) for edge in identity.seen))]
         if tuple(images.shape[1:]) == (channels, *identity.seen):

@@ -46,12 +46,12 @@ def leaderboard(
       stampbench leaderboard --dataset hippocampus --format csv --output hippocampus.csv
     """
     from stampbench.reports.leaderboard import leaderboards
-    from stampbench.reports.mean_rank import overall
+    from stampbench.reports.mean_rank import overall_ranking
     from stampbench.reports.table_formats import FORMATS
 
     records = read(runs_folder, dataset, n_train, protocol, strategies, trajectories=False)
     boards = leaderboards(records.runs, records.cases, records.timings)
-    text = FORMATS[style](boards, overall(boards))
+    text = FORMATS[style](boards, overall_ranking(boards))
     if output is None:
         click.echo(text, nl=False)
         return
@@ -108,7 +108,7 @@ def report(
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.benchmark.records.run_pages import run_details
     from stampbench.reports.leaderboard import leaderboards
-    from stampbench.reports.mean_rank import overall
+    from stampbench.reports.mean_rank import overall_ranking
     from stampbench.reports.page import write_page
 
     prepare_names()
@@ -120,7 +120,7 @@ def report(
             report=lambda done, of: progress.case(done, of, "writing", "run"),
         )  # fmt: skip
         try:
-            size = write_page(output, boards, overall(boards), records.runs, records.trajectories, details)
+            size = write_page(output, boards, overall_ranking(boards), records.runs, records.trajectories, details)
         except OSError as error:
             raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"{output / 'index.html'}: {len(boards)} tables, {len(records.runs)} runs, {size / 1e6:.1f} MB")

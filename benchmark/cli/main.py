@@ -28,7 +28,7 @@ from stampbench.benchmark.cli.options import (
 )  # fmt: skip
 from stampbench.benchmark.cli.store import store
 from stampbench.benchmark.cli.suite import suite
-from stampbench.benchmark.errors import RunClaimedError, TrainingFailedError, UserError
+from stampbench.benchmark.errors import RunLeasedError, TrainingFailedError, UserError
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
 from stampbench.strategies.errors import StrategyError
@@ -135,12 +135,12 @@ def run(
       stampbench run --strategy standard,stamp,stamp_plus --dataset hippocampus \\
                      --n-train 25 --folds 0 --protocol quick
     """
-    from stampbench.benchmark.config.resolve import choose_folds, choose_n_train, choose_protocol, choose_strategies
+    from stampbench.benchmark.config.resolve import resolve_folds, resolve_n_train, resolve_protocol, resolve_strategies
     from stampbench.benchmark.environment.compute_settings import Compute, busy_warning, check_precision, set_up_process
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.benchmark.environment.provenance import choose_device
     from stampbench.benchmark.execution.job import Job
-    from stampbench.benchmark.execution.runner import plan_run, prepare, with_sources
+    from stampbench.benchmark.execution.runner import plan_run, prepare_cases, with_parents
     from stampbench.benchmark.execution.scheduler import Task
     from stampbench.benchmark.records.run_store import RunStore
     from stampbench.datasets.dataset_json import suspected_pattern
@@ -148,12 +148,12 @@ def run(
     load_plugins(plugins)
     if precision is not None:
         protocol_settings = (*protocol_settings, f"precision={precision}")
-    chosen_protocol = choose_protocol(protocol, protocol_settings)
+    chosen_protocol = resolve_protocol(protocol, protocol_settings)
     left_out: list[str] = []
-    choices = choose_strategies(strategies, chosen_protocol, settings, left_out)
+    choices = resolve_strategies(strategies, chosen_protocol, settings, left_out)
     for problem in left_out:
         click.echo(f"warning: left out: {problem}", err=True)
-    chosen_folds, size = choose_folds(folds, chosen_protocol), choose_n_train(n_train)
+    chosen_folds, size = resolve_folds(folds, chosen_protocol), resolve_n_train(n_train)
     compute = Compute(
         choose_device(device), kernels, save_memory, deterministic, tf32, save_every=save_every
     )  # fmt: skip
@@ -162,9 +162,9 @@ def run(
     opened = open_named(dataset, view)
     with Progress(opened.name, 1, quiet=quiet) as progress:
         opened.verify(lambda done, of: progress.case(done, of, "reading"))
-    if (pattern := suspected_pattern(opened.source.cases)) is not None:
+    if (pattern := suspected_pattern(opened.reader.cases)) is not None:
         click.echo(
-            f"warning: ids such as '{opened.source.cases[0].id}' look like several images of a subject; "
+            f"warning: ids such as '{opened.reader.cases[0].id}' look like several images of a subject; "
             f"--subject-pattern '{pattern}' keeps them on one side of the split",
             err=True,
         )
@@ -174,7 +174,7 @@ def run(
         for choice in choices
         for fold in chosen_folds
     ]
-    runs, ids = with_sources(asked), {each.spec.id for each in asked}
+    runs, ids = with_parents(asked), {each.spec.id for each in asked}
     todo = [each for each in runs if (force and each.spec.id in ids) or store.status(each.spec) != "finished"]
     todo_ids = {each.spec.id for each in todo}
     for each in runs:
@@ -195,7 +195,7 @@ def run(
         click.echo(f"warning: {warning}", err=True)
     if runs_per_device > 1:
         with Progress(opened.name, 1, quiet=quiet) as progress:
-            prepare(todo, progress)  # once, and not by every process
+            prepare_cases(todo, progress)  # once, and not by every process
         tasks = [
             Task(
                 each,
@@ -250,23 +250,23 @@ def _execute(
 ) -> int:  # fmt: skip
     from stampbench.benchmark.environment.allocator import keep_heap
     from stampbench.benchmark.environment.progress import Progress, end_like_ctrl_c
-    from stampbench.benchmark.execution.runner import digest, execute, prepare
+    from stampbench.benchmark.execution.runner import execute, prepare_cases, summary_line
 
     end_like_ctrl_c()
     with Progress(todo[0].dataset.name, 1, quiet=quiet) as progress:
-        prepared = prepare(todo, progress)
+        prepared = prepare_cases(todo, progress)
     if allocator == "keep":  # not before: preparation needs large blocks that training has no use for
         keep_heap()
     failed = 0
     for each in todo:
-        if absent := [name for name, source in each.sources.items() if store.status(source.spec) != "finished"]:
+        if absent := [name for name, source in each.parents.items() if store.status(source.spec) != "finished"]:
             failed += 1
             click.echo(f"{each.spec.id}  {each.title}: left out: its source '{absent[0]}' is not finished", err=True)
             continue
         with Progress(each.title, each.plan.epochs, quiet=quiet) as progress:
             try:
                 done = execute(each, prepared, store, compute, progress, force=each.spec.id in forced)
-            except RunClaimedError as error:
+            except RunLeasedError as error:
                 click.echo(f"{each.spec.id}  {each.title}: left out: {error}", err=True)
                 continue
             except TrainingFailedError as error:
@@ -275,7 +275,7 @@ def _execute(
                     traceback.print_exception(error)
                 click.echo(f"{each.spec.id}  {each.title}: failed: {error}", err=True)
                 continue
-        click.echo(f"{each.spec.id}  {each.title}: {digest(done)}")
+        click.echo(f"{each.spec.id}  {each.title}: {summary_line(done)}")
     if len(todo) > 1 or not quiet:
         click.echo(f"next: stampbench leaderboard --runs {store.root}")
     return 1 if failed else 0

@@ -12,7 +12,7 @@ import click
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from stampbench.benchmark.config.resolve import DatasetChoice
+    from stampbench.benchmark.config.resolve import DatasetRequest
     from stampbench.datasets.dataset import Dataset
     from stampbench.datasets.definition import Definition
 
@@ -86,13 +86,13 @@ def find_datasets() -> dict[str, Definition]:
     return CATALOGUE
 
 
-def dataset_choice(text: str, view: View) -> DatasetChoice:
+def dataset_choice(text: str, view: View) -> DatasetRequest:
     """A dataset as these options name it."""
-    from stampbench.benchmark.config.resolve import DatasetChoice
+    from stampbench.benchmark.config.resolve import DatasetRequest
 
     form = view._asdict()
     del form["data_root"]
-    return DatasetChoice.model_validate({"name": text, **form})
+    return DatasetRequest.model_validate({"name": text, **form})
 
 
 def define_named(text: str, view: View) -> Definition:

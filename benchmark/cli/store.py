@@ -31,11 +31,11 @@ def check(runs_folder: Path) -> int:
       rsync -a cluster:runs/ runs/ && stampbench store check
     """
     from stampbench.benchmark.records.run_store import RunStore
-    from stampbench.benchmark.records.verify import look_through
+    from stampbench.benchmark.records.verify import verify_store
 
     _exists(runs_folder)
     counts = Counter[str]()
-    for finding in look_through(RunStore(runs_folder)):
+    for finding in verify_store(RunStore(runs_folder)):
         counts[finding.state] += 1
         if finding.state != "finished":
             click.echo(f"{finding.state}: {finding.folder}: {finding.text}")

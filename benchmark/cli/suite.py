@@ -170,7 +170,7 @@ def _only(tasks: list[Task], words: tuple[str, ...]) -> list[Task]:
     wanted = {task.job.id for task in tasks if any(word in task.job.title or word == task.job.id for word in words)}
     for task in reversed(tasks):  # sources stand before what builds on them
         if task.job.id in wanted:
-            wanted |= {source.spec.id for source in task.run.sources.values()}
+            wanted |= {source.spec.id for source in task.run.parents.values()}
     return [task for task in tasks if task.job.id in wanted]
 
 

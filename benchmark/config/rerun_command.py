@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE
-from stampbench.benchmark.config.resolve import choose_protocol, choose_strategy
+from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategy
 from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets.catalogue import CATALOGUE
@@ -69,8 +69,8 @@ def _dataset(identity: DatasetIdentity, described: Mapping[str, Any]) -> list[st
 def _settings(spec: RunSpec) -> dict[str, Any]:
     """The hyperparameters that differ from those that the strategy has under its protocol."""
     try:
-        protocol = choose_protocol(spec.protocol.name, [])
-        defaults = choose_strategy(spec.strategy, protocol, {}).strategy.model_dump(mode="json")
+        protocol = resolve_protocol(spec.protocol.name, [])
+        defaults = resolve_strategy(spec.strategy, protocol, {}).strategy.model_dump(mode="json")
     except (UserError, StrategyError):
         defaults = {}
     return {

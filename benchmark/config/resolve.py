@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # they import torch, or take time
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-class Choice(NamedTuple):
+class ResolvedStrategy(NamedTuple):
     """A strategy ready to run, the hyperparameters it would have if the user had set none, and a plug-in's version."""
 
     name: str
@@ -32,7 +32,7 @@ class Choice(NamedTuple):
     code: str | None = None
 
 
-class DatasetChoice(BaseModel, frozen=True, extra="forbid"):
+class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
     """A dataset as a user names it, and the form in which it is seen."""
 
     name: str
@@ -45,7 +45,7 @@ class DatasetChoice(BaseModel, frozen=True, extra="forbid"):
         """Raises:
         UserError: neither a known name nor an existing folder, or something that does not fit it.
         """
-        return choose_dataset(self.name, self.spatial_dims, self.subject_pattern, self.image_size, self.patch_size)
+        return resolve_dataset(self.name, self.spatial_dims, self.subject_pattern, self.image_size, self.patch_size)
 
     def open(self, data_root: Path | None) -> Dataset:
         """Raises:
@@ -56,7 +56,7 @@ class DatasetChoice(BaseModel, frozen=True, extra="forbid"):
         return open_dataset(self.define(), data_root)
 
 
-def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:
+def resolve_protocol(name: str, settings: Sequence[str]) -> Protocol:
     """A named protocol with `key=value` settings applied.
 
     Raises:
@@ -82,9 +82,9 @@ def choose_protocol(name: str, settings: Sequence[str]) -> Protocol:
     )
 
 
-def choose_strategies(
+def resolve_strategies(
     names: str, protocol: Protocol, settings: Sequence[str], left_out: list[str] | None = None
-) -> list[Choice]:
+) -> list[ResolvedStrategy]:
     """Strategies by comma-separated names or `all`, `key=value` settings applied to those that have the key.
 
     Under `all`, `left_out` gets a line for each strategy from outside that cannot be loaded.
@@ -102,12 +102,12 @@ def choose_strategies(
         if key not in fields:
             raise unknown(f"hyperparameter of {', '.join(classes)}", key, sorted(fields))
     return [
-        choose_strategy(name, protocol, {key: value for key, value in values.items() if key in cls.model_fields})
+        resolve_strategy(name, protocol, {key: value for key, value in values.items() if key in cls.model_fields})
         for name, cls in classes.items()
     ]
 
 
-def choose_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) -> Choice:
+def resolve_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) -> ResolvedStrategy:
     """A strategy with hyperparameters: its own defaults, then the protocol's, its name's, and these.
 
     Raises:
@@ -124,10 +124,10 @@ def choose_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) ->
     strategy = _build(cls, f"strategy '{name}'", base | dict(values))
     codes = [entry.code, SELECTION_CODES.get(getattr(strategy, "selection", ""))]
     code = ", ".join(each for each in codes if each) or None
-    return Choice(name, strategy, _build(cls, f"strategy '{name}'", base).model_dump(mode="json"), code)
+    return ResolvedStrategy(name, strategy, _build(cls, f"strategy '{name}'", base).model_dump(mode="json"), code)
 
 
-def choose_dataset(
+def resolve_dataset(
     text: str,
     spatial_dims: int | None = None,
     subject_pattern: str | None = None,
@@ -162,13 +162,13 @@ def choose_dataset(
     if image_size is not None:
         if definition.phantom:
             raise UserError(f"--image-size: the size of '{name}' is a parameter, {name}:size=48")
-        changes["size"] = choose_edges("--image-size", image_size)
+        changes["size"] = resolve_edges("--image-size", image_size)
     if patch_size is not None:
-        changes["patch"] = None if patch_size == "none" else choose_edges("--patch-size", patch_size)
+        changes["patch"] = None if patch_size == "none" else resolve_edges("--patch-size", patch_size)
     return definition.model_copy(update=changes)
 
 
-def choose_edges(option: str, text: str) -> tuple[int, ...]:
+def resolve_edges(option: str, text: str) -> tuple[int, ...]:
     """A size such as `48x64x48` or `48,64,48`.
 
     Raises:
@@ -180,7 +180,7 @@ def choose_edges(option: str, text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-def choose_folds(text: str, protocol: Protocol) -> list[int]:
+def resolve_folds(text: str, protocol: Protocol) -> list[int]:
     """`all`, or a comma-separated list of fold numbers.
 
     Raises:
@@ -198,7 +198,7 @@ def choose_folds(text: str, protocol: Protocol) -> list[int]:
     return folds
 
 
-def choose_n_train(text: str) -> int | None:
+def resolve_n_train(text: str) -> int | None:
     """`all` (None), or a number of training images.
 
     Raises:

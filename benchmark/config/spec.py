@@ -1,4 +1,4 @@
-"""What a run is, exactly; its id is a hash of that."""
+"""Run specification: everything that can change a run's result; the run's id is a hash of it."""
 
 from __future__ import annotations
 
@@ -6,58 +6,75 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict, Field
 
 from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE, Protocol
 
 
-class DatasetIdentity(BaseModel, frozen=True):
-    """A dataset's name, version and content, and the form in which networks see it."""
+class DatasetIdentity(BaseModel):
+    """A dataset's name, version and content, and the preprocessing that networks depend on.
 
-    name: str
-    version: str
-    checksum: str
-    spatial_dims: int
-    size: tuple[int, ...]
-    patch: tuple[int, ...] | None = None
-    fit: str = "pad"
-    window: tuple[float, float] | None = None
-    crop: tuple[int, ...] | None = None
+    `clip_range` is stored as `window`: ids of published runs are hashes over that key.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    name: str = Field(description="name of the dataset")
+    version: str = Field(description="version of the dataset's definition")
+    checksum: str = Field(description="SHA-256 over the content of all cases, the classes and the channels")
+    spatial_dims: int = Field(description="2 or 3")
+    size: tuple[int, ...] = Field(description="prepared image size in voxels per axis")
+    patch: tuple[int, ...] | None = Field(None, description="patch size in voxels; null: networks see whole images")
+    fit: str = Field("pad", description="how an image gets its size: pad (and crop) or resize")
+    clip_range: tuple[float, float] | None = Field(
+        None, alias="window", description="intensities that are kept, in units of the files; null: all"
+    )
+    crop: tuple[int, ...] | None = Field(None, description="box in voxels around the label to which files are cut")
 
     @property
     def seen(self) -> tuple[int, ...]:
-        """The size of what a network sees in training."""
+        """Size in voxels of what a network sees in training: the patch size, else the image size."""
         return self.patch or self.size
 
 
-class RunSpec(BaseModel, frozen=True):
-    """strategy × dataset × training size × fold × seed × protocol. Neither device nor place belongs to it."""
+class RunSpec(BaseModel):
+    """Strategy × dataset × training size × fold × seed × protocol; device and folders do not belong to it.
 
-    strategy: str
-    hyperparameters: dict[str, Any]
-    dataset: DatasetIdentity
-    n_train: int
-    fold: int
-    seed: int
-    protocol: Protocol
-    code: str | None = None
-    """Which version of a strategy or selection from outside; ours are versioned by the package."""
-    sources: dict[str, str] = {}
-    """The ids of the runs that it builds on, by the strategy's names for them."""
+    `parents` is stored as `sources`: ids of published runs are hashes over that key.
+    """
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    strategy: str = Field(description="registered name of the strategy")
+    hyperparameters: dict[str, Any] = Field(description="all hyperparameters of the strategy, defaults included")
+    dataset: DatasetIdentity = Field(description="dataset and preprocessing")
+    n_train: int = Field(description="training images, validation images included")
+    fold: int = Field(description="number of the fold, from 0")
+    seed: int = Field(description="seed of initialisation, order of images, dropout and the strategy's draws")
+    protocol: Protocol = Field(description="everything of training that is the same for all strategies")
+    code: str | None = Field(None, description="version of a plug-in's code; null: the strategy is built in")
+    parents: dict[str, str] = Field(
+        default={}, alias="sources", description="ids of the parent runs, by the strategy's names for them"
+    )
 
     @property
     def id(self) -> str:
-        return _digest(self.model_dump(mode="json"))
+        """Twelve hexadecimal digits of a SHA-256 over the stored form."""
+        return _digest(self.stored())
 
     @property
     def group(self) -> str:
-        """Runs of one group are comparable: same data, training size and protocol."""
-        dump = self.model_dump(mode="json")
+        """Hash of dataset, training size and protocol: runs of one group are comparable."""
+        dump = self.stored()
         return _digest([dump["dataset"], dump["n_train"], dump["protocol"]])
+
+    def stored(self) -> dict[str, Any]:
+        """The specification as `run.json` holds it and as ids are hashed from it."""
+        return self.model_dump(mode="json", by_alias=True)
 
     @property
     def protocol_label(self) -> str:
-        """The protocol's name, with what was set differently."""
+        """The protocol's name, followed by the settings that differ from the named protocol."""
         named = PROTOCOLS.get(self.protocol.name)
         return _label(
             self.protocol.name,
@@ -69,12 +86,12 @@ class RunSpec(BaseModel, frozen=True):
         )
 
     def label(self, defaults: dict[str, Any]) -> str:
-        """The strategy's name, with the hyperparameters that differ from `defaults`, and a plug-in's version."""
+        """The strategy's name, followed by hyperparameters that differ from `defaults` and a plug-in's version."""
         changed = {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)}
         return _label(self.strategy, changed | ({"code": self.code} if self.code else {}))
 
     def stream(self, purpose: str) -> int:
-        """A seed of its own for each purpose, the same whenever this run is run."""
+        """A seed for one purpose such as `dropout`, derived from seed and fold."""
         return int(_digest([self.seed, self.fold, purpose]), 16)
 
 

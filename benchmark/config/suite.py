@@ -11,7 +11,7 @@ from typing import Annotated, Any, NamedTuple
 import yaml
 from pydantic import BaseModel, Field, NonNegativeInt, ValidationError, field_validator
 
-from stampbench.benchmark.config.resolve import DatasetChoice
+from stampbench.benchmark.config.resolve import DatasetRequest
 from stampbench.benchmark.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "suites"
@@ -38,7 +38,7 @@ class Block(BaseModel, frozen=True, extra="forbid"):
     """
 
     strategies: list[StrategyEntry] = []
-    datasets: list[DatasetChoice] = []
+    datasets: list[DatasetRequest] = []
     n_train: list[str] = ["all"]
     folds: str = "all"
     seeds: list[NonNegativeInt] = [0]
@@ -195,7 +195,7 @@ def _explained(document: Document, error: ValidationError, within: tuple[str | i
 
 
 def _known(keys: Sequence[str | int]) -> list[str]:
-    for part, model in (("strategies", StrategyEntry), ("datasets", DatasetChoice)):
+    for part, model in (("strategies", StrategyEntry), ("datasets", DatasetRequest)):
         if part in keys[:-1]:
             return list(model.model_fields)
     return list((Block if "runs" in keys[:-1] else Suite).model_fields)

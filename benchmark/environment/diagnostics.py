@@ -24,7 +24,7 @@ EXTRAS = {
 _NEEDED = ("torch", "monai", "numpy", "scipy", "pandas", "nibabel", "pydantic", "safetensors", "seaborn")
 
 
-class Finding(NamedTuple):
+class Diagnosis(NamedTuple):
     """One thing, what was found of it, and what to do if that is not enough."""
 
     what: str
@@ -32,44 +32,44 @@ class Finding(NamedTuple):
     advice: str = ""
 
 
-def examine(data_root: Path | None, cache: Path) -> Iterator[Finding]:
+def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
     """Look at everything that a run could need."""
-    yield Finding("python", f"{platform.python_version()} on {platform.platform()}")
-    yield Finding("stampbench", metadata.version("stampbench"))
+    yield Diagnosis("python", f"{platform.python_version()} on {platform.platform()}")
+    yield Diagnosis("stampbench", metadata.version("stampbench"))
     for name in _NEEDED:
         found = _version(name)
-        yield Finding(name, found or "missing", "" if found else f"pip install {name}")
+        yield Diagnosis(name, found or "missing", "" if found else f"pip install {name}")
     for extra, names in EXTRAS.items():
         for name in names:
             found = _version(name)
-            yield Finding(name, found or "missing", "" if found else f"pip install 'stampbench[{extra}]'")
+            yield Diagnosis(name, found or "missing", "" if found else f"pip install 'stampbench[{extra}]'")
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     advice = "" if threads <= cores else f"more threads than cores; set --threads {cores} or OMP_NUM_THREADS"
-    yield Finding("cpu", f"{cores} cores, {threads} threads, {torch.backends.cpu.get_cpu_capability()}", advice)
+    yield Diagnosis("cpu", f"{cores} cores, {threads} threads, {torch.backends.cpu.get_cpu_capability()}", advice)
     yield _memory()
-    yield Finding("cuda", *_cuda())
+    yield Diagnosis("cuda", *_cuda())
     mps = torch.backends.mps.is_available()
-    yield Finding("mps", "available" if mps else "none")
-    yield Finding("allocator", "heap can be kept" if keep_heap() else "system only", "")
+    yield Diagnosis("mps", "available" if mps else "none")
+    yield Diagnosis("allocator", "heap can be kept" if keep_heap() else "system only", "")
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    yield Finding(
+    yield Diagnosis(
         "c++ compiler", compiler or "missing", "" if compiler else "needed by 'latency --backend compile' only"
     )
-    yield Finding("cache", str(cache), "" if _writable(cache) else "cannot be written; set STAMPBENCH_CACHE")
+    yield Diagnosis("cache", str(cache), "" if _writable(cache) else "cannot be written; set STAMPBENCH_CACHE")
     yield from _datasets(data_root)
 
 
-def _datasets(data_root: Path | None) -> Iterator[Finding]:
+def _datasets(data_root: Path | None) -> Iterator[Diagnosis]:
     where = str(data_root) if data_root else "none given"
-    yield Finding("data root", where, "" if data_root else "set STAMPBENCH_DATA or --data-root")
+    yield Diagnosis("data root", where, "" if data_root else "set STAMPBENCH_DATA or --data-root")
     for name, definition in CATALOGUE.items():
         if definition.folder is None:
-            yield Finding(f"data {name}", "built in")
+            yield Diagnosis(f"data {name}", "built in")
         elif data_root is not None and is_here(definition, data_root):
-            yield Finding(f"data {name}", str(data_root / definition.folder))
+            yield Diagnosis(f"data {name}", str(data_root / definition.folder))
         else:
             how = "show" if definition.obtain else "download"
-            yield Finding(f"data {name}", "missing", f"stampbench datasets {how} {name}")
+            yield Diagnosis(f"data {name}", "missing", f"stampbench datasets {how} {name}")
 
 
 def _version(name: str) -> str | None:
@@ -79,13 +79,13 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _memory() -> Finding:
+def _memory() -> Diagnosis:
     info = Path("/proc/meminfo")
     if not info.is_file():
-        return Finding("memory", "unknown")
+        return Diagnosis("memory", "unknown")
     kilobytes = {line.split(":")[0]: int(line.split()[1]) for line in info.read_text().splitlines() if line.split()[1:]}
     free, whole = kilobytes["MemAvailable"] / 2**20, kilobytes["MemTotal"] / 2**20
-    return Finding("memory", f"{free:.1f} of {whole:.1f} GiB free")
+    return Diagnosis("memory", f"{free:.1f} of {whole:.1f} GiB free")
 
 
 def _cuda() -> tuple[str, str]:

@@ -11,7 +11,7 @@ import numpy as np
 from stampbench.benchmark.config.protocol import Protocol
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.network import Architecture
-from stampbench.strategies.base import SourceCheckpoint, SourceRun, Strategy, Validation
+from stampbench.strategies.base import ParentCheckpoint, ParentRun, Strategy, Validation
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES, Scores
 
@@ -19,25 +19,25 @@ _MOST_EPOCHS = 2_000_000
 """More than the longest of ours under the paper's protocol: 347 fine-tunings of at most 1000 epochs."""
 
 
-class Planner:
+class DryRunTrainer:
     """A `Trainer` that only counts.
 
     Its validation loss keeps falling and its Dice rising, so training to convergence takes the protocol's
-    most epochs: a plan is an upper bound. `epochs` are the strategy's own, `source_epochs` those of its sources.
+    most epochs: a plan is an upper bound. `epochs` are the strategy's own, `parent_epochs` those of its parents.
     Its scores are equal, so which filters go is not what will happen; how many is.
     """
 
     def __init__(
-        self, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner] | None = None
+        self, architecture: Architecture, protocol: Protocol, parents: Mapping[str, DryRunTrainer] | None = None
     ) -> None:
         self.architecture: Architecture = architecture
-        self.checkpoints: list[SourceCheckpoint] = []
+        self.checkpoints: list[ParentCheckpoint] = []
         self.rng = np.random.default_rng(0)
         self.patience, self.finetune_patience = protocol.patience, protocol.finetune_patience
         self.max_epochs = protocol.max_epochs
-        self.epochs = self.ranking_passes = self.source_epochs = 0
+        self.epochs = self.ranking_passes = self.parent_epochs = 0
         self._loss = 1.0
-        self._sources, self._charged = sources or {}, set[str]()
+        self._parents, self._charged = parents or {}, set[str]()
         self._kept = architecture
         self._gathered = False
 
@@ -71,35 +71,37 @@ class Planner:
         self.architecture = self._kept
 
     def checkpoint(self, *, candidate: bool = True) -> None:
-        charged = self.source_epochs + self.epochs
-        self.checkpoints.append(SourceCheckpoint(len(self.checkpoints), charged, self.architecture))
+        charged = self.parent_epochs + self.epochs
+        self.checkpoints.append(ParentCheckpoint(len(self.checkpoints), charged, self.architecture))
 
     def reset(self, architecture: Architecture) -> None:
         self.architecture = architecture
 
-    def source(self, name: str) -> SourceRun:
-        source = self._sources[name]
+    def parent(self, name: str) -> ParentRun:
+        parent = self._parents[name]
         if name not in self._charged:
             self._charged.add(name)
-            self.source_epochs += source.source_epochs + source.epochs
-        return SourceRun(tuple(source.checkpoints), len(source.checkpoints) - 1)
+            self.parent_epochs += parent.parent_epochs + parent.epochs
+        return ParentRun(tuple(parent.checkpoints), len(parent.checkpoints) - 1)
 
     def adopt(self, name: str) -> None:
-        self.architecture = self.source(name).checkpoints[-1].architecture
+        self.architecture = self.parent(name).checkpoints[-1].architecture
 
-    def distil(self, name: str, weight: float, temperature: float) -> None:
-        self.source(name)
+    def distill(self, name: str, weight: float, temperature: float) -> None:
+        self.parent(name)
 
 
-def plan(strategy: Strategy, architecture: Architecture, protocol: Protocol, sources: Mapping[str, Planner]) -> Planner:
-    """Follow a strategy from `architecture` to its end, counting; `sources` are the plans of its sources.
+def plan(
+    strategy: Strategy, architecture: Architecture, protocol: Protocol, parents: Mapping[str, DryRunTrainer]
+) -> DryRunTrainer:
+    """Follow a strategy from `architecture` to its end, counting; `parents` are the plans of its parents.
 
     Raises:
         StrategyError: the strategy fails, or does not end.
     """
-    key = (type(strategy), strategy.model_dump_json(), architecture, protocol.model_dump_json(), *sources.values())
+    key = (type(strategy), strategy.model_dump_json(), architecture, protocol.model_dump_json(), *parents.values())
     if key not in _PLANS:
-        planner = Planner(architecture, protocol, sources)
+        planner = DryRunTrainer(architecture, protocol, parents)
         try:
             strategy.fit(planner)
         except StrategyError:
@@ -110,5 +112,5 @@ def plan(strategy: Strategy, architecture: Architecture, protocol: Protocol, sou
     return _PLANS[key]
 
 
-_PLANS: dict[tuple[object, ...], Planner] = {}
+_PLANS: dict[tuple[object, ...], DryRunTrainer] = {}
 """Folds and seeds share a plan."""

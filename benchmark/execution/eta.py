@@ -25,10 +25,10 @@ class Measured:
         self._epochs, self._pace = defaultdict[tuple[Any, ...], list[float]](list), defaultdict[Any, list[float]](list)
         for record in records:
             spec, summary = record["spec"], record["summary"]
-            own = summary["epochs"] - summary.get("source_epochs", 0)
+            own = summary["epochs"] - summary.get("parent_epochs", 0)
             key = _key(spec["dataset"]["name"], spec["n_train"], spec["strategy"], spec["protocol"]["name"])
             self._epochs[key].append(own)
-            if own and not summary.get("source_epochs"):
+            if own and not summary.get("parent_epochs"):
                 self._pace[key].append(summary["training_seconds"] / own)
                 self._pace[key[:2]].append(summary["training_seconds"] / own)
 

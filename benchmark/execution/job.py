@@ -11,13 +11,13 @@ import torch
 from pydantic import AfterValidator, BaseModel
 
 from stampbench.benchmark.cli.options import load_plugins
-from stampbench.benchmark.config.resolve import DatasetChoice, choose_protocol, choose_strategy
+from stampbench.benchmark.config.resolve import DatasetRequest, resolve_protocol, resolve_strategy
 from stampbench.benchmark.environment import allocator
 from stampbench.benchmark.environment.compute_settings import Compute, set_up_process
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.environment.provenance import choose_device
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.runner import Run, execute, plan_run, prepare
+from stampbench.benchmark.execution.runner import Run, execute, plan_run, prepare_cases
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.catalogue import discover
 from stampbench.datasets.dataset import Dataset
@@ -57,7 +57,7 @@ class Job(BaseModel, frozen=True):
 
     id: str
     title: str
-    dataset: DatasetChoice
+    dataset: DatasetRequest
     strategy: str
     hyperparameters: dict[str, Any]
     protocol: str
@@ -72,7 +72,7 @@ class Job(BaseModel, frozen=True):
     def of(
         cls,
         run: Run,
-        dataset: DatasetChoice,
+        dataset: DatasetRequest,
         protocol: str,
         protocol_settings: tuple[str, ...],
         *,
@@ -97,8 +97,8 @@ class Job(BaseModel, frozen=True):
         """Raises:
         UserError: here it is another run, since data or packages differ.
         """
-        protocol = choose_protocol(self.protocol, self.protocol_settings)
-        choice = choose_strategy(self.strategy, protocol, self.hyperparameters)
+        protocol = resolve_protocol(self.protocol, self.protocol_settings)
+        choice = resolve_strategy(self.strategy, protocol, self.hyperparameters)
         run = plan_run(
             choice, _opened(self.dataset, data_root), protocol, n_train=self.n_train, fold=self.fold, seed=self.seed
         )
@@ -115,14 +115,14 @@ def perform(job: Job, machine: Machine) -> dict[str, Any]:
 
     Raises:
         TrainingFailedError: the run failed, and is recorded so.
-        UserError, DatasetError, ModelError, StrategyError: it could not be begun; RunClaimedError is one of them.
+        UserError, DatasetError, ModelError, StrategyError: it could not be begun; RunLeasedError is one of them.
     """
     os.environ.update(machine.environment)
     _load_plugins(machine.plugins)
     set_up_process(machine.threads, keep_heap=False, deterministic=machine.deterministic, tf32=machine.tf32)
     compute, progress = machine.compute(), Progress(job.title, 1, quiet=True)
     run = job.plan(machine.data_root)
-    prepared = prepare([run], progress)
+    prepared = prepare_cases([run], progress)
     if machine.allocator == "keep":
         allocator.keep_heap()
     summary = execute(run, prepared, RunStore(machine.runs), compute, progress, force=job.force)
@@ -140,5 +140,5 @@ def _load_plugins(plugins: tuple[Path, ...]) -> None:
 
 
 @lru_cache(maxsize=4)
-def _opened(dataset: DatasetChoice, data_root: Path | None) -> Dataset:
+def _opened(dataset: DatasetRequest, data_root: Path | None) -> Dataset:
     return dataset.open(data_root)

@@ -11,13 +11,13 @@ from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.models.network import Network, parse_architecture
 from stampbench.models.serialization import load_model
-from stampbench.strategies.base import SourceCheckpoint, SourceRun
+from stampbench.strategies.base import ParentCheckpoint, ParentRun
 
 
-class FinishedSource(NamedTuple):
-    """A source's record: what a strategy may see of it, its selected network, and all that it was charged."""
+class FinishedParent(NamedTuple):
+    """A parent's record: what a strategy may see of it, its selected network, and all that it was charged."""
 
-    run: SourceRun
+    run: ParentRun
     model: Network
     epochs: int
     ranking_passes: int
@@ -25,7 +25,7 @@ class FinishedSource(NamedTuple):
     joules: float | None
 
 
-def read_source(spec: RunSpec, store: RunStore, compute: Compute) -> FinishedSource:
+def read_parent(spec: RunSpec, store: RunStore, compute: Compute) -> FinishedParent:
     """Read what a run needs of one it builds on.
 
     Raises:
@@ -35,15 +35,15 @@ def read_source(spec: RunSpec, store: RunStore, compute: Compute) -> FinishedSou
     trajectory = pd.read_csv(folder / "trajectory.csv")
     summary = record["summary"]
     checkpoints = tuple(
-        SourceCheckpoint(int(step), int(epoch), parse_architecture(architecture))
+        ParentCheckpoint(int(step), int(epoch), parse_architecture(architecture))
         for step, epoch, architecture in zip(
             trajectory["step"], trajectory["epoch"], trajectory["architecture"], strict=True
         )
     )
     model = load_model(folder / "model").to(compute.device)
     model.kernels = compute.kernels
-    return FinishedSource(
-        SourceRun(checkpoints, int(summary["selected_step"])),
+    return FinishedParent(
+        ParentRun(checkpoints, int(summary["selected_step"])),
         model,
         int(summary["epochs"]),
         int(summary["ranking_passes"]),

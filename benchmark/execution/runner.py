@@ -11,33 +11,33 @@ import pandas as pd
 import torch
 
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.benchmark.config.resolve import Choice, choose_strategy
+from stampbench.benchmark.config.resolve import ResolvedStrategy, resolve_strategy
 from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
 from stampbench.benchmark.environment.allocator import release_heap
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.environment.provenance import environment, provenance, timing_machine
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.execution.dry_run import Planner, plan
-from stampbench.benchmark.execution.parents import FinishedSource, read_source
+from stampbench.benchmark.execution.dry_run import DryRunTrainer, plan
+from stampbench.benchmark.execution.parents import FinishedParent, read_parent
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.complexity import count
 from stampbench.benchmark.measure.evaluate import evaluate
-from stampbench.benchmark.measure.latency import compare
+from stampbench.benchmark.measure.latency import time_networks
 from stampbench.benchmark.measure.memory import inference_memory, training_memory
-from stampbench.benchmark.records.lease import Claim
+from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_store import RunFolder, RunStore
 from stampbench.benchmark.training.fold_data import FoldData, load_fold
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
-from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.dataset import Dataset
+from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.split import Split
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.network import Architecture, Network, parse_architecture
 from stampbench.models.serialization import save_model
-from stampbench.strategies.base import Source
+from stampbench.strategies.base import Parent
 from stampbench.strategies.errors import StrategyError
 
 _LATENCY_SECONDS = 2.0
@@ -45,15 +45,15 @@ _PRUNED_COLUMNS = ["step", "layer", "filter", "score"]
 
 
 class Run(NamedTuple):
-    """A run that can be started: what it is, its strategy, its data, its sources, and what it will take at most."""
+    """A run that can be started: what it is, its strategy, its data, its parents, and what it will take at most."""
 
     spec: RunSpec
-    choice: Choice
+    choice: ResolvedStrategy
     dataset: Dataset
     split: Split
     architecture: Architecture
-    sources: Mapping[str, Run]
-    plan: Planner
+    parents: Mapping[str, Run]
+    plan: DryRunTrainer
 
     @property
     def title(self) -> str:
@@ -62,7 +62,7 @@ class Run(NamedTuple):
 
 
 def plan_run(
-    choice: Choice,
+    choice: ResolvedStrategy,
     dataset: Dataset,
     protocol: Protocol,
     *,
@@ -75,24 +75,24 @@ def plan_run(
 
     Raises:
         DatasetError: a split that the dataset does not allow.
-        UserError: a network that does not fit the image size, or sources that need each other.
+        UserError: a network that does not fit the image size, or parents that need each other.
     """
     images = dataset.split(n_train, fold, protocol.folds)
-    architecture, named_sources = _begin(choice, dataset)
+    architecture, named_parents = _begin(choice, dataset)
     _check_fit(choice, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if choice.name in needed_by:
         raise UserError(f"strategy '{choice.name}' builds on itself: {' → '.join((*needed_by, choice.name))}")
-    sources = {
+    parents = {
         name: plan_run(
-            choose_strategy(source.strategy, protocol, source.hyperparameters),
+            resolve_strategy(parent.strategy, protocol, parent.hyperparameters),
             dataset,
             protocol,
             n_train=n_train,
             fold=fold,
-            seed=seed if source.seed is None else source.seed,
+            seed=seed if parent.seed is None else parent.seed,
             needed_by=(*needed_by, choice.name),
         )
-        for name, source in named_sources.items()
+        for name, parent in named_parents.items()
     }
     spec = RunSpec(
         strategy=choice.name,
@@ -104,28 +104,28 @@ def plan_run(
             spatial_dims=dataset.spatial_dims,
             size=dataset.size,
             patch=dataset.patch,
-            fit=dataset.recipe.fit,
-            window=dataset.recipe.window,
-            crop=dataset.recipe.crop,
+            fit=dataset.preprocessing.fit,
+            clip_range=dataset.preprocessing.clip_range,
+            crop=dataset.preprocessing.crop,
         ),
         n_train=len(images.training) + len(images.validation),
         fold=fold,
         seed=seed,
         protocol=protocol,
         code=choice.code,
-        sources={name: each.spec.id for name, each in sources.items()},
+        parents={name: each.spec.id for name, each in parents.items()},
     )
-    planned = plan(choice.strategy, architecture, protocol, {name: each.plan for name, each in sources.items()})
-    return Run(spec, choice, dataset, images, architecture, sources, planned)
+    planned = plan(choice.strategy, architecture, protocol, {name: each.plan for name, each in parents.items()})
+    return Run(spec, choice, dataset, images, architecture, parents, planned)
 
 
-def with_sources(runs: Sequence[Run]) -> list[Run]:
-    """These runs and all that they build on, each once, sources first."""
+def with_parents(runs: Sequence[Run]) -> list[Run]:
+    """These runs and all that they build on, each once, parents first."""
     ordered: dict[str, Run] = {}
 
     def visit(run: Run) -> Iterator[Run]:
-        for source in run.sources.values():
-            yield from visit(source)
+        for parent in run.parents.values():
+            yield from visit(parent)
         yield run
 
     for run in runs:
@@ -134,7 +134,7 @@ def with_sources(runs: Sequence[Run]) -> list[Run]:
     return list(ordered.values())
 
 
-def prepare(runs: Sequence[Run], progress: Progress) -> Mapping[str, PreparedCase]:
+def prepare_cases(runs: Sequence[Run], progress: Progress) -> Mapping[str, PreparedCase]:
     """Prepare the cases that these runs of one dataset need."""
     needed = {case for run in runs for case in run.split.test}
     needed |= {image.case for run in runs for image in (*run.split.training, *run.split.validation)}
@@ -155,9 +155,9 @@ def execute(
     The runs it builds on have to be finished.
 
     Raises:
-        RunClaimedError: another process is at work on the run, or took it over.
+        RunLeasedError: another process is at work on the run, or took it over.
         TrainingFailedError: the run cannot go on; it is recorded as failed, with the reason.
-        UserError, ModelError: the store cannot be written, or a resume state or a source is damaged.
+        UserError, ModelError: the store cannot be written, or a resume state or a parent is damaged.
     """
     described = {
         "label": run.spec.label(run.choice.defaults),
@@ -166,17 +166,17 @@ def execute(
         "environment": environment(compute),
         "provenance": provenance(),
     }
-    sources = {name: read_source(each.spec, store, compute) for name, each in run.sources.items()}
-    with Claim(store.claims(run.spec)) as claim:
+    parents = {name: read_parent(each.spec, store, compute) for name, each in run.parents.items()}
+    with Lease(store.leases(run.spec)) as lease:
         if not force and store.status(run.spec) == "finished":  # by another process, just now
-            claim.dissolve()
+            lease.remove()
             return dict(store.read(run.spec)[1]["summary"])
-        folder = store.begin(run.spec, described, claim, force=force)
+        folder = store.begin(run.spec, described, lease, force=force)
         with _failures_recorded(folder, run.spec.protocol.batch_size, compute.device):
-            return _execute(run, prepared, folder, compute, progress, sources)
+            return _execute(run, prepared, folder, compute, progress, parents)
 
 
-def digest(summary: Mapping[str, Any]) -> str:
+def summary_line(summary: Mapping[str, Any]) -> str:
     """A finished run in a line."""
     return (
         f"test Dice {summary['test_dice']:.3f}, {summary['parameters']:,} parameters, {summary['epochs']} epochs, "
@@ -219,11 +219,11 @@ def _execute(
     folder: RunFolder,
     compute: Compute,
     progress: Progress,
-    sources: Mapping[str, FinishedSource],
+    parents: Mapping[str, FinishedParent],
 ) -> dict[str, Any]:
-    resume = ResumeFile(folder.resume, folder.claim.check)
+    resume = ResumeFile(folder.resume, folder.lease.check)
     data = load_fold(run.split, prepared, run.dataset, compute.device)
-    trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, resume, sources)
+    trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, resume, parents)
     try:
         run.choice.strategy.fit(trainer)
         model = trainer.selected_model()
@@ -267,25 +267,25 @@ def _latency(model: Network, data: FoldData, compute: Compute) -> list[dict[str,
         return [
             row | machine
             for backend in backends
-            for row in compare({"selected": model}, image, backend, "fp32", seconds=_LATENCY_SECONDS)
+            for row in time_networks({"selected": model}, image, backend, "fp32", seconds=_LATENCY_SECONDS)
         ]
     except (RuntimeError, UserError):  # a trained run is not lost because its speed cannot be told
         return []
 
 
-def _begin(choice: Choice, dataset: Dataset) -> tuple[Architecture, Mapping[str, Source]]:
+def _begin(choice: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, Mapping[str, Parent]]:
     """Where a strategy starts and what it builds on; one from outside may fail in any way."""
     try:
         architecture = choice.strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
         if not isinstance(architecture, Architecture):
             raise TypeError(f"start returned {type(architecture).__name__}, no architecture")
-        return architecture, choice.strategy.sources()
+        return architecture, choice.strategy.parents()
     except Exception as error:
         raise StrategyError(f"strategy '{choice.name}': {type(error).__name__}: {error}") from error
 
 
 def _check_fit(
-    choice: Choice, dataset: Dataset, architecture: Architecture, training_images: int, protocol: Protocol
+    choice: ResolvedStrategy, dataset: Dataset, architecture: Architecture, training_images: int, protocol: Protocol
 ) -> None:
     for edge, divisor in zip(dataset.seen, architecture.divisors, strict=True):
         if edge % divisor:
@@ -327,7 +327,7 @@ def _summary(trainer: RunTrainer, rows: list[dict[str, Any]], size: tuple[int, .
         "inference_bytes": inference_memory(selected, size),
         "training_bytes": training_memory(selected, size, trainer.protocol.batch_size),
         "epochs": trainer.epochs,
-        "source_epochs": trainer.source_epochs,
+        "parent_epochs": trainer.parent_epochs,
         "ranking_passes": trainer.ranking_passes,
         "training_seconds": round(trainer.seconds, 3),
         "training_joules": trainer.joules,
@@ -353,14 +353,14 @@ def _describe(dataset: Dataset) -> dict[str, Any]:
         "called": f"{dataset.name}:size={phantom.size},cases={phantom.cases}" if phantom else dataset.name,
         "subject_pattern": dataset.definition.subject_pattern,
         "summary": dataset.definition.summary,
-        "licence": dataset.source.licence if dataset.folder else dataset.definition.licence,
+        "licence": dataset.reader.licence if dataset.folder else dataset.definition.licence,
         "synthetic": dataset.definition.synthetic,
         "unit": dataset.unit,
         "surface_tolerance": dataset.definition.surface_tolerance,
         "channels": list(dataset.channels),
         "classes": list(dataset.classes),
-        "values": list(dataset.source.values),
-        "recipe": dataset.recipe.model_dump(mode="json"),
+        "values": list(dataset.reader.values),
+        "recipe": dataset.preprocessing.model_dump(mode="json"),
     }
 
 

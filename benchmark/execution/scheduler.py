@@ -1,4 +1,4 @@
-"""Runs brought to an end in an order that their sources allow, by whatever executes them."""
+"""Runs brought to an end in an order that their parents allow, by whatever executes them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from stampbench.benchmark.execution.executors.base import Executor, Outcome
 from stampbench.benchmark.execution.job import Job
-from stampbench.benchmark.execution.runner import Run, digest
-from stampbench.benchmark.records.lease import Watch
+from stampbench.benchmark.execution.runner import Run, summary_line
+from stampbench.benchmark.records.lease import LeaseWatch
 from stampbench.benchmark.records.run_store import RunStore
 
 _POLL_SECONDS = 0.2
@@ -43,13 +43,13 @@ class Report(NamedTuple):
 
 
 def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report: Report) -> dict[str, str]:
-    """Execute runs, sources before what builds on them; returns why runs failed, by id.
+    """Execute runs, parents before what builds on them; returns why runs failed, by id.
 
     A run that is under way elsewhere, by another schedule over the same store, is waited for, and taken over when it
     stands still. A run whose process is lost is tried again, three times in all.
 
     Args:
-        tasks: sources first; what is finished may be among them.
+        tasks: parents first; what is finished may be among them.
 
     Raises:
         KeyboardInterrupt: after the runs under way have saved their state; a second one ends them at once.
@@ -57,7 +57,7 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
     waiting = {task.job.id: task for task in tasks}
     running = dict[str, Task]()
     failed, tries, later = dict[str, str](), Counter[str](), dict[str, float]()
-    done, watch = 0, Watch()
+    done, watch = 0, LeaseWatch()
     failed_before = {task.job.id for task in tasks if store.status(task.run.spec) == "failed"}
 
     def fail(task: Task, reason: str) -> None:
@@ -69,7 +69,7 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
         task = running.pop(outcome.id)
         if outcome.summary is not None:
             done += 1
-            report.say(f"{task.job.id}  {task.job.title}: {digest(outcome.summary)}")
+            report.say(f"{task.job.id}  {task.job.title}: {summary_line(outcome.summary)}")
         elif outcome.reason is not None:
             fail(task, outcome.reason)
         else:  # claimed elsewhere, or lost
@@ -90,11 +90,11 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
             for id, task in list(waiting.items()):
                 if len(ready) >= room:
                     break
-                sources = {source.spec.id for source in task.run.sources.values()}
-                if broken := sources & set(failed):
+                parents = {parent.spec.id for parent in task.run.parents.values()}
+                if broken := parents & set(failed):
                     del waiting[id]
-                    fail(task, f"its source {min(broken)} failed")
-                elif any(each in waiting or each in running for each in sources) or later.get(id, 0) > time.monotonic():
+                    fail(task, f"its parent {min(broken)} failed")
+                elif any(each in waiting or each in running for each in parents) or later.get(id, 0) > time.monotonic():
                     continue
                 elif not task.job.force and store.status(task.run.spec) == "finished":
                     del waiting[id]
@@ -102,7 +102,7 @@ def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report:
                 elif id not in failed_before and store.status(task.run.spec) == "failed":  # elsewhere, just now
                     del waiting[id]
                     fail(task, store.reason(task.run.spec))
-                elif not watch.free(store.claims(task.run.spec)):
+                elif not watch.free(store.leases(task.run.spec)):
                     later[id] = time.monotonic() + _LATER_SECONDS
                 else:
                     ready.append(task)

@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.inference.sliding_window import windowed
+from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.benchmark.measure.evaluate import largest_components
 from stampbench.benchmark.training.validation import class_map
 from stampbench.datasets import image_io
 from stampbench.datasets.image_io import IMAGES, NIFTI, PNG, Picture, ras_shape
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
-from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import check_same_space
 from stampbench.models.network import Network
 
 
-def outputs_of(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
+def output_paths(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
     """Where the label map of each image will be.
 
     Raises:
@@ -50,7 +50,7 @@ def segment_file(
     path: Path,
     output: Path,
     *,
-    recipe: Recipe,
+    preprocessing: PreprocessingConfig,
     window: Sequence[int],
     values: Sequence[int],
     device: torch.device,
@@ -64,7 +64,7 @@ def segment_file(
     Args:
         path: NIfTI, PNG or TIFF; of a model with several channels one file with all of them, or the first of
             nnU-Net's files, `…_0000`, beside which the others lie.
-        recipe: how the training images were prepared.
+        preprocessing: how the training images were prepared.
         window: the size of what the network was trained on.
         values: the label value of each class.
         postprocessing: as it was evaluated with, `none` or `largest_component`.
@@ -77,17 +77,19 @@ def segment_file(
     dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
     if dims > file_dims:
         raise UserError(f"{path}: is {file_dims}D; this model segments {dims}D images")
-    if recipe.crop is not None and any(map(gt, ras_shape(picture.pixels.shape[1:], picture.affine), recipe.crop)):
+    if preprocessing.crop is not None and any(
+        map(gt, ras_shape(picture.pixels.shape[1:], picture.affine), preprocessing.crop)
+    ):
         raise UserError(
-            f"{path}: this model was trained on boxes of {'×'.join(map(str, recipe.crop))} voxels cut around the "
-            "structure, with the intensities of the box; cut such a box first"
+            f"{path}: this model was trained on boxes of {'×'.join(map(str, preprocessing.crop))} voxels cut "
+            "around the structure, with the intensities of the box; cut such a box first"
         )
-    batch = network_input(picture.pixels.astype(np.float32), picture.affine, recipe)
-    infer = windowed(model.to(device).eval(), window)
+    batch = network_input(picture.pixels.astype(np.float32), picture.affine, preprocessing)
+    infer = sliding_window(model.to(device).eval(), window)
     with torch.inference_mode():
         parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
     labels = torch.cat(parts).numpy()
-    if recipe.fit == "resize":
+    if preprocessing.fit == "resize":
         labels = resize_labels(labels, ras_shape(picture.pixels.shape[1:], picture.affine)[:dims])
     whole = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
     if postprocessing == "largest_component":

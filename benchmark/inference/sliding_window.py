@@ -11,7 +11,7 @@ _OVERLAP = 0.25
 _WINDOWS = 4
 
 
-def windowed(model: nn.Module, window: Sequence[int] | None) -> Callable[[Tensor], Tensor]:
+def sliding_window(model: nn.Module, window: Sequence[int] | None) -> Callable[[Tensor], Tensor]:
     """Logits of whole images, `(N, channels, *spatial)` to `(N, classes, *spatial)`.
 
     Windows overlap by a quarter and are blended with Gaussian weights; an image smaller than the window is padded.

@@ -27,7 +27,7 @@ BACKENDS: dict[Backend, str] = {
 }
 
 
-class Prepared(NamedTuple):
+class Session(NamedTuple):
     """A network ready to be timed: each call computes one batch; `layout` is that of its tensors in memory."""
 
     call: Callable[[], object]
@@ -58,7 +58,7 @@ def default_backends(device: torch.device) -> list[Backend]:
     return ["eager", "onnxruntime"]
 
 
-def prepare(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Prepared:
+def open_session(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
     """Make a network ready on the device of `images`, `(N, channels, *spatial)`.
 
     Raises:
@@ -70,7 +70,7 @@ def prepare(model: Network, images: Tensor, backend: Backend, precision: Precisi
     return _torch(model, images, backend, precision)
 
 
-def _torch(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Prepared:
+def _torch(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
     own = copy.deepcopy(model).to(images.device).eval()
     own.kernels = "fast" if backend == "fast" else "plain"
     if backend == "compile":
@@ -81,17 +81,17 @@ def _torch(model: Network, images: Tensor, backend: Backend, precision: Precisio
         with torch.inference_mode(), torch.autocast(images.device.type, half, enabled=half is not None):
             return own(images)
 
-    return Prepared(call, "channels-last" if backend == "fast" else "channels-first")
+    return Session(call, "channels-last" if backend == "fast" else "channels-first")
 
 
-def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Prepared:
+def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
     pixels, threads = images.numpy(), torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         write_onnx(exportable(model, images), path)
         if backend == "onnxruntime":
             session = onnx_session(path, threads)
-            return Prepared(lambda: session(pixels), "chosen by ONNX Runtime")
+            return Session(lambda: session(pixels), "chosen by ONNX Runtime")
         import openvino
 
         network = openvino.Core().read_model(path)
@@ -104,4 +104,4 @@ def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision
         }
         compiled = openvino.compile_model(network, "CPU", hints)
     request = compiled.create_infer_request()
-    return Prepared(lambda: request.infer({0: pixels}), "chosen by OpenVINO")
+    return Session(lambda: request.infer({0: pixels}), "chosen by OpenVINO")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from torch import nn
 
-from stampbench.benchmark.inference.sliding_window import windowed
+from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.benchmark.measure.masks import average_hausdorff_set, score_masks
 from stampbench.benchmark.training.validation import class_map
-from stampbench.datasets.cache import PreparedCase
+from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing import restore
 
 _BATCH = 8
@@ -25,7 +25,7 @@ def predict(
     model: nn.Module, case: PreparedCase, device: torch.device, window: Sequence[int] | None = None
 ) -> NDArray[np.uint8]:  # fmt: skip
     """The label map of a case in the grid of its reference; slices are stacked back into the volume."""
-    parts, images, infer = [], case.images, windowed(model, window)
+    parts, images, infer = [], case.images, sliding_window(model, window)
     with torch.inference_mode():
         for start in range(0, len(images), _BATCH):
             pixels = torch.from_numpy(np.array(images[start : start + _BATCH])).to(device)

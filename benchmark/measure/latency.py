@@ -19,7 +19,7 @@ from scipy import stats
 from torch import Tensor
 
 from stampbench.benchmark.environment.compute_settings import Precision
-from stampbench.benchmark.measure.backends import Backend, Prepared, prepare
+from stampbench.benchmark.measure.backends import Backend, Session, open_session
 from stampbench.benchmark.measure.complexity import count
 from stampbench.benchmark.measure.memory import inference_memory
 from stampbench.models.network import Network
@@ -36,7 +36,7 @@ _MOST_BYTES = 4 * 2**30
 """Tensors of a batch that is tried."""
 
 
-class Interval(NamedTuple):
+class MedianInterval(NamedTuple):
     """A median and its 95 % interval."""
 
     median: float
@@ -54,12 +54,12 @@ class Timing(NamedTuple):
     p50: float
     p90: float
     p99: float
-    ratio: Interval
-    own: Interval
+    ratio: MedianInterval
+    own: MedianInterval
     rounds: int
 
 
-def compare(
+def time_networks(
     networks: Mapping[str, Network],
     images: Tensor,
     backend: Backend,
@@ -78,12 +78,12 @@ def compare(
     Raises:
         UserError: a backend that is not there, or not for this device or precision.
     """
-    ready: dict[str, Prepared] = {}
+    ready: dict[str, Session] = {}
     for name, network in networks.items():
         report(f"{backend}: making {name} ready")
-        ready[name] = prepare(network, images, backend, precision)
+        ready[name] = open_session(network, images, backend, precision)
     report(f"{backend}: timing {len(ready)} networks")
-    timings = time_in_turns({name: each.call for name, each in ready.items()}, images.device, seconds=seconds)
+    timings = time_interleaved({name: each.call for name, each in ready.items()}, images.device, seconds=seconds)
     rows = []
     for name, timing in timings.items():
         architecture, size = networks[name].architecture, tuple(images.shape[2:])
@@ -123,8 +123,8 @@ def saturating_batch(network: Network, image: Tensor, backend: Backend, precisio
             break
         images = image.repeat(batch, *[1] * (image.ndim - 1))
         try:
-            call = prepare(network, images, backend, precision).call
-            timing = time_in_turns({"one": call}, image.device, seconds=2.0)["one"]
+            call = open_session(network, images, backend, precision).call
+            timing = time_interleaved({"one": call}, image.device, seconds=2.0)["one"]
         except torch.OutOfMemoryError:
             break
         now = batch / timing.p50
@@ -134,7 +134,7 @@ def saturating_batch(network: Network, image: Tensor, backend: Backend, precisio
     return max(batch // 2, 1)
 
 
-def time_in_turns(
+def time_interleaved(
     calls: Mapping[str, Callable[[], object]], device: torch.device, *, seconds: float
 ) -> dict[str, Timing]:
     """Call each once per round, until the ratios to the first are sure or the time is over."""
@@ -158,7 +158,7 @@ def time_in_turns(
                 return timings
 
 
-def median_interval(values: Sequence[float]) -> Interval:
+def median_interval(values: Sequence[float]) -> MedianInterval:
     """The median and the order statistics that enclose it with 95 % probability.
 
     The number of values below the true median is binomial with probability ½.
@@ -166,7 +166,7 @@ def median_interval(values: Sequence[float]) -> Interval:
     ordered = sorted(values)
     below = int(stats.binom.ppf(0.025, len(ordered), 0.5))
     low = max(below - 1, 0)
-    return Interval(float(np.median(ordered)), ordered[low], ordered[len(ordered) - 1 - low])
+    return MedianInterval(float(np.median(ordered)), ordered[low], ordered[len(ordered) - 1 - low])
 
 
 def _timing(mine: Sequence[float], first: Sequence[float]) -> Timing:

@@ -1,8 +1,8 @@
 """Who is at work on a run: a store on a shared file system, without locks and without a common clock.
 
-Claims of a run are numbered files in one folder, and the highest number holds it. A claim is made by creating the next
+Claims of a run are numbered files in one folder, and the highest number holds it. A lease is made by creating the next
 number exclusively, which only one of several can do; it is never deleted before the run is finished. Its owner
-changes it every few seconds. Who sees a claim unchanged for a minute by its own clock may make the next one, so no two
+changes it every few seconds. Who sees a lease unchanged for a minute by its own clock may make the next one, so no two
 clocks are ever compared; a process that is gone from this machine is seen at once.
 """
 
@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 
-from stampbench.benchmark.errors import RunClaimedError, UserError
+from stampbench.benchmark.errors import RunLeasedError, UserError
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -29,8 +29,8 @@ _LOOK_SECONDS = 0.1
 _RELEASED = "released"
 
 
-class Holder(NamedTuple):
-    """The newest claim of a run: its number, what its file says, and when that was last seen to change."""
+class LeaseState(NamedTuple):
+    """The newest lease of a run: its number, what its file says, and when that was last seen to change."""
 
     number: int
     content: str
@@ -46,18 +46,18 @@ class Holder(NamedTuple):
         return f"process {known.get('pid', '?')} on {known.get('host', 'an unknown machine')}"
 
 
-class Claim:
+class Lease:
     """Holds a run for this process while it is a context; beats in a thread of its own.
 
-    Entering looks at a claim that is there until it changes, which takes a beat, or has stood still for a minute.
+    Entering looks at a lease that is there until it changes, which takes a beat, or has stood still for a minute.
 
     Raises:
-        RunClaimedError: on entering, another process is at work on the run.
+        RunLeasedError: on entering, another process is at work on the run.
         UserError: on entering, the store cannot be written.
     """
 
-    def __init__(self, folder: Path, watch: Watch | None = None) -> None:
-        self._folder, self._watch = folder, watch or Watch()
+    def __init__(self, folder: Path, watch: LeaseWatch | None = None) -> None:
+        self._folder, self._watch = folder, watch or LeaseWatch()
         self._token, self._beat = secrets.token_hex(8), 0
         self._file: Path | None = None
         self._stop = threading.Event()
@@ -79,14 +79,14 @@ class Claim:
             time.sleep(_LOOK_SECONDS)
             now = self._watch.holder(self._folder)
             if now is not None and (now.number, now.content) != (holder.number, holder.content):
-                raise RunClaimedError(f"{now.owner} is at work on it")
+                raise RunLeasedError(f"{now.owner} is at work on it")
         self._file = self._folder / f"{1 if holder is None else holder.number + 1:06}.json"
         try:
             file = self._file.open("x")
         except FileExistsError:
-            raise RunClaimedError("another process has just begun it") from None
+            raise RunLeasedError("another process has just begun it") from None
         except FileNotFoundError:
-            raise RunClaimedError("another process has just finished it") from None
+            raise RunLeasedError("another process has just finished it") from None
         try:
             with file:
                 file.write(self._content())
@@ -105,15 +105,15 @@ class Claim:
         """To be called before anything is written.
 
         Raises:
-            RunClaimedError: another process took the run over, because this one did not beat for a minute.
+            RunLeasedError: another process took the run over, because this one did not beat for a minute.
         """
         assert self._file is not None
         if self._lost or _newest(self._folder) != self._file:
             self._lost = True
-            raise RunClaimedError("another process took it over")
+            raise RunLeasedError("another process took it over")
 
-    def dissolve(self) -> None:
-        """The run is finished, which says more than any claim."""
+    def remove(self) -> None:
+        """The run is finished, which says more than any lease."""
         self._stop.set()
         self._thread.join()
         self._lost = True  # nothing to release
@@ -125,7 +125,7 @@ class Claim:
             try:
                 self.check()
                 self._write("held")
-            except RunClaimedError:
+            except RunLeasedError:
                 return
             except OSError:  # a full disk or an absent server; the next beat may pass
                 continue
@@ -154,14 +154,14 @@ class Claim:
             self._lost = True  # the folder is gone: the run was finished elsewhere
 
 
-class Watch:
-    """Remembers since when claims have not changed, by this process's clock."""
+class LeaseWatch:
+    """Remembers since when leases have not changed, by this process's clock."""
 
     def __init__(self) -> None:
-        self._seen: dict[Path, Holder] = {}
+        self._seen: dict[Path, LeaseState] = {}
 
-    def holder(self, folder: Path) -> Holder | None:
-        """The newest claim of a run, or None."""
+    def holder(self, folder: Path) -> LeaseState | None:
+        """The newest lease of a run, or None."""
         newest = _newest(folder)
         if newest is None:
             return None
@@ -172,11 +172,11 @@ class Watch:
         before = self._seen.get(folder)
         number = int(newest.stem)
         if before is None or (before.number, before.content) != (number, content):
-            self._seen[folder] = Holder(number, content, time.monotonic())
+            self._seen[folder] = LeaseState(number, content, time.monotonic())
         return self._seen[folder]
 
     def free(self, folder: Path) -> bool:
-        """Whether nobody is at work on a run: no claim, a released one, one of a dead process, or one that is stale."""
+        """Whether nobody is at work on a run: no lease, a released one, one of a dead process, or one that is stale."""
         holder = self.holder(folder)
         if holder is None or holder.released or _is_gone(holder.content):
             return True
@@ -201,7 +201,7 @@ def _parsed(content: str) -> dict[str, Any]:
 def _is_gone(content: str) -> bool:
     """Whether the owner was a process of this machine that is no more."""
     known = _parsed(content)
-    # Machines may share a name, so after a restart of this one its claims have to become stale.
+    # Machines may share a name, so after a restart of this one its leases have to become stale.
     if (known.get("host"), known.get("boot")) != (socket.gethostname(), _boot()):
         return False
     try:

@@ -12,7 +12,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.run_store import RECORD, read_record, write_text
 from stampbench.benchmark.records.tables import Records, folder_of, merge, read_records, write_tables
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.mean_rank import overall
+from stampbench.reports.mean_rank import overall_ranking
 from stampbench.reports.table_formats import to_markdown
 
 BOARDS = "boards.md"
@@ -41,7 +41,7 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
 def render(records: Records) -> str:
     """All boards as markdown."""
     boards = leaderboards(records.runs, records.cases, records.timings)
-    return to_markdown(boards, overall(boards))
+    return to_markdown(boards, overall_ranking(boards))
 
 
 def _provenance(store: Path, row: dict[Any, Any]) -> dict[str, Any]:

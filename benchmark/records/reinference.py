@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from stampbench.benchmark.config.resolve import choose_dataset
+from stampbench.benchmark.config.resolve import resolve_dataset
 from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.evaluate import evaluate, largest_components, predict
 from stampbench.benchmark.records.run_store import RunStore
-from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing import oriented_to_ras
 from stampbench.models.network import Network
 from stampbench.reports.overlays import Example, best_plane
 
 
-class Gallery:
+class Reinference:
     """Looks at cases again with recorded networks; datasets are opened once.
 
     A dataset is found by the name in the record, so one that was a folder has to be named by `folder`.
@@ -39,12 +39,12 @@ class Gallery:
             UserError: the run or its data is not here, or the data is not what the record was made of.
         """
         model, record, dataset, prepared = self._ready(run, cases)
-        sources = {case.id: case for case in dataset.source.cases}
+        sources = {case.id: case for case in dataset.reader.cases}
         for name in cases:
             prediction = predict(model, prepared[name], torch.device("cpu"), dataset.patch)
             if record["spec"]["protocol"]["postprocessing"] == "largest_component":
                 prediction = largest_components(prediction)
-            raw = dataset.source.read(sources[name])
+            raw = dataset.reader.read(sources[name])
             image = raw.image if raw.affine is None else oriented_to_ras(raw.image, raw.affine)[0]
             yield best_plane(name, image[0], np.asarray(prepared[name].reference), prediction, prepared[name].spacing)
 
@@ -86,7 +86,7 @@ class Gallery:
     def _open(self, identity: DatasetIdentity, called: str) -> Dataset | str:
         """The dataset, or why it cannot be had."""
         try:
-            definition = choose_dataset(called)
+            definition = resolve_dataset(called)
             if definition.phantom is None:
                 form = {"size": identity.size, "patch": identity.patch, "spatial_dims": identity.spatial_dims}
                 definition = definition.model_copy(update=form)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from stampbench.benchmark.config.rerun_command import command
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records.reinference import Gallery
+from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_store import RECORD, RunStore, read_record
 from stampbench.benchmark.records.tables import Records, folder_of
 from stampbench.models.errors import ModelError
@@ -30,7 +30,7 @@ def run_details(
     Pictures need the store with its networks, and the data; where these are not here the page says why.
     """
     store = RunStore(root)
-    gallery = Gallery(store, data_root)
+    gallery = Reinference(store, data_root)
     scores = records.cases.groupby(["run", "case"])[["dice", "hd95"]].mean().reset_index()
     worst = scores.sort_values(["run", "dice"], kind="stable").groupby("run", sort=False).head(_WORST)
     by_run = {
@@ -57,7 +57,7 @@ def run_details(
         report(number, len(records.runs))
 
 
-def _picture(gallery: Gallery, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
+def _picture(gallery: Reinference, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
     try:
         return thumbnails(list(gallery.examples(run, cases)), edge, quality)
     except (UserError, ModelError) as error:

@@ -16,7 +16,7 @@ import pandas as pd
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError, unknown
-from stampbench.benchmark.records.lease import Claim
+from stampbench.benchmark.records.lease import Lease
 from stampbench.models.network import Network
 from stampbench.models.serialization import load_model
 
@@ -27,8 +27,8 @@ RECORD = "run.json"
 class RunFolder:
     """One run's folder: `run.json` says whether it is running, finished or failed."""
 
-    def __init__(self, path: Path, final: Path, record: dict[str, Any], claim: Claim) -> None:
-        self.path, self._final, self.record, self.claim = path, final, record, claim
+    def __init__(self, path: Path, final: Path, record: dict[str, Any], lease: Lease) -> None:
+        self.path, self._final, self.record, self.lease = path, final, record, lease
 
     @property
     def model(self) -> Path:
@@ -41,7 +41,7 @@ class RunFolder:
     def write_table(self, name: str, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
         """Write a table; the record keeps its checksum, so that a damaged one is not taken for whole."""
         text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
-        self.claim.check()
+        self.lease.check()
         write_text(self.path / name, text)
         self.record.setdefault("files", {})[name] = hashlib.sha256(text.encode()).hexdigest()
 
@@ -57,7 +57,7 @@ class RunFolder:
             self.path.rename(self._final)
             shutil.rmtree(replaced, ignore_errors=True)
             self.path = self._final
-        self.claim.dissolve()
+        self.lease.remove()
 
     def fail(self, reason: str, *, resumable: bool) -> None:
         """Record failure; a failed run counts as not done, and goes on from its resume state where that is kept."""
@@ -66,7 +66,7 @@ class RunFolder:
             shutil.rmtree(self.resume, ignore_errors=True)
 
     def _close(self, status: str, **what: Any) -> None:
-        self.claim.check()
+        self.lease.check()
         self.record |= {"status": status, "ended": _now(), **what}
         write_text(self.path / RECORD, json.dumps(self.record, indent=1) + "\n")
 
@@ -108,11 +108,11 @@ class RunStore:
             raise UserError(f"{problem}; --force runs it again")
         return folder, record
 
-    def claims(self, spec: RunSpec) -> Path:
+    def leases(self, spec: RunSpec) -> Path:
         """Where it stands who is at work on a run."""
-        return self.folder(spec).with_name(f".{spec.id}.claims")
+        return self.folder(spec).with_name(f".{spec.id}.leases")
 
-    def begin(self, spec: RunSpec, described: dict[str, Any], claim: Claim, *, force: bool = False) -> RunFolder:
+    def begin(self, spec: RunSpec, described: dict[str, Any], lease: Lease, *, force: bool = False) -> RunFolder:
         """Open a run's folder; what an unfinished run left there is gone on from.
 
         With `force` a finished record stays in place until the new one is finished, and an unfinished run is
@@ -133,7 +133,7 @@ class RunStore:
             "group": spec.group,
             "status": "running",
             "begun": _now(),
-            "spec": spec.model_dump(mode="json"),
+            "spec": spec.stored(),
             **described,
         }
         try:
@@ -141,7 +141,7 @@ class RunStore:
             write_text(path / RECORD, json.dumps(record, indent=1) + "\n")
         except OSError as error:
             raise UserError(f"cannot write runs to {self.root}: {error.strerror or error}") from error
-        return RunFolder(path, final, record, claim)
+        return RunFolder(path, final, record, lease)
 
     def check_writable(self) -> None:
         """Raises:

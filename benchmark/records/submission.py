@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from stampbench.benchmark.config.resolve import choose_protocol, choose_strategy
+from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategy
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.complexity import count
-from stampbench.benchmark.records.reinference import Gallery
+from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_store import RECORD, RunStore, read_record
 from stampbench.benchmark.records.tables import TIMINGS, Records
-from stampbench.benchmark.records.verify import look_through
+from stampbench.benchmark.records.verify import verify_store
 from stampbench.models.errors import ModelError
 from stampbench.models.network import parameter_count
 from stampbench.models.serialization import load_model
@@ -30,7 +30,7 @@ _ROUNDING = {"dice": 0.005, "hd95": 1.0, "msd": 0.2}
 """What other machines' rounding may change in a score: a voxel here and there."""
 
 
-class Checked(NamedTuple):
+class SubmissionReport(NamedTuple):
     """How many runs were looked at, how many cases were segmented again, what is wrong, and what was not looked at."""
 
     runs: int
@@ -46,7 +46,7 @@ def check_submission(
     *,
     rescore: int | None = 3,
     report: Callable[[int, int], None] = lambda done, of: None,
-) -> Checked:
+) -> SubmissionReport:
     """Look through the store at `root`, against the tables that it is to join, if there are any.
 
     Every file's checksum, the spec's id, labels and strategy, that summary and tables agree, that every case and class
@@ -57,8 +57,8 @@ def check_submission(
     store = RunStore(root)
     problems, notes, rescored = [], [], 0
     specs: dict[str, RunSpec] = {}
-    gallery = Gallery(store, data_root)
-    findings = list(look_through(store))
+    gallery = Reinference(store, data_root)
+    findings = list(verify_store(store))
     for number, finding in enumerate(findings, start=1):
         report(number, len(findings))
         if finding.state != "finished":
@@ -86,7 +86,7 @@ def check_submission(
     if (root / TIMINGS).exists():
         problems.append(f"{root / TIMINGS}: timings cannot be checked; whoever publishes measures them")
     problems += _missing(specs, published)
-    return Checked(len(specs), rescored, problems, sorted(set(notes)))
+    return SubmissionReport(len(specs), rescored, problems, sorted(set(notes)))
 
 
 def _contradictions(folder: Path, record: dict[str, Any], spec: RunSpec) -> Iterator[str]:
@@ -126,11 +126,11 @@ def _of_spec(folder: Path, record: dict[str, Any], spec: RunSpec) -> Iterator[st
     if record["protocol_label"] != spec.protocol_label:
         yield f"its protocol is called '{record['protocol_label']}', and is {spec.protocol_label}"
     try:
-        protocol = choose_protocol(spec.protocol.name, [])
-        choice = choose_strategy(spec.strategy, protocol, spec.hyperparameters)
+        protocol = resolve_protocol(spec.protocol.name, [])
+        choice = resolve_strategy(spec.strategy, protocol, spec.hyperparameters)
         if record["label"] != (label := spec.label(choice.defaults)):
             yield f"its strategy is called '{record['label']}', and is {label}"
-        if not spec.sources:
+        if not spec.parents:
             start = parameter_count(
                 choice.strategy.start(
                     spec.dataset.spatial_dims, len(record["dataset"]["channels"]), len(record["dataset"]["classes"])
@@ -192,7 +192,7 @@ def _chosen(folder: Path, number: int | None) -> list[str]:
     return cases if number is None else random.SystemRandom().sample(cases, min(number, len(cases)))
 
 
-def _scored_otherwise(gallery: Gallery, folder: Path, chosen: list[str]) -> list[str]:
+def _scored_otherwise(gallery: Reinference, folder: Path, chosen: list[str]) -> list[str]:
     """Cases whose recorded scores are not what the recorded network reaches.
 
     Raises:
@@ -233,7 +233,7 @@ def _missing(specs: dict[str, RunSpec], published: Records | None) -> Iterator[s
             )
     everywhere = set(specs) | (set() if published is None else set(published.runs["run"]))
     for spec in specs.values():
-        for name, source in spec.sources.items():
+        for name, source in spec.parents.items():
             if source not in everywhere:
                 yield f"run {spec.id} of {spec.strategy}: its source '{name}', run {source}, is not there"
 

@@ -24,7 +24,7 @@ _TRAJECTORIES = [
 ]  # fmt: skip
 _TEXT = dict.fromkeys(
     ("run", "group", "dataset", "dataset_version", "data_checksum", "form", "unit", "protocol", "name", "strategy",
-     "hyperparameters", "sources", "case", "subject", "class", "empty", "widths", "vanished", "architecture", "network",
+     "hyperparameters", "parents", "case", "subject", "class", "empty", "widths", "vanished", "architecture", "network",
      "backend", "precision", "layout", "shape", "processor", "device", "driver", "clock", "torch", "measured"), str,
 )  # fmt: skip
 """Columns that stay text; a case or class may be called "NA"; only numbers may be missing."""
@@ -183,7 +183,7 @@ def _row(record: dict[str, Any]) -> dict[str, Any]:
         "name": spec["strategy"],
         "strategy": record["label"],
         "hyperparameters": json.dumps(spec["hyperparameters"]),
-        "sources": " ".join(spec["sources"].values()),
+        "parents": " ".join(spec["sources"].values()),
         "n_train": spec["n_train"],
         "fold": spec["fold"],
         "seed": spec["seed"],
@@ -197,7 +197,7 @@ def _form(identity: DatasetIdentity) -> str:
     parts = ["×".join(map(str, identity.size))]
     parts += ["resized"] if identity.fit == "resize" else []
     parts += [f"patches of {'×'.join(map(str, identity.patch))}"] if identity.patch else []
-    parts += ["clipped to {:g} to {:g}".format(*identity.window)] if identity.window else []
+    parts += ["clipped to {:g} to {:g}".format(*identity.clip_range)] if identity.clip_range else []
     parts += [f"box of {'×'.join(map(str, identity.crop))}"] if identity.crop else []
     return ", ".join(parts)
 

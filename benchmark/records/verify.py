@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records.lease import Watch
+from stampbench.benchmark.records.lease import LeaseWatch
 from stampbench.benchmark.records.run_store import (
     RECORD,
     SCHEMA,
@@ -25,7 +25,7 @@ from stampbench.models.errors import ModelError
 from stampbench.models.network import parameter_count
 
 
-class Finding(NamedTuple):
+class RecordStatus(NamedTuple):
     """A run in the store, and what is to be said of it; `damaged` ones are never counted."""
 
     state: Literal["finished", "running", "begun", "failed", "old", "damaged"]
@@ -33,26 +33,26 @@ class Finding(NamedTuple):
     text: str
 
 
-def look_through(store: RunStore) -> Iterator[Finding]:
+def verify_store(store: RunStore) -> Iterator[RecordStatus]:
     """Every run: schema, id, group, checksums of all files, and that the network is the one that was recorded."""
-    watch = Watch()
+    watch = LeaseWatch()
     for path in store.paths():
         folder, record = path.parent, read_record(path)
         if record is None:
-            yield Finding("damaged", folder, f"{path}: is no record; it may be truncated")
+            yield RecordStatus("damaged", folder, f"{path}: is no record; it may be truncated")
             continue
         status = record.get("status")
         if record.get("schema") in _STEPS:
-            yield Finding("old", folder, f"has schema {record['schema']}; 'stampbench store migrate' lifts it")
+            yield RecordStatus("old", folder, f"has schema {record['schema']}; 'stampbench store migrate' lifts it")
         elif status == "failed":
-            yield Finding("failed", folder, str(record.get("reason")))
+            yield RecordStatus("failed", folder, str(record.get("reason")))
         elif status == "running":
             yield _unfinished(store, watch, folder, record)
         elif status == "finished":
             problem = damage(folder, record) or _contradiction(store, folder, record)
-            yield Finding("damaged", folder, problem) if problem else Finding("finished", folder, "")
+            yield RecordStatus("damaged", folder, problem) if problem else RecordStatus("finished", folder, "")
         else:
-            yield Finding("damaged", folder, f"{path}: has the status {status!r}")
+            yield RecordStatus("damaged", folder, f"{path}: has the status {status!r}")
 
 
 def migrate(store: RunStore) -> Iterator[str]:
@@ -84,12 +84,12 @@ def migrate(store: RunStore) -> Iterator[str]:
         yield f"{path.parent}: lifted to schema {SCHEMA} as {target}"
 
 
-def _unfinished(store: RunStore, watch: Watch, folder: Path, record: dict[str, Any]) -> Finding:
-    claims = folder.with_name(f".{record.get('id')}.claims")
-    holder = watch.holder(claims)
-    if holder is None or watch.free(claims):
-        return Finding("begun", folder, "nobody is at work on it; the command that began it goes on")
-    return Finding("running", folder, f"{holder.owner} is at work on it, or was until less than a minute ago")
+def _unfinished(store: RunStore, watch: LeaseWatch, folder: Path, record: dict[str, Any]) -> RecordStatus:
+    leases = folder.with_name(f".{record.get('id')}.leases")
+    holder = watch.holder(leases)
+    if holder is None or watch.free(leases):
+        return RecordStatus("begun", folder, "nobody is at work on it; the command that began it goes on")
+    return RecordStatus("running", folder, f"{holder.owner} is at work on it, or was until less than a minute ago")
 
 
 def _contradiction(store: RunStore, folder: Path, record: dict[str, Any]) -> str | None:

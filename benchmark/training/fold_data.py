@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.dataset import Dataset
+from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.split import Image, Split
 
 Pair = tuple[Tensor, Tensor]
@@ -69,7 +69,7 @@ class StoredImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._prepared[self._images[0].case].recipe.size
+        return self._prepared[self._images[0].case].preprocessing.size
 
     @property
     def bytes(self) -> int:

@@ -21,7 +21,7 @@ from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import HALF, Compute
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.execution.parents import FinishedSource
+from stampbench.benchmark.execution.parents import FinishedParent
 from stampbench.benchmark.measure.complexity import count
 from stampbench.benchmark.measure.energy import joules
 from stampbench.benchmark.training.augmentation import augmentation
@@ -37,8 +37,8 @@ from stampbench.models.initialisation import INITIALISATIONS
 from stampbench.models.network import Architecture, Network, build, parameter_count, parse_architecture
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
-from stampbench.strategies.base import SourceRun, Validation
-from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores, gathering
+from stampbench.strategies.base import ParentRun, Validation
+from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores, gather_norms
 
 _T = TypeVar("_T")
 
@@ -54,7 +54,7 @@ class Selected(NamedTuple):
 class Teacher(NamedTuple):
     """A network to learn from, and how much."""
 
-    source: str
+    parent: str
     weight: float
     temperature: float
 
@@ -70,7 +70,7 @@ class RunTrainer:
         compute: Compute,
         progress: Progress,
         resume: ResumeFile,
-        sources: Mapping[str, FinishedSource] | None = None,
+        parents: Mapping[str, FinishedParent] | None = None,
     ) -> None:
         self.protocol, self.data = spec.protocol, data
         self.compute, self.device = compute, compute.device
@@ -82,12 +82,12 @@ class RunTrainer:
         self.pruned: list[dict[str, Any]] = []
         self.selected: Selected | None = None
         self.epochs = 0
-        self.source_epochs = 0
+        self.parent_epochs = 0
         self.ranking_passes = 0
         self.seconds = 0.0
         self.joules: float | None = None
         self._progress, self._resume = progress, resume
-        self._sources: Mapping[str, FinishedSource] = sources or {}
+        self._parents: Mapping[str, FinishedParent] = parents or {}
         self._charged: list[str] = []
         self._teacher: Teacher | None = None
         self._journal: list[tuple[str, Any]] = []
@@ -146,15 +146,15 @@ class RunTrainer:
     def reset(self, architecture: Architecture) -> None:
         self._rebuilt("reset", lambda: self._reset(architecture))
 
-    def source(self, name: str) -> SourceRun:
-        self._once("source", lambda: self._charge(name))
-        return self._sources[name].run
+    def parent(self, name: str) -> ParentRun:
+        self._once("parent", lambda: self._charge(name))
+        return self._parents[name].run
 
     def adopt(self, name: str) -> None:
         self._rebuilt("adopt", lambda: self._adopt(name))
 
-    def distil(self, name: str, weight: float, temperature: float) -> None:
-        self._once("distil", lambda: self._distil(name, weight, temperature))
+    def distill(self, name: str, weight: float, temperature: float) -> None:
+        self._once("distill", lambda: self._distill(name, weight, temperature))
 
     # What the runner sees
 
@@ -229,7 +229,7 @@ class RunTrainer:
             "trajectory": list(self.trajectory),
             "pruned": list(self.pruned),
             "epochs": self.epochs,
-            "source_epochs": self.source_epochs,
+            "parent_epochs": self.parent_epochs,
             "ranking_passes": self.ranking_passes,
             "seconds": self.seconds,
             "training_loss": self._training_loss,
@@ -260,14 +260,14 @@ class RunTrainer:
         self.selected = None if state["selected"] is None else Selected(*state["selected"])
         self.trajectory, self.pruned = state["trajectory"], state["pruned"]
         self.epochs, self.ranking_passes = state["epochs"], state["ranking_passes"]
-        self.source_epochs = state["source_epochs"]
+        self.parent_epochs = state["parent_epochs"]
         self.seconds, self._training_loss = state["seconds"], state["training_loss"]
         self._gathered = state["gathered"]
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
         self.joules = state["joules"]
         self._snapshot = self._state()  # not `state` itself, whose tensors the optimiser goes on with
-        self._progress.resumed(self.epochs - self.source_epochs)
+        self._progress.resumed(self.epochs - self.parent_epochs)
 
     # The work
 
@@ -279,12 +279,12 @@ class RunTrainer:
         self.epochs += 1
         if not math.isfinite(self._training_loss):
             raise TrainingFailedError(f"training loss is {self._training_loss} in epoch {self.epochs}")
-        self._progress.epoch(self.epochs - self.source_epochs, "training", parameter_count(self.model.architecture))
+        self._progress.epoch(self.epochs - self.parent_epochs, "training", parameter_count(self.model.architecture))
 
     def _gathering_epoch(self) -> None:
         """An epoch that leaves the mean L2 norms of its ReLU outputs behind, for `l2_gathered`."""
         assert isinstance(self.model, UNet)
-        with gathering(self.model) as norms:
+        with gather_norms(self.model) as norms:
             self._epoch()
         self._gathered = {name: torch.cat(each).cpu().double().mean(0).tolist() for name, each in norms.items()}
 
@@ -310,7 +310,7 @@ class RunTrainer:
         assert isinstance(self.model, UNet)
         # Its own generator: the strategy's is drawn from again in a replay, which does not score again.
         rng = np.random.default_rng([self._score_seed, len(self._journal)])
-        scores = chosen.score(Evidence(self.model, batches, self._label_loss, rng, self._gathered))
+        scores = chosen.score(ImportanceInputs(self.model, batches, self._label_loss, rng, self._gathered))
         self.ranking_passes += chosen.passes
         return scores
 
@@ -340,25 +340,25 @@ class RunTrainer:
 
     def _adopt(self, name: str) -> None:
         self._charge(name)
-        model, mine = self._sources[name].model, self.model.architecture
+        model, mine = self._parents[name].model, self.model.architecture
         architecture = model.architecture
         if isinstance(architecture, UNetArchitecture) and isinstance(mine, UNetArchitecture):
             architecture = architecture.model_copy(update={"prune_upconvs": mine.prune_upconvs})
         self._rebuild(architecture.model_dump_json(), model.state_dict(), self.model.dropout_probabilities())
 
     def _charge(self, name: str) -> None:
-        """A source is charged in full when it is first used."""
+        """A parent is charged in full when it is first used."""
         if name not in self._charged:
-            source = self._sources[name]
+            parent = self._parents[name]
             self._charged.append(name)
-            self.epochs += source.epochs
-            self.source_epochs += source.epochs
-            self.ranking_passes += source.ranking_passes
-            self.seconds += source.seconds
-            if source.joules is not None:
-                self.joules = (self.joules or 0.0) + source.joules
+            self.epochs += parent.epochs
+            self.parent_epochs += parent.epochs
+            self.ranking_passes += parent.ranking_passes
+            self.seconds += parent.seconds
+            if parent.joules is not None:
+                self.joules = (self.joules or 0.0) + parent.joules
 
-    def _distil(self, name: str, weight: float, temperature: float) -> None:
+    def _distill(self, name: str, weight: float, temperature: float) -> None:
         self._charge(name)
         self._teacher = Teacher(name, weight, temperature)
 
@@ -392,9 +392,9 @@ class RunTrainer:
         loss = self._label_loss(logits, labels)
         if self._teacher is None:
             return loss
-        source, weight, temperature = self._teacher
+        parent, weight, temperature = self._teacher
         with torch.no_grad():
-            teacher = self._sources[source].model(pixels)
+            teacher = self._parents[parent].model(pixels)
         return (1 - weight) * loss + weight * distillation_loss(logits, teacher, temperature)
 
     def _checkpoint(self, candidate: bool) -> None:

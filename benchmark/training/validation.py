@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from stampbench.benchmark.inference.sliding_window import windowed
+from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.benchmark.training.fold_data import Images, StoredImages
 
 
@@ -46,7 +46,7 @@ def validate(
     # Voxels by case, labelled class and predicted class.
     voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)
     pair_type = torch.uint8 if classes * classes <= 256 else torch.int32
-    infer = windowed(model, window)
+    infer = sliding_window(model, window)
     with torch.inference_mode():
         for batch in images.batches(1 if window else batch_size):
             batch = Images(*(part.to(device) for part in batch))

@@ -114,12 +114,12 @@ def retrained_against_pruned(runs: pd.DataFrame, trajectories: pd.DataFrame, **_
 
     Validation Dice against parameters; a thin line joins a shape's two networks of one run.
     """
-    again = runs[(runs["name"] == "retrain_scratch") & runs["sources"].isin(runs["run"])]
+    again = runs[(runs["name"] == "retrain_scratch") & runs["parents"].isin(runs["run"])]
     if again.empty:
         raise NothingToDrawError("no run of retrain_scratch stands beside the run whose shapes it took")
     figure, columns = panels(again)
     for (axes,), group in columns:
-        pairs = pd.concat([_pairs(*each, trajectories) for each in zip(group["run"], group["sources"], strict=True)])
+        pairs = pd.concat([_pairs(*each, trajectories) for each in zip(group["run"], group["parents"], strict=True)])
         axes.vlines(pairs["parameters"], pairs["pruned"], pairs["retrained"], color="#BBBBBB", linewidth=0.7, zorder=1)
         axes.plot(pairs["parameters"], pairs["pruned"], "o", color=COLOURS[0], label="pruned, with its weights")
         axes.plot(pairs["parameters"], pairs["retrained"], "s", color=COLOURS[1], label="the same shape from scratch")

@@ -99,7 +99,7 @@ def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -
                     ordered[x], ordered["dice"], yerror(error), color=colour, marker=marker, markersize=5, capsize=2,
                     linewidth=1.2, label=str(name),
                 )  # fmt: skip
-        axes[0].set(xlabel="epochs charged, sources included", ylabel="test Dice")
+        axes[0].set(xlabel="epochs charged, parent runs included", ylabel="test Dice")
         axes[1].set(xlabel="epochs that the selected network has had", ylabel="test Dice")
     legend(figure, [axis for axes, _ in columns for axis in axes])
     return figure

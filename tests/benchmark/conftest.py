@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from stampbench.benchmark.config.resolve import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.config.resolve import resolve_dataset, resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.runner import Run, execute, plan_run, prepare
+from stampbench.benchmark.execution.runner import Run, execute, plan_run, prepare_cases
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import open_dataset
 
@@ -24,11 +24,11 @@ def tiny(
     **settings: Any,
 ) -> Run:
     """A run of seconds: 16 pixels, 2 folds, a few epochs."""
-    chosen = choose_protocol(protocol, ["folds=2", "batch_size=2", *protocol_settings])
+    chosen = resolve_protocol(protocol, ["folds=2", "batch_size=2", *protocol_settings])
     given = {"f": 2, "depth": 1, **settings}
     known = [f"{key}={value}" for key, value in given.items()]
-    (choice,) = choose_strategies(name, chosen, known)
-    return plan_run(choice, open_dataset(choose_dataset(dataset)), chosen, n_train=None, fold=0, seed=0)
+    (choice,) = resolve_strategies(name, chosen, known)
+    return plan_run(choice, open_dataset(resolve_dataset(dataset)), chosen, n_train=None, fold=0, seed=0)
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def perform(tmp_path: Path, compute: Compute) -> Callable[..., dict[str, Any]]:
 
     def _perform(run: Run, store: RunStore | None = None, **options: Any) -> dict[str, Any]:
         progress = Progress("test", 1, quiet=True)
-        prepared = prepare([run], progress)
+        prepared = prepare_cases([run], progress)
         return execute(run, prepared, store or RunStore(tmp_path / "runs"), compute, progress, **options)
 
     return _perform

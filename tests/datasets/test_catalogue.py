@@ -98,9 +98,9 @@ def test_a_harp_case_is_the_box_around_one_hippocampus_of_a_subject(
     opened: Callable[..., Dataset], tmp_path: Path
 ) -> None:
     dataset = opened("harp", crop=(16, 20, 24), size=(16, 20, 24))
-    assert len(dataset.source.cases) == 78
-    assert {case.subject for case in dataset.source.cases} == {f"002_S_{number:04d}" for number in range(39)}
-    for case in dataset.source.cases[:2]:
+    assert len(dataset.reader.cases) == 78
+    assert {case.subject for case in dataset.reader.cases} == {f"002_S_{number:04d}" for number in range(39)}
+    for case in dataset.reader.cases[:2]:
         mask = nib.as_closest_canonical(nib.load(case.label))
         whole = np.asarray(mask.dataobj)
         inside = np.argwhere(whole)
@@ -112,7 +112,7 @@ def test_a_harp_case_is_the_box_around_one_hippocampus_of_a_subject(
         prepared = dataset.prepare([case.id])[case.id]
         assert np.array_equal(prepared.reference, whole[box])
         # The box is where it was in space: its first voxel is the file's voxel at its corner.
-        raw, file = dataset.source.read(case), nib.load(case.label)
+        raw, file = dataset.reader.read(case), nib.load(case.label)
         corner = np.linalg.solve(file.affine, [*raw.affine[:3, 3], 1])[:3].round().astype(int)
         there = tuple(slice(at, at + edge) for at, edge in zip(corner, raw.label.shape, strict=True))
         assert np.array_equal(raw.label, np.asarray(file.dataobj)[there])
@@ -142,7 +142,7 @@ def test_structures_of_both_sides_become_one_class_and_others_background(
     opened: Callable[..., Dataset], tmp_path: Path
 ) -> None:
     dataset = opened("ixi_guys", size=(16, 16, 16))
-    case = dataset.source.cases[0]
+    case = dataset.reader.cases[0]
     raw = np.asarray(nib.as_closest_canonical(nib.load(case.label)).dataobj)
     assert set(np.unique(raw)) == {0, 10, 12, 17, 50}
     reference = dataset.prepare([case.id])[case.id].reference
@@ -151,14 +151,14 @@ def test_structures_of_both_sides_become_one_class_and_others_background(
     mask = nib.load(case.label)
     nib.save(nib.Nifti1Image(np.full(mask.shape, 99, np.uint8), mask.affine), case.label)
     with pytest.raises(DatasetError, match=r"label value 99 is not declared; declared are 0, 10, 11, 12, 13, 16"):
-        dataset.source.read(case)
+        dataset.reader.read(case)
 
 
 def test_a_volume_of_the_head_is_resized_and_scored_in_its_own_grid(
     opened: Callable[..., Dataset], tmp_path: Path
 ) -> None:
     dataset = opened("ixi_hh", size=(16, 16, 16))
-    (case,) = dataset.prepare([dataset.source.cases[0].id]).values()
+    (case,) = dataset.prepare([dataset.reader.cases[0].id]).values()
     assert case.images.shape == (1, 1, 16, 16, 16)
     assert case.reference.shape == (18, 24, 20)  # P, I, R in the file
     assert restore(np.asarray(case.labels), case).shape == (18, 24, 20)
@@ -187,7 +187,7 @@ def test_a_linked_folder_counts_and_a_hidden_file_does_not(miniatures: Miniature
     labels.rename(tmp_path / "elsewhere")
     labels.symlink_to(tmp_path / "elsewhere")
     (labels / "._s0.nii").touch()
-    assert [case.id for case in open_dataset(CATALOGUE["intergrowth"], tmp_path).source.cases] == [
+    assert [case.id for case in open_dataset(CATALOGUE["intergrowth"], tmp_path).reader.cases] == [
         f"s{number}" for number in range(6)
     ]
 
@@ -197,7 +197,7 @@ def test_the_form_of_a_dataset_is_part_of_a_run() -> None:
 
     one = DatasetIdentity(name="a", version="1", checksum="c", spatial_dims=3, size=(16, 16, 16))
     others = [one.model_copy(update=each) for each in (
-        {"patch": (8, 8, 8)}, {"fit": "resize"}, {"window": (0.0, 1.0)}, {"crop": (4, 4, 4)}
+        {"patch": (8, 8, 8)}, {"fit": "resize"}, {"clip_range": (0.0, 1.0)}, {"crop": (4, 4, 4)}
     )]  # fmt: skip
     assert len({each.model_dump_json() for each in (one, *others)}) == 5
 
@@ -230,7 +230,7 @@ def test_faulty_files_are_told_when_they_are_written(fault: dict[str, Any], said
         ({"classes": {"a": (1,), "b": (1,)}}, "belongs to two classes"),
         ({"classes": {"a": (1,)}, "background": (1,)}, "to a class and the background"),
         ({"classes": {"a": ()}}, "a class has no label value"),
-        ({"window": (5.0, 1.0)}, "does not go up"),
+        ({"clip_range": (5.0, 1.0)}, "does not go up"),
         ({"crop": (4, 4)}, "is not a box in space"),
         ({"files": CATALOGUE["nfbs"].files}, "need classes"),
     ],

@@ -12,16 +12,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stampbench.datasets.cache import PreparedCase
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.definition import folder_definition
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing import restore
 
 
 def everything(dataset: Dataset) -> dict[str, PreparedCase]:
-    return dataset.prepare([case.id for case in dataset.source.cases])
+    return dataset.prepare([case.id for case in dataset.reader.cases])
 
 
 def test_volumes_are_sliced_normalised_and_padded(decathlon: Callable[..., Path], tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ def test_cache_that_cannot_be_written_is_named(decathlon: Callable[..., Path], t
 def test_real_hippocampus(real_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(CATALOGUE["hippocampus"], real_data)
     assert dataset.classes == ("background", "Anterior", "Posterior")
-    chosen = [case.id for case in dataset.source.cases[:3]]
+    chosen = [case.id for case in dataset.reader.cases[:3]]
     for case in dataset.prepare(chosen).values():
         assert case.images.shape == (1, 1, 48, 64, 48)
         assert abs(float(case.images[case.images != 0].mean())) < 1e-3

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.datasets.dataset_json import read_layout
+from stampbench.datasets.dataset_json import read_dataset_json
 from stampbench.datasets.errors import DatasetError
 
 
@@ -31,7 +31,7 @@ def nnunet(folder: Path, **changes: object) -> Path:
 
 
 def test_decathlon(decathlon: Callable[..., Path]) -> None:
-    layout = read_layout(decathlon(cases=3))
+    layout = read_dataset_json(decathlon(cases=3))
     assert layout.channels == ("T2", "ADC")
     assert layout.classes == {0: "background", 1: "PZ", 2: "TZ"}
     assert [case.id for case in layout.cases] == ["case_00", "case_01", "case_02"]
@@ -39,7 +39,7 @@ def test_decathlon(decathlon: Callable[..., Path]) -> None:
 
 
 def test_nnunet_has_a_file_per_channel(tmp_path: Path) -> None:
-    layout = read_layout(nnunet(tmp_path / "Dataset001_Two"))
+    layout = read_dataset_json(nnunet(tmp_path / "Dataset001_Two"))
     assert layout.channels == ("T1", "T2")
     assert [image.name for image in layout.cases[0].images] == [
         "patient001_a_0000.nii.gz",
@@ -49,7 +49,7 @@ def test_nnunet_has_a_file_per_channel(tmp_path: Path) -> None:
 
 
 def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
-    layout = read_layout(nnunet(tmp_path / "d"), subject_pattern=r"(patient\d+)")
+    layout = read_dataset_json(nnunet(tmp_path / "d"), subject_pattern=r"(patient\d+)")
     assert [case.subject for case in layout.cases] == ["patient001", "patient001", "patient002"]
 
 
@@ -72,7 +72,7 @@ def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
 )
 def test_a_malformed_declaration_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
-        read_layout(nnunet(tmp_path / "d", **changes))
+        read_dataset_json(nnunet(tmp_path / "d", **changes))
 
 
 def test_two_images_of_one_name_are_refused(decathlon: Callable[..., Path]) -> None:
@@ -81,24 +81,24 @@ def test_two_images_of_one_name_are_refused(decathlon: Callable[..., Path]) -> N
     declared["training"].append({"image": "./other/case_00.nii.gz", "label": "./labelsTr/case_00.nii.gz"})
     (folder / "dataset.json").write_text(json.dumps(declared))
     with pytest.raises(DatasetError, match="two training images are called 'case_00'"):
-        read_layout(folder)
+        read_dataset_json(folder)
 
 
 def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
-        read_layout(tmp_path / "absent")
+        read_dataset_json(tmp_path / "absent")
     with pytest.raises(DatasetError, match=r"no dataset\.json"):
-        read_layout(tmp_path)
+        read_dataset_json(tmp_path)
     (tmp_path / "dataset.json").write_text("{")
     with pytest.raises(DatasetError, match="not valid JSON"):
-        read_layout(tmp_path)
+        read_dataset_json(tmp_path)
     (tmp_path / "dataset.json").write_text("{}")
     with pytest.raises(DatasetError, match="neither"):
-        read_layout(tmp_path)
+        read_dataset_json(tmp_path)
 
 
 def test_subject_patterns_that_cannot_work_are_named(tmp_path: Path) -> None:
     folder = nnunet(tmp_path / "d")
     for pattern in ("patient", "(", "(nobody)"):
         with pytest.raises(DatasetError, match="pattern"):
-            read_layout(folder, subject_pattern=pattern)
+            read_dataset_json(folder, subject_pattern=pattern)

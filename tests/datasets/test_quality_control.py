@@ -13,21 +13,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stampbench.datasets.dataset import open_source
+from stampbench.datasets.dataset import open_reader
 from stampbench.datasets.definition import folder_definition
-from stampbench.datasets.quality_control import Checked, check_dataset
+from stampbench.datasets.quality_control import QualityReport, check_dataset
 
 AFFINE = np.diag([0.6, 0.6, 4.0, 1.0])
 
 
 def findings(folder: Path, **changes: object) -> list[tuple[str, str]]:
     definition = folder_definition(folder).model_copy(update=changes)
-    return [tuple(each) for each in check_dataset(definition, open_source(definition)[0]).findings]  # type: ignore[misc]
+    return [tuple(each) for each in check_dataset(definition, open_reader(definition)[0]).findings]  # type: ignore[misc]
 
 
-def checked_folder(folder: Path) -> Checked:
+def checked_folder(folder: Path) -> QualityReport:
     definition = folder_definition(folder)
-    return check_dataset(definition, open_source(definition)[0])
+    return check_dataset(definition, open_reader(definition)[0])
 
 
 def save(path: Path, values: np.ndarray, affine: np.ndarray = AFFINE) -> None:
@@ -189,7 +189,7 @@ def test_a_missing_half_of_a_pair_is_told(tmp_path: Path, miniatures: dict[str, 
     (tmp_path / "HarP" / "labels" / "002_S_0003_R.nii.gz").unlink()
     (tmp_path / "HarP" / "labels" / "002_S_0005_R.nii.gz").unlink()
     (tmp_path / "HarP" / "labels" / "002_S_0005_L.nii.gz").unlink()
-    texts = [text for _, text in check_dataset(harp, open_source(harp, tmp_path)[0]).findings]
+    texts = [text for _, text in check_dataset(harp, open_reader(harp, tmp_path)[0]).findings]
     assert "most subjects have 2 cases, but not 002_S_0003" in texts
     assert any("1 files belong to no case" in text and "images/002_S_0005.nii.gz" in text for text in texts)
 

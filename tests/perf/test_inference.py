@@ -17,9 +17,9 @@ from monai.metrics import (
     compute_surface_dice,
 )
 
-from stampbench.benchmark.config.resolve import choose_protocol
+from stampbench.benchmark.config.resolve import resolve_protocol
 from stampbench.benchmark.measure.backends import Backend
-from stampbench.benchmark.measure.latency import compare
+from stampbench.benchmark.measure.latency import time_networks
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.losses import make_loss
@@ -30,7 +30,7 @@ from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.network import Network, build
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
-from stampbench.strategies.importance import IMPORTANCES, Evidence, gathering
+from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, gather_norms
 
 VOLUME = (48, 64, 48)
 BATCH = 8
@@ -98,7 +98,7 @@ def test_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
             )
         )
     rows = benchmark.pedantic(
-        lambda: compare(networks, torch.randn(1, 1, *VOLUME), backend, "fp32", seconds=10), rounds=1
+        lambda: time_networks(networks, torch.randn(1, 1, *VOLUME), backend, "fp32", seconds=10), rounds=1
     )
     for row in rows[1:]:
         report(f"latency in {backend}, 3D f=4 {row['network']}: × standard", row["ratio"],
@@ -136,12 +136,12 @@ def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
 
     def rank(importance: str) -> Callable[[], None]:
         batches = [(batch.pixels, batch.labels) for batch in images.batches(BATCH)]
-        return lambda: void(IMPORTANCES[importance].score(Evidence(model, batches, loss, rng)))
+        return lambda: void(IMPORTANCES[importance].score(ImportanceInputs(model, batches, loss, rng)))
 
     def gather() -> float:
         """What watching adds to an epoch, timed where it happens; the rest is what the epoch does anyway."""
         spent = 0.0
-        with gathering(model) as norms:
+        with gather_norms(model) as norms:
             for unit in model.units:
                 if (see := unit.see_squares) is not None:
 
@@ -169,7 +169,7 @@ def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
 
 @pytest.mark.parametrize(("f", "goal"), [(4, 5.0), (32, 30.0)])
 def test_removing_a_filter(f: int, goal: float, in_turns: Any, report: Any) -> None:
-    model, protocol = fast_unet(f=f), choose_protocol("paper", [])
+    model, protocol = fast_unet(f=f), resolve_protocol("paper", [])
     old, _ = new_optimiser(model, protocol, fused=True)
     model(torch.randn(2, 1, 16, 16, 16)).sum().backward()
     old.step()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from stampbench.benchmark.config.resolve import choose_dataset, choose_protocol, choose_strategies
+from stampbench.benchmark.config.resolve import resolve_dataset, resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.execution.runner import plan_run
@@ -123,9 +123,9 @@ def test_two_runs_at_once(name: str, workers: Callable[..., Any], in_turns: Any,
 
 def test_epoch_overhead(in_turns: Any, report: Any, tmp_path: Path) -> None:
     """Everything a run does in an epoch but forward, loss, backward and optimiser step: books and state included."""
-    protocol = choose_protocol("quick", [])
-    (choice,) = choose_strategies("standard", protocol, [])
-    run = plan_run(choice, open_dataset(choose_dataset("phantom3d")), protocol, n_train=25, fold=0, seed=0)
+    protocol = resolve_protocol("quick", [])
+    (choice,) = resolve_strategies("standard", protocol, [])
+    run = plan_run(choice, open_dataset(resolve_dataset("phantom3d")), protocol, n_train=25, fold=0, seed=0)
     images = Images(torch.randn(20, 1, *VOLUME), torch.randint(3, (20, *VOLUME), dtype=torch.uint8), torch.arange(20))
     data = FoldData(images, images, ("background", "one", "two"), 1, VOLUME)
     architecture, progress = UNetArchitecture.doubling(3, 1, 3, f=4), Progress("bench", 1, quiet=True)

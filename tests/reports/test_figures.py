@@ -41,7 +41,7 @@ def records(frames: Frames, timings: Callable[..., pd.DataFrame]) -> dict[str, p
          "hyperparameters": targeted.format(2, 0.1)},
         {"strategy": "stamp_plus (base_dropout=0.4)", "name": "stamp_plus", "dice": {"a": 0.3, "b": 0.4},
          "hyperparameters": targeted.format(5, 0.4)},
-        {"strategy": "retrain_scratch", "dice": {"a": 0.5, "b": 0.5}, "sources": "r1"},
+        {"strategy": "retrain_scratch", "dice": {"a": 0.5, "b": 0.5}, "parents": "r1"},
     )  # fmt: skip
     rows = pd.concat(
         [

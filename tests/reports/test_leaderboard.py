@@ -13,7 +13,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.mean_rank import overall
+from stampbench.reports.mean_rank import overall_ranking
 from stampbench.reports.statistics import half_width, mean_ranks
 from stampbench.reports.table_formats import to_csv, to_json, to_latex, to_markdown
 
@@ -185,7 +185,7 @@ def test_overall_ranks_within_cases_and_counts_datasets_the_same(frames: Frames)
     a, b = {"p": 0.1, "q": 0.1, "r": 0.1, "s": 0.9}, dict.fromkeys("pqrs", 0.5)
     two = board_of(frames, "two", a=a, b=b)
     boards = leaderboards(pd.concat([one[0], two[0]]), pd.concat([one[1], two[1]]))
-    (ranking,) = overall(boards)
+    (ranking,) = overall_ranking(boards)
     rows = ranking.rows.set_index("strategy")
     assert dict(rows["mean_rank"]) == {"a": pytest.approx((1 + 1.75) / 2), "b": pytest.approx((2 + 1.25) / 2)}
     assert rows.loc["a", "low"] <= rows.loc["a", "mean_rank"] <= rows.loc["a", "high"]
@@ -201,7 +201,7 @@ def test_datasets_are_drawn_independently_and_ties_share_the_first_place(frames:
     boards = []
     for name in ("one", "two"):
         boards += leaderboards(*board_of(frames, name, a=scores, b=flat, c=flat))
-    (ranking,) = overall(boards)
+    (ranking,) = overall_ranking(boards)
     rows = ranking.rows.set_index("strategy")
     assert rows.loc["b", "first"] == pytest.approx(rows.loc["c", "first"])
     _, drawn = mean_ranks(boards[0].per_case, boards[0].subjects)
@@ -211,11 +211,11 @@ def test_datasets_are_drawn_independently_and_ties_share_the_first_place(frames:
 
 def test_one_dataset_or_two_versions_of_it_have_no_overall_ranking(frames: Frames) -> None:
     one = board_of(frames, "one", a={"x": 0.9}, b={"x": 0.1})
-    assert overall(leaderboards(*one)) == []
+    assert overall_ranking(leaderboards(*one)) == []
     later = (
         one[0].assign(group="later", dataset_version="2", run="l" + one[0]["run"]),
         one[1].assign(run="l" + one[1]["run"]),
     )
     both = leaderboards(pd.concat([one[0], later[0]]), pd.concat([one[1], later[1]]))
     assert len(both) == 2
-    assert overall(both) == []
+    assert overall_ranking(both) == []

@@ -14,7 +14,7 @@ from torch import nn
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
-from stampbench.strategies.importance import IMPORTANCES, Evidence
+from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs
 
 tp: Any = pytest.importorskip("torch_pruning")
 
@@ -59,7 +59,7 @@ def test_group_importance_is_the_library_s_norm_over_all_that_goes_with_a_filter
     model = network(2)
     images = torch.randn(1, 1, 8, 8)
     scores = IMPORTANCES["group_l2"].score(
-        Evidence(model, [(images, images[:, 0])], nn.functional.mse_loss, np.random.default_rng(0))
+        ImportanceInputs(model, [(images, images[:, 0])], nn.functional.mse_loss, np.random.default_rng(0))
     )
     first, second = model.layer("conv1"), model.layer("conv2")
     parts = [

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from stampbench.models.architecture import Filter
-from stampbench.strategies.base import Source, Strategy, Trainer
+from stampbench.strategies.base import Parent, Strategy, Trainer
 from stampbench.strategies.testing import check_conformance
 
 _COUNTER = itertools.count()
@@ -81,8 +81,8 @@ class Thief(Strategy):
 class Freeloader(Strategy):
     """Has another strategy run first, and does not charge it."""
 
-    def sources(self) -> Mapping[str, Source]:
-        return {"other": Source("standard", {"f": 2, "depth": 1})}
+    def parents(self) -> Mapping[str, Parent]:
+        return {"other": Parent("standard", {"f": 2, "depth": 1})}
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1)

@@ -13,7 +13,7 @@ from torch import nn
 
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.unet import UNet
-from stampbench.strategies.importance import IMPORTANCES, Evidence, Scores
+from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores
 from stampbench.strategies.ranking import Ranking
 
 
@@ -33,7 +33,9 @@ def scores(name: str, model: UNet, images: torch.Tensor, batch: int = 2) -> Scor
     """By an importance of the registry; labels mark the pixels above zero."""
     labels = (images[:, 0] > 0).long()
     batches = list(zip(images.split(batch), labels.split(batch), strict=True))
-    return IMPORTANCES[name].score(Evidence(model, batches, nn.functional.cross_entropy, np.random.default_rng(0)))
+    return IMPORTANCES[name].score(
+        ImportanceInputs(model, batches, nn.functional.cross_entropy, np.random.default_rng(0))
+    )
 
 
 @pytest.mark.parametrize("dims", [2, 3])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from stampbench.benchmark.config.protocol import PAPER, QUICK
-from stampbench.benchmark.config.resolve import choose_dataset, choose_strategies
+from stampbench.benchmark.config.resolve import resolve_dataset, resolve_strategies
 from stampbench.benchmark.execution.runner import plan_run
 from stampbench.datasets.dataset import open_dataset
 from stampbench.strategies.errors import StrategyError
@@ -68,12 +68,12 @@ def test_a_file_may_postpone_annotations_and_add_selections(tmp_path: Path) -> N
     assert STRATEGIES["two_epochs"].load()().model_dump()["more"] == 0
     assert STRATEGIES["stamp"].load()(selection="mine").model_dump()["selection"] == "mine"
     assert SELECTION_CODES["mine"] == STRATEGIES["two_epochs"].code
-    (choice,) = choose_strategies("stamp", PAPER, ["selection=mine"])
+    (choice,) = resolve_strategies("stamp", PAPER, ["selection=mine"])
     assert choice.code == SELECTION_CODES["mine"]
 
 
 def test_a_strategy_that_fails_or_never_ends_is_told_before_it_runs(tmp_path: Path) -> None:
-    dataset = open_dataset(choose_dataset("phantom2d:size=16,cases=14"))
+    dataset = open_dataset(resolve_dataset("phantom2d:size=16,cases=14"))
     for body, message in (
         ("{}['x']", "TwoEpochs fails: KeyError"),
         ("while True: trainer.train(1000)", "does not end"),
@@ -82,24 +82,24 @@ def test_a_strategy_that_fails_or_never_ends_is_told_before_it_runs(tmp_path: Pa
         path = tmp_path / "mine.py"
         path.write_text(GOOD.replace("trainer.train(2 + self.more)", body))
         load_plugin(path)
-        (choice,) = choose_strategies("two_epochs", QUICK, [])
+        (choice,) = resolve_strategies("two_epochs", QUICK, [])
         with pytest.raises(StrategyError, match=message):
             plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0)
     path.write_text(GOOD.replace("def fit", "def start(self, *dims):\n        return None\n\n    def fit"))
     STRATEGIES.pop("two_epochs")
     load_plugin(path)
-    (choice,) = choose_strategies("two_epochs", QUICK, [])
+    (choice,) = resolve_strategies("two_epochs", QUICK, [])
     with pytest.raises(StrategyError, match="start returned NoneType"):
         plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0)
 
 
 def test_a_changed_source_changes_the_run(tmp_path: Path) -> None:
-    dataset, path, ids = open_dataset(choose_dataset("phantom2d:size=16,cases=14")), tmp_path / "mine.py", set()
+    dataset, path, ids = open_dataset(resolve_dataset("phantom2d:size=16,cases=14")), tmp_path / "mine.py", set()
     for text in (GOOD, GOOD + "\n# changed\n"):
         STRATEGIES.pop("two_epochs", None)
         path.write_text(text)
         load_plugin(path)
-        (choice,) = choose_strategies("retrain_scratch", QUICK, ["source=two_epochs"])
+        (choice,) = resolve_strategies("retrain_scratch", QUICK, ["source=two_epochs"])
         ids.add(plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0).spec.id)
     assert len(ids) == 2
 

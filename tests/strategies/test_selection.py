@@ -11,14 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stampbench.benchmark.config.protocol import PAPER
-from stampbench.benchmark.execution.dry_run import Planner
+from stampbench.benchmark.execution.dry_run import DryRunTrainer
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.selection import SELECTIONS
 
 
-class Watcher(Planner):
+class Watcher(DryRunTrainer):
     """A planner that keeps the widths after each prune, and gives what scores it is told to."""
 
     def __init__(self, architecture: UNetArchitecture, seed: int = 0) -> None:

@@ -8,13 +8,13 @@ import pytest
 from pydantic import ValidationError
 
 from stampbench.benchmark.config.protocol import PAPER
-from stampbench.benchmark.execution.dry_run import Planner
+from stampbench.benchmark.execution.dry_run import DryRunTrainer
 from stampbench.models.network import parameter_count
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES
 
 
-class Recorder(Planner):
+class Recorder(DryRunTrainer):
     """A planner that remembers every call."""
 
     def __init__(self, strategy: Any) -> None:

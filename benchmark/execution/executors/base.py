@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
-from stampbench.benchmark.errors import RunClaimedError, TrainingFailedError, UserError
+from stampbench.benchmark.errors import RunLeasedError, TrainingFailedError, UserError
 from stampbench.benchmark.execution.job import Job, Machine, perform
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
@@ -49,7 +49,7 @@ def attempt(job: Job, machine: Machine) -> Outcome:
     """Perform a job in this process; whatever it raises but an interruption becomes an outcome."""
     try:
         return Outcome(job.id, summary=perform(job, machine))
-    except RunClaimedError:
+    except RunLeasedError:
         return Outcome(job.id, claimed=True)
     except (TrainingFailedError, UserError, DatasetError, ModelError, StrategyError) as error:
         return Outcome(job.id, reason=str(error))

@@ -115,7 +115,7 @@ def test_commands_name_what_a_phantom_and_a_patch_were(make_run: Callable[..., A
         make_run("flat", dataset="phantom3d:size=16,cases=9"),
     ):
         record = {
-            "spec": run.spec.model_dump(mode="json"),
+            "spec": run.spec.stored(),
             "dataset": _describe(run.dataset),
             "environment": environment(Compute(kernels="plain", save_memory=True)),
         }

@@ -8,11 +8,11 @@ import pytest
 
 from stampbench.benchmark.config.protocol import PAPER, QUICK
 from stampbench.benchmark.config.resolve import (
-    choose_dataset,
-    choose_folds,
-    choose_n_train,
-    choose_protocol,
-    choose_strategies,
+    resolve_dataset,
+    resolve_folds,
+    resolve_n_train,
+    resolve_protocol,
+    resolve_strategies,
 )
 from stampbench.benchmark.errors import UserError
 
@@ -26,29 +26,29 @@ def test_the_papers_values() -> None:
         10,
     )
     assert (PAPER.initialisation, PAPER.loss, PAPER.folds) == ("xavier", "dice", 5)
-    (stamp_plus,) = choose_strategies("stamp_plus", PAPER, [])
+    (stamp_plus,) = resolve_strategies("stamp_plus", PAPER, [])
     values = stamp_plus.strategy.model_dump()
     assert (values["recovery_epochs"], values["filters_per_step"], values["f"]) == (5, 1, 4)
     assert (values["base_dropout"], values["dropout"], values["importance"]) == (0.1, "targeted", "l2")
 
 
 def test_a_protocol_sets_hyperparameters_and_the_user_has_the_last_word() -> None:
-    (quick,) = choose_strategies("stamp", QUICK, [])
+    (quick,) = resolve_strategies("stamp", QUICK, [])
     assert quick.strategy.model_dump()["filters_per_step"] == QUICK.hyperparameters["filters_per_step"] > 1
-    (own,) = choose_strategies("stamp", QUICK, ["filters_per_step=2"])
+    (own,) = resolve_strategies("stamp", QUICK, ["filters_per_step=2"])
     assert own.strategy.model_dump()["filters_per_step"] == 2
     assert own.defaults == quick.strategy.model_dump()
 
 
 def test_a_setting_goes_to_the_strategies_that_have_it() -> None:
-    standard, stamp = choose_strategies("standard,stamp", PAPER, ["recovery_epochs=2", "f=8"])
+    standard, stamp = resolve_strategies("standard,stamp", PAPER, ["recovery_epochs=2", "f=8"])
     assert (standard.strategy.f, stamp.strategy.f) == (8, 8)
     assert "recovery_epochs" not in standard.strategy.model_dump()
     assert stamp.strategy.model_dump()["recovery_epochs"] == 2
 
 
 def test_protocol_settings() -> None:
-    protocol = choose_protocol("quick", ["batch_size=2", "learning_rate=0.5"])
+    protocol = resolve_protocol("quick", ["batch_size=2", "learning_rate=0.5"])
     assert (protocol.batch_size, protocol.learning_rate, protocol.max_epochs) == (2, 0.5, QUICK.max_epochs)
     assert protocol.hyperparameters == QUICK.hyperparameters
 
@@ -72,7 +72,7 @@ def test_protocol_settings() -> None:
 )
 def test_wrong_strategies(names: str, settings: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message) as raised:
-        choose_strategies(names, PAPER, settings)
+        resolve_strategies(names, PAPER, settings)
     assert "\n" not in str(raised.value)
 
 
@@ -88,15 +88,15 @@ def test_wrong_strategies(names: str, settings: list[str], message: str) -> None
 )
 def test_wrong_protocols(name: str, settings: list[str], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        choose_protocol(name, settings)
+        resolve_protocol(name, settings)
 
 
 def test_datasets_by_name_parameter_and_folder(tmp_path: Path) -> None:
-    assert choose_dataset("hippocampus").folder == "Task04_Hippocampus"
-    sized = choose_dataset("phantom2d:size=48,cases=20")
+    assert resolve_dataset("hippocampus").folder == "Task04_Hippocampus"
+    sized = resolve_dataset("phantom2d:size=48,cases=20")
     assert sized.phantom is not None
     assert (sized.phantom.size, sized.phantom.cases) == (48, 20)
-    assert choose_dataset(str(tmp_path)).name == tmp_path.name
+    assert resolve_dataset(str(tmp_path)).name == tmp_path.name
 
 
 @pytest.mark.parametrize(
@@ -113,17 +113,17 @@ def test_datasets_by_name_parameter_and_folder(tmp_path: Path) -> None:
 )
 def test_wrong_datasets(text: str, dims: int | None, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        choose_dataset(text, dims)
+        resolve_dataset(text, dims)
 
 
 def test_folds_and_sizes() -> None:
-    assert choose_folds("all", PAPER) == [0, 1, 2, 3, 4]
-    assert choose_folds("0,2", PAPER) == [0, 2]
-    assert choose_n_train("all") is None
-    assert choose_n_train("25") == 25
+    assert resolve_folds("all", PAPER) == [0, 1, 2, 3, 4]
+    assert resolve_folds("0,2", PAPER) == [0, 2]
+    assert resolve_n_train("all") is None
+    assert resolve_n_train("25") == 25
     for text in ("5", "-1", "x", "", "0,"):
         with pytest.raises(UserError, match="--folds"):
-            choose_folds(text, PAPER)
+            resolve_folds(text, PAPER)
     for text in ("0", "1", "-3", "many", "2.5"):
         with pytest.raises(UserError, match="--n-train"):
-            choose_n_train(text)
+            resolve_n_train(text)

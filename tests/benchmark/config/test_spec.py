@@ -44,7 +44,7 @@ def test_everything_that_makes_a_run_changes_its_id(change: dict[str, Any], same
 def test_an_id_survives_json_and_is_stable() -> None:
     spec = RunSpec(**BASE)
     assert RunSpec(**BASE).id == spec.id
-    dumped = spec.model_dump(mode="json")
+    dumped = spec.stored()
     dumped["protocol"] |= {"summary": "another wording"}
     assert RunSpec.model_validate(dumped).id == spec.id
 

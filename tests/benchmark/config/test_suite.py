@@ -59,11 +59,11 @@ def test_sources_come_first_and_once(tmp_path: Path) -> None:
     ids = [task.job.id for task in tasks]
     assert len(ids) == len(set(ids)) == 8 * 4  # standard, retrain_scratch with its stamp_plus, prune_finetune
     for index, task in enumerate(tasks):
-        assert {source.spec.id for source in task.run.sources.values()} <= set(ids[:index])
+        assert {source.spec.id for source in task.run.parents.values()} <= set(ids[:index])
     # PruneFinetune's pre-training is the standard run itself.
     standard = {task.job.id for task in tasks if task.job.strategy == "standard"}
     pruned = [task for task in tasks if task.job.strategy == "prune_finetune"]
-    assert {source.spec.id for task in pruned for source in task.run.sources.values()} == standard
+    assert {source.spec.id for task in pruned for source in task.run.parents.values()} == standard
 
 
 def test_explicit_runs_each_change_some_of_the_suite(tmp_path: Path) -> None:

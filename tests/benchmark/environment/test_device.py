@@ -157,7 +157,7 @@ def test_a_run_that_fails_leaves_out_what_builds_on_it_and_nothing_else(
         "            raise RuntimeError('broken')\n"
         "        trainer.checkpoint()\n"
         "class Follows(Strategy):\n"
-        "    def sources(self):\n"
+        "    def parents(self):\n"
         "        return {'first': Source('broken', {})}\n"
         "    def fit(self, trainer):\n"
         "        trainer.adopt('first')\n"

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.runner import Run, _vanished, plan_run, with_sources
+from stampbench.benchmark.execution.runner import Run, _vanished, plan_run, with_parents
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.trainer import Teacher
@@ -29,7 +29,7 @@ def test_prune_finetune_shares_an_identical_standard_run_and_is_charged_for_it(
     perform: Perform, make_run: MakeRun, tmp_path: Path
 ) -> None:
     run, store = make_run("prune_finetune", filters_per_step=8), RunStore(tmp_path / "runs")
-    standard, pruned = with_sources([run])
+    standard, pruned = with_parents([run])
     assert standard.spec.id == make_run("standard").spec.id
     assert pruned.spec.id == run.spec.id
     with pytest.raises(UserError, match=r"of standard is not finished"):
@@ -37,7 +37,7 @@ def test_prune_finetune_shares_an_identical_standard_run_and_is_charged_for_it(
     assert store.status(run.spec) is None
     before = perform(standard, store)
     after = perform(run, store)
-    assert after["source_epochs"] == before["epochs"]
+    assert after["parent_epochs"] == before["epochs"]
     trajectory = pd.read_csv(store.folder(run.spec) / "trajectory.csv")
     assert trajectory["epoch"][0] == before["epochs"]  # the converged network is the first checkpoint, at no more cost
     assert trajectory["validation_dice"][0] == pytest.approx(before["validation_dice"])
@@ -51,7 +51,7 @@ def test_retrain_scratch_takes_every_so_many_shapes_and_new_weights(
 ) -> None:
     settings = {"every_steps": 2, "source": "stamp", "source_settings": '{"filters_per_step": 5, "recovery_epochs": 1}'}
     run, store = make_run("retrain_scratch", budget="source", **settings), RunStore(tmp_path / "runs")
-    source, _ = with_sources([run])
+    source, _ = with_parents([run])
     assert source.spec.hyperparameters["filters_per_step"] == 5
     found = perform(source, store)
     summary = perform(run, store)
@@ -61,7 +61,7 @@ def test_retrain_scratch_takes_every_so_many_shapes_and_new_weights(
     assert list(after["widths"]) == list(taken["widths"])
     # each shape trains for the epochs that the source had been charged when it got there
     assert list(after["epoch"]) == (found["epochs"] + taken["epoch"].cumsum()).tolist()
-    assert summary["source_epochs"] == found["epochs"]
+    assert summary["parent_epochs"] == found["epochs"]
     assert summary["epochs"] == found["epochs"] + taken["epoch"].sum()
 
 
@@ -70,7 +70,7 @@ def test_retrain_scratch_of_one_step_or_the_selected_one(perform: Perform, make_
     store = RunStore(tmp_path / "runs")
     for step in ("1", "selected"):
         run = make_run("retrain_scratch", step=step, **settings)
-        source, _ = with_sources([run])
+        source, _ = with_parents([run])
         found = (
             perform(source, store) if store.status(source.spec) != "finished" else store.read(source.spec)[1]["summary"]
         )
@@ -108,20 +108,20 @@ def test_distillation_adds_the_divergence_from_the_softened_teacher(tmp_path: Pa
     with torch.no_grad():
         found = float(trainer._batch_loss(pixels, labels))
         student = (trainer.model(pixels).double() / 4).softmax(1)
-        teacher = (trainer._sources["teacher"].model(pixels).double() / 4).softmax(1)
+        teacher = (trainer._parents["teacher"].model(pixels).double() / 4).softmax(1)
         divergence = (teacher * (teacher.log() - student.log())).sum(1).mean()
         plain = trainer._label_loss(trainer.model(pixels), labels)
     assert found == pytest.approx(float(0.7 * plain + 0.3 * 16 * divergence), rel=1e-4)
-    assert not trainer._sources["teacher"].model.training
+    assert not trainer._parents["teacher"].model.training
 
 
 def test_weights_are_new_where_the_shape_is_the_same(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     run = make_run("retrain_scratch", step="0", source="standard")
-    for each in with_sources([run]):
+    for each in with_parents([run]):
         perform(each, store)
     mine = load_model(store.folder(run.spec) / "model").state_dict()
-    theirs = load_model(store.folder(run.sources["shapes"].spec) / "model").state_dict()
+    theirs = load_model(store.folder(run.parents["shapes"].spec) / "model").state_dict()
     for name in ("units.0.conv.weight", "head.weight"):
         assert mine[name].shape == theirs[name].shape
         assert not torch.isclose(mine[name], theirs[name]).any()
@@ -134,16 +134,16 @@ def test_one_source_can_serve_several_seeds(make_run: MakeRun) -> None:
         for each in (fixed, make_run("retrain_scratch"))
     )
     assert fixed.spec.id != again.spec.id
-    assert fixed.sources["shapes"].spec.id == again.sources["shapes"].spec.id
-    assert again.sources["shapes"].spec.seed == 7
-    assert own.sources["shapes"].spec.seed == 1
+    assert fixed.parents["shapes"].spec.id == again.parents["shapes"].spec.id
+    assert again.parents["shapes"].spec.seed == 7
+    assert own.parents["shapes"].spec.seed == 1
 
 
 def test_a_damaged_source_is_named_and_leaves_the_run_alone(
     perform: Perform, make_run: MakeRun, tmp_path: Path
 ) -> None:
     run, store = make_run("distill"), RunStore(tmp_path / "runs")
-    teacher = run.sources["teacher"]
+    teacher = run.parents["teacher"]
     perform(teacher, store)
     weights = store.folder(teacher.spec) / "model" / "weights.safetensors"
     whole = weights.read_bytes()

@@ -17,7 +17,7 @@ import pytest
 
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.runner import Run, execute, prepare, with_sources
+from stampbench.benchmark.execution.runner import Run, execute, prepare_cases, with_parents
 from stampbench.benchmark.records.run_store import RunStore
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
@@ -34,9 +34,9 @@ def child(run: Run, store: Path) -> None:
     progress = Progress("soak", 1, quiet=True)
     records = RunStore(store)
     try:
-        for each in with_sources([run]):
+        for each in with_parents([run]):
             if records.status(each.spec) != "finished":
-                execute(each, prepare([each], progress), records, Compute(timed=False, save_every=0.0), progress)
+                execute(each, prepare_cases([each], progress), records, Compute(timed=False, save_every=0.0), progress)
     except BaseException:
         reason(store).write_text(traceback.format_exc())  # what a child prints is lost
         raise

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from stampbench.benchmark.config.resolve import choose_dataset
+from stampbench.benchmark.config.resolve import resolve_dataset
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference import export as module
 from stampbench.benchmark.inference.export import Format, export, onnx_session
@@ -80,8 +80,8 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_same_label_map_on_a_real_case(real_data: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(choose_dataset("hippocampus"), real_data)
-    case = dataset.source.cases[0].id
+    dataset = open_dataset(resolve_dataset("hippocampus"), real_data)
+    case = dataset.reader.cases[0].id
     images = torch.from_numpy(dataset.prepare([case])[case].images.copy())
     torch.manual_seed(0)
     model = build(UNetArchitecture.doubling(3, 1, 3), "fast").eval()

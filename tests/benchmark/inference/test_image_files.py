@@ -13,14 +13,14 @@ import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from PIL import Image
 
-from stampbench.benchmark.config.resolve import choose_dataset
+from stampbench.benchmark.config.resolve import resolve_dataset
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.inference.image_files import outputs_of, segment_file
+from stampbench.benchmark.inference.image_files import output_paths, segment_file
 from stampbench.benchmark.measure.evaluate import predict
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.datasets.dataset import open_dataset
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.preprocessing_config import Recipe
+from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.network import Network, build
 
@@ -36,7 +36,7 @@ def all_classes(model: Network, images: torch.Tensor) -> Network:
 
 
 def trained_on(size: tuple[int, ...]) -> dict[str, Any]:
-    return {"recipe": Recipe(spatial_dims=len(size), size=size), "window": size}
+    return {"preprocessing": PreprocessingConfig(spatial_dims=len(size), size=size), "window": size}
 
 
 def model_of(spatial_dims: int, channels: int = 1) -> Network:
@@ -123,8 +123,8 @@ def test_a_trained_network_finds_the_organ_in_a_flipped_scan(
 
 def test_it_is_the_label_map_that_was_evaluated(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     folder = decathlon(shape=(20, 18, 7), channels=("T2",), cases=6)
-    dataset = open_dataset(choose_dataset(str(folder)))
-    case = dataset.source.cases[0]
+    dataset = open_dataset(resolve_dataset(str(folder)))
+    case = dataset.reader.cases[0]
     model = model_of(3)
     expected = predict(model, dataset.prepare([case.id])[case.id], CPU)
     output = segment_file(
@@ -160,7 +160,7 @@ def test_channels_come_from_one_file_or_from_nnunets(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(parts[1], image.affine), tmp_path / "case_0001.nii.gz")
     model, common = model_of(3, channels=2), {**trained_on((16, 16, 8)), "values": [0, 1, 2], "device": CPU}
     one = segment_file(model, tmp_path / "both.nii.gz", tmp_path / "out" / "both.nii.gz", **common)  # type: ignore[arg-type]
-    (output,) = outputs_of([tmp_path / "case_0000.nii.gz"], tmp_path / "out", force=False)
+    (output,) = output_paths([tmp_path / "case_0000.nii.gz"], tmp_path / "out", force=False)
     assert output.name == "case.nii.gz"
     two = segment_file(model, tmp_path / "case_0000.nii.gz", output, **common)  # type: ignore[arg-type]
     assert np.array_equal(in_ras(one)[0], in_ras(two)[0])
@@ -186,11 +186,11 @@ def test_bad_images_are_named_and_nothing_is_written(tmp_path: Path) -> None:
         segment_file(model, tmp_path / "absent.nii.gz", out / "map.nii.gz", **common)
     assert not out.exists()
     with pytest.raises(UserError, match="is the image itself"):
-        outputs_of([tmp_path / "good.nii.gz"], tmp_path, force=True)
+        output_paths([tmp_path / "good.nii.gz"], tmp_path, force=True)
     with pytest.raises(UserError, match="and of another image"):
-        outputs_of([tmp_path / "good.nii.gz", tmp_path / "deep" / "good.nii.gz"], out, force=True)
+        output_paths([tmp_path / "good.nii.gz", tmp_path / "deep" / "good.nii.gz"], out, force=True)
     with pytest.raises(UserError, match="exists; --force"):
-        outputs_of([out / "good.nii.gz"], tmp_path, force=False)
+        output_paths([out / "good.nii.gz"], tmp_path, force=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         segment_file(model, tmp_path / "good.nii.gz", tmp_path / "file" / "map.nii.gz", **common)

@@ -15,8 +15,8 @@ from torch.utils.benchmark import Timer
 
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure import latency
-from stampbench.benchmark.measure.backends import prepare
-from stampbench.benchmark.measure.latency import compare, median_interval, saturating_batch, time_in_turns
+from stampbench.benchmark.measure.backends import open_session
+from stampbench.benchmark.measure.latency import median_interval, saturating_batch, time_interleaved, time_networks
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.network import Network, build
 from stampbench.reports.latency import MixedMachinesError, latency_tables
@@ -39,7 +39,7 @@ def test_the_medians_interval_is_that_of_the_sign_tests_tables(count: int, low: 
 
 def test_twice_as_slow_is_measured_as_twice_as_slow() -> None:
     calls = {"short": lambda: time.sleep(0.004), "long": lambda: time.sleep(0.008)}
-    timings = time_in_turns(calls, CPU, seconds=1.0)
+    timings = time_interleaved(calls, CPU, seconds=1.0)
     assert timings["long"].ratio.median == pytest.approx(2.0, rel=0.1)
     assert timings["short"].ratio == (1.0, 1.0, 1.0)
     assert timings["short"].p50 == pytest.approx(4.0, rel=0.15)
@@ -48,7 +48,7 @@ def test_twice_as_slow_is_measured_as_twice_as_slow() -> None:
 
 def test_torchs_own_benchmark_agrees_within_five_percent(network: Network) -> None:
     """The same call in the same process, call by call in turns: the median of the ratios withstands a busy machine."""
-    call = prepare(network, torch.randn(4, 1, 64, 64), "eager", "fp32").call
+    call = open_session(network, torch.randn(4, 1, 64, 64), "eager", "fp32").call
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     call()
     ratios = [latency._stopwatch(CPU)(call) / (1000 * timer.timeit(1).median) for _ in range(400)]
@@ -59,7 +59,7 @@ def test_numbers_of_a_noisy_machine_are_not_printed(network: Network, monkeypatc
     durations = itertools.cycle([1.0, 9.0, 2.0, 30.0, 4.0])
     monkeypatch.setattr(latency, "_milliseconds", lambda call: next(durations))
     monkeypatch.setattr(latency, "_warm_up", lambda *_: None)
-    rows = compare({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
+    rows = time_networks({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
     assert rows[1]["noisy_ratio"]
     table = latency_tables(pd.DataFrame([row | MACHINE for row in rows]))
     for name, row in zip("ab", rows, strict=True):
@@ -74,7 +74,7 @@ def test_noise_that_all_networks_share_is_noise_too(network: Network, monkeypatc
     rounds = itertools.cycle(value for value in (1.0, 30.0, 2.0, 9.0, 50.0) for _ in range(2))
     monkeypatch.setattr(latency, "_milliseconds", lambda call: next(rounds))
     monkeypatch.setattr(latency, "_warm_up", lambda *_: None)
-    rows = compare({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
+    rows = time_networks({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
     assert [row["noisy_time"] for row in rows] == [True, True]
     assert [row["noisy_ratio"] for row in rows] == [False, False]
     assert rows[1]["ratio"] == 1.0
@@ -84,7 +84,7 @@ MACHINE = {"processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", 
 
 
 def test_tables_refuse_to_mix_machines(network: Network) -> None:
-    (row,) = compare({"a": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.1)
+    (row,) = time_networks({"a": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.1)
     rows = [row | MACHINE, row | MACHINE | {"threads": 2}]
     with pytest.raises(MixedMachinesError, match="threads: 1, 2"):
         latency_tables(pd.DataFrame(rows))
@@ -112,7 +112,7 @@ def test_backends_compute_the_same_network(network: Network, backend: Any) -> No
         pytest.importorskip(backend)
         pytest.importorskip("onnxscript")
     images = torch.randn(2, 1, 16, 24)
-    found = prepare(network, images, backend, "fp32").call()
+    found = open_session(network, images, backend, "fp32").call()
     found = next(iter(found.values())) if backend == "openvino" else found  # type: ignore[attr-defined]
     torch.testing.assert_close(torch.as_tensor(found), network(images).detach(), rtol=1e-3, atol=1e-4)
 
@@ -123,7 +123,7 @@ def test_backends_compute_the_same_network(network: Network, backend: Any) -> No
 )
 def test_what_a_backend_cannot_do_is_said(network: Network, backend: Any, precision: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        prepare(network, torch.randn(1, 1, 16, 16), backend, precision)
+        open_session(network, torch.randn(1, 1, 16, 16), backend, precision)
 
 
 def test_untrained_strategies_are_compared_with_the_first(stampbench: Callable[..., Any], tmp_path: Path) -> None:

@@ -13,21 +13,21 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.config.resolve import DatasetChoice
-from stampbench.benchmark.errors import RunClaimedError, UserError
+from stampbench.benchmark.config.resolve import DatasetRequest
+from stampbench.benchmark.errors import RunLeasedError, UserError
 from stampbench.benchmark.execution import scheduler as schedule
 from stampbench.benchmark.execution.executors.base import Outcome, attempt
 from stampbench.benchmark.execution.job import Job, Machine
 from stampbench.benchmark.execution.runner import Run
-from stampbench.benchmark.records import lease as claim_module
-from stampbench.benchmark.records.lease import Claim, Watch
+from stampbench.benchmark.records import lease as lease_module
+from stampbench.benchmark.records.lease import Lease, LeaseWatch
 from stampbench.benchmark.records.run_store import RunStore
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claim_module, "BEAT_SECONDS", 0.05)
-    monkeypatch.setattr(claim_module, "STALE_SECONDS", 0.5)
+    monkeypatch.setattr(lease_module, "BEAT_SECONDS", 0.05)
+    monkeypatch.setattr(lease_module, "STALE_SECONDS", 0.5)
 
 
 def files(folder: Path) -> list[str]:
@@ -35,7 +35,7 @@ def files(folder: Path) -> list[str]:
 
 
 def elsewhere(folder: Path, number: int = 1, **changes: object) -> Path:
-    """A claim of a process on another machine, which does not beat."""
+    """A lease of a process on another machine, which does not beat."""
     folder.mkdir(exist_ok=True)
     path = folder / f"{number:06}.json"
     path.write_text(
@@ -45,85 +45,85 @@ def elsewhere(folder: Path, number: int = 1, **changes: object) -> Path:
 
 
 def test_a_second_claim_is_refused_and_a_released_one_is_free(tmp_path: Path) -> None:
-    folder = tmp_path / "claims"
-    with Claim(folder):
-        with pytest.raises(RunClaimedError, match=r"process \d+ on .* is at work on it"), Claim(folder):
+    folder = tmp_path / "leases"
+    with Lease(folder):
+        with pytest.raises(RunLeasedError, match=r"process \d+ on .* is at work on it"), Lease(folder):
             pass
-        assert not Watch().free(folder)
-    assert Watch().free(folder)
-    with Claim(folder):
+        assert not LeaseWatch().free(folder)
+    assert LeaseWatch().free(folder)
+    with Lease(folder):
         assert files(folder) == ["000001.json", "000002.json"]
 
 
 def test_a_claim_that_beats_is_never_stale(tmp_path: Path) -> None:
-    watch = Watch()
-    with Claim(tmp_path / "claims"):
+    watch = LeaseWatch()
+    with Lease(tmp_path / "leases"):
         until = time.monotonic() + 1.2
         while time.monotonic() < until:
-            assert not watch.free(tmp_path / "claims")
+            assert not watch.free(tmp_path / "leases")
             time.sleep(0.05)
 
 
 def test_a_claim_that_stands_still_is_free_after_a_while_by_the_watchers_clock(tmp_path: Path) -> None:
-    elsewhere(tmp_path / "claims")
-    watch = Watch()
-    assert not watch.free(tmp_path / "claims")
+    elsewhere(tmp_path / "leases")
+    watch = LeaseWatch()
+    assert not watch.free(tmp_path / "leases")
     time.sleep(0.6)
-    assert watch.free(tmp_path / "claims")
-    with Claim(tmp_path / "claims", watch):
-        assert files(tmp_path / "claims") == ["000001.json", "000002.json"]
+    assert watch.free(tmp_path / "leases")
+    with Lease(tmp_path / "leases", watch):
+        assert files(tmp_path / "leases") == ["000001.json", "000002.json"]
     # Who has not watched looks for as long.
-    elsewhere(tmp_path / "claims", 3)
+    elsewhere(tmp_path / "leases", 3)
     begun = time.monotonic()
-    with Claim(tmp_path / "claims"):
+    with Lease(tmp_path / "leases"):
         assert time.monotonic() - begun > 0.5
 
 
 @pytest.mark.parametrize("jump", [-10_000.0, 10_000.0])
 def test_the_clock_jumping_changes_nothing(jump: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watch, now = Watch(), time.time
-    with Claim(tmp_path / "claims"):
-        assert not watch.free(tmp_path / "claims")
+    watch, now = LeaseWatch(), time.time
+    with Lease(tmp_path / "leases"):
+        assert not watch.free(tmp_path / "leases")
         monkeypatch.setattr(time, "time", lambda: now() + jump)
-        for path in (tmp_path / "claims").iterdir():
+        for path in (tmp_path / "leases").iterdir():
             assert path.exists()
-        assert not watch.free(tmp_path / "claims")
+        assert not watch.free(tmp_path / "leases")
 
 
 def test_a_dead_process_of_this_machine_is_seen_at_once(tmp_path: Path) -> None:
     code = (
-        "import sys, os, signal; from pathlib import Path; from stampbench.benchmark.records.lease import Claim\n"
-        "with Claim(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        "import sys, os, signal; from pathlib import Path; from stampbench.benchmark.records.lease import Lease\n"
+        "with Lease(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "claims")])
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "leases")])
     assert done.returncode == -9
-    assert files(tmp_path / "claims") == ["000001.json"]
-    assert Watch().free(tmp_path / "claims")
+    assert files(tmp_path / "leases") == ["000001.json"]
+    assert LeaseWatch().free(tmp_path / "leases")
 
 
 def test_who_was_taken_over_may_no_longer_write(tmp_path: Path) -> None:
-    with Claim(tmp_path / "claims") as claim:
-        claim.check()
-        newer = elsewhere(tmp_path / "claims", 2)
-        with pytest.raises(RunClaimedError, match="took it over"):
-            claim.check()
+    with Lease(tmp_path / "leases") as lease:
+        lease.check()
+        newer = elsewhere(tmp_path / "leases", 2)
+        with pytest.raises(RunLeasedError, match="took it over"):
+            lease.check()
     assert json.loads(newer.read_text())["state"] == "held"  # its release did not touch the other's
 
 
 def test_a_half_written_claim_holds_until_it_is_stale(tmp_path: Path) -> None:
-    (tmp_path / "claims").mkdir()
-    (tmp_path / "claims" / "000001.json").write_text("")
-    assert not Watch().free(tmp_path / "claims")
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "leases" / "000001.json").write_text("")
+    assert not LeaseWatch().free(tmp_path / "leases")
     begun = time.monotonic()
-    with Claim(tmp_path / "claims"):
+    with Lease(tmp_path / "leases"):
         assert time.monotonic() - begun > 0.5
 
 
 def test_who_slept_while_another_finished_may_not_write(tmp_path: Path) -> None:
-    with Claim(tmp_path / "claims") as claim:
-        shutil.rmtree(tmp_path / "claims")  # the other one's dissolve
-        with pytest.raises(RunClaimedError, match="took it over"):
-            claim.check()
+    with Lease(tmp_path / "leases") as lease:
+        shutil.rmtree(tmp_path / "leases")  # the other one's dissolve
+        with pytest.raises(RunLeasedError, match="took it over"):
+            lease.check()
 
 
 def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
@@ -131,8 +131,8 @@ def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
 ) -> None:
     monkeypatch.setattr(schedule, "_LATER_SECONDS", 0.1)
     store, run = RunStore(tmp_path / "runs"), make_run("flat")
-    store.claims(run.spec).parent.mkdir(parents=True)
-    elsewhere(store.claims(run.spec))
+    store.leases(run.spec).parent.mkdir(parents=True)
+    elsewhere(store.leases(run.spec))
 
     class Here:
         """Executes at once, in this process."""
@@ -153,26 +153,26 @@ def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
         def kill(self) -> None: ...
 
     settings = ("folds=2", "batch_size=2", "max_epochs=3")
-    job = Job.of(run, DatasetChoice(name="phantom2d:size=16,cases=10"), "quick", settings)
+    job = Job.of(run, DatasetRequest(name="phantom2d:size=16,cases=10"), "quick", settings)
     assert schedule.complete([schedule.Task(run, job)], store, Here(), schedule.Report(str)) == {}
     assert store.status(run.spec) == "finished"
-    assert not store.claims(run.spec).exists()
+    assert not store.leases(run.spec).exists()
 
 
 def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot write runs to"), Claim(tmp_path / "file" / "claims"):
+    with pytest.raises(UserError, match="cannot write runs to"), Lease(tmp_path / "file" / "leases"):
         pass
 
 
 def _race(folder: Path, barrier: object, won: object) -> None:
     barrier.wait()  # type: ignore[attr-defined]
     try:
-        with Claim(folder):
+        with Lease(folder):
             with won.get_lock():  # type: ignore[attr-defined]
                 won.value += 1  # type: ignore[attr-defined]
             barrier.wait()  # type: ignore[attr-defined]
-    except RunClaimedError:
+    except RunLeasedError:
         barrier.wait()  # type: ignore[attr-defined]
 
 

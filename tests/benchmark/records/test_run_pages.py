@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.mean_rank import overall
+from stampbench.reports.mean_rank import overall_ranking
 from stampbench.reports.page import RunDetails, write_page
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -111,7 +111,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     timings = timings[runs["strategy"] != "s03 <b>"]
     boards = leaderboards(runs, cases, timings)
-    assert write_page(folder, boards, overall(boards), runs, trajectories, details(runs, b"")) > 1e6
+    assert write_page(folder, boards, overall_ranking(boards), runs, trajectories, details(runs, b"")) > 1e6
     return folder
 
 
@@ -221,7 +221,7 @@ def test_two_thousand_runs_open_at_once_and_stay_small(tmp_path: Path, visit: Vi
     Image.fromarray(noise).save(picture, "WEBP", quality=40)  # noise takes more than any image
     boards = leaderboards(runs, cases)
     written = write_page(
-        tmp_path, boards, overall(boards), runs, trajectories, details(runs, picture.getvalue()[:2500])
+        tmp_path, boards, overall_ranking(boards), runs, trajectories, details(runs, picture.getvalue()[:2500])
     )
     assert written == sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file())
     assert written < 20e6

@@ -15,7 +15,7 @@ import pytest
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.runner import Run
-from stampbench.benchmark.records.lease import Claim
+from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.training.resume import ResumeFile
 
@@ -93,12 +93,12 @@ def test_unfinished_runs_are_told_apart(
     make_run: Callable[..., Run], recorded: Path, stampbench: Command, tmp_path: Path
 ) -> None:
     store, run = RunStore(tmp_path / "runs"), make_run("flat")
-    with Claim(store.claims(run.spec)) as claim:
-        store.begin(run.spec, {}, claim)
+    with Lease(store.leases(run.spec)) as lease:
+        store.begin(run.spec, {}, lease)
         assert "is at work on it" in lines(stampbench, 0)[0]
     assert "nobody is at work on it" in lines(stampbench, 0)[0]
-    with Claim(store.claims(run.spec)) as claim:
-        store.begin(run.spec, {}, claim).fail("training loss is nan in epoch 3", resumable=False)
+    with Lease(store.leases(run.spec)) as lease:
+        store.begin(run.spec, {}, lease).fail("training loss is nan in epoch 3", resumable=False)
     found = lines(stampbench, 0)
     assert found[0].startswith("failed: ")
     assert found[0].endswith("training loss is nan in epoch 3")
@@ -180,11 +180,11 @@ def test_a_full_disk_keeps_the_state_before(tmp_path: Path) -> None:
 
 def test_a_run_that_was_taken_over_writes_nothing(make_run: Callable[..., Run], tmp_path: Path) -> None:
     store, run = RunStore(tmp_path / "runs"), make_run("flat")
-    with Claim(store.claims(run.spec)) as claim:
-        folder = store.begin(run.spec, {}, claim)
-        resume = ResumeFile(folder.resume, claim.check)
+    with Lease(store.leases(run.spec)) as lease:
+        folder = store.begin(run.spec, {}, lease)
+        resume = ResumeFile(folder.resume, lease.check)
         resume.write({"epoch": 1})
-        (store.claims(run.spec) / "000002.json").write_text('{"host": "far"}')
+        (store.leases(run.spec) / "000002.json").write_text('{"host": "far"}')
         for write in (
             lambda: resume.write({"epoch": 2}),
             lambda: folder.write_table("cases.csv", [{"a": 1}]),
@@ -215,9 +215,7 @@ def ten_thousand(recorded: Path, tmp_path: Path) -> Path:
         folder = store.folder(one)
         folder.mkdir(parents=True)
         (folder / "cases.csv").hardlink_to(cases)
-        (folder / "run.json").write_text(
-            json.dumps(record | {"id": one.id, "group": one.group, "spec": one.model_dump(mode="json")})
-        )
+        (folder / "run.json").write_text(json.dumps(record | {"id": one.id, "group": one.group, "spec": one.stored()}))
     return store.root
 
 

@@ -15,10 +15,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stampbench.benchmark.config.resolve import choose_dataset
+from stampbench.benchmark.config.resolve import resolve_dataset
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.execution.runner import Run
-from stampbench.benchmark.inference.sliding_window import windowed
+from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.benchmark.training import fold_data as data_module
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.fold_data import FoldData, Images, StoredImages, load_fold
@@ -138,19 +138,19 @@ def test_windows_of_the_whole_image_are_the_network_itself() -> None:
     images = torch.randn(1, 1, 16, 16, 16)
     with torch.inference_mode():
         whole = model(images)
-        torch.testing.assert_close(windowed(model, (16, 16, 16))(images), whole)
-        parts = windowed(model, (8, 8, 8))(images)
-    assert windowed(model, None) is model
+        torch.testing.assert_close(sliding_window(model, (16, 16, 16))(images), whole)
+        parts = sliding_window(model, (8, 8, 8))(images)
+    assert sliding_window(model, None) is model
     # Inside a window the network sees what it sees of the whole; at its border it sees zeros instead.
     assert (parts - whole).abs().median() < 0.05 * whole.std()
 
 
 def test_stored_images_are_the_resident_ones(decathlon: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = open_dataset(choose_dataset(str(decathlon()), spatial_dims=2))
+    dataset = open_dataset(resolve_dataset(str(decathlon()), spatial_dims=2))
     from stampbench.datasets.split import split
 
     parts = split(dataset.definition, dataset.images, None, 0, 2)
-    prepared = dataset.prepare([case.id for case in dataset.source.cases])
+    prepared = dataset.prepare([case.id for case in dataset.reader.cases])
     resident = load_fold(parts, prepared, dataset, CPU)
     monkeypatch.setattr(data_module, "_RESIDENT", 0)
     stored = load_fold(parts, prepared, dataset, CPU)
@@ -251,11 +251,11 @@ def test_left_to_right_is_the_first_axis_of_volumes_and_the_second_of_pictures(
     from stampbench.datasets.split import split
 
     for dataset, mirror in (
-        (open_dataset(choose_dataset(str(decathlon()), spatial_dims=2)), 0),
-        (open_dataset(choose_dataset("phantom2d:size=16,cases=14")), 1),
+        (open_dataset(resolve_dataset(str(decathlon()), spatial_dims=2)), 0),
+        (open_dataset(resolve_dataset("phantom2d:size=16,cases=14")), 1),
     ):
         parts = split(dataset.definition, dataset.images, None, 0, 2)
-        data = load_fold(parts, dataset.prepare([case.id for case in dataset.source.cases]), dataset, CPU)
+        data = load_fold(parts, dataset.prepare([case.id for case in dataset.reader.cases]), dataset, CPU)
         assert data.mirror == mirror
 
 
@@ -267,7 +267,7 @@ def test_windows_overlap_by_a_quarter() -> None:
             starts.extend(images[:, 0, 0, 0].int().tolist())
             return images
 
-    windowed(Where(), (16, 16))(torch.arange(40.0)[None, None, :, None].expand(1, 1, 40, 16))
+    sliding_window(Where(), (16, 16))(torch.arange(40.0)[None, None, :, None].expand(1, 1, 40, 16))
     assert starts == [0, 12, 24]
 
 
@@ -276,13 +276,13 @@ def test_interrupted_on_changed_patches_it_ends_the_same(
     strategy: str, make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stampbench.benchmark.environment.progress import Progress
-    from stampbench.benchmark.execution.runner import prepare
+    from stampbench.benchmark.execution.runner import prepare_cases
     from stampbench.benchmark.training.resume import ResumeFile
     from stampbench.strategies.testing import CountingTrainer
 
     run = make_run(strategy, protocol_settings=("max_epochs=4", "augmentation=monai"))
     progress = Progress("test", 1, quiet=True)
-    data = load_fold(run.split, prepare([run], progress), run.dataset, CPU)._replace(size=(8, 8), patch=(8, 8))
+    data = load_fold(run.split, prepare_cases([run], progress), run.dataset, CPU)._replace(size=(8, 8), patch=(8, 8))
     ends = []
     for stop_after in (None, 2):
         resume = ResumeFile(tmp_path / str(stop_after))

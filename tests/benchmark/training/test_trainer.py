@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stampbench.benchmark.environment.compute_settings import Compute
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.execution.runner import Run, prepare
+from stampbench.benchmark.execution.runner import Run, prepare_cases
 from stampbench.benchmark.training.fold_data import load_fold
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.trainer import RunTrainer
@@ -36,7 +36,7 @@ def _kernels_of_the_session(compute: Compute, monkeypatch: pytest.MonkeyPatch) -
 def trainer_of(run: Run, folder: Path, compute: Compute | None = None) -> CountingTrainer:
     compute = compute or CPU
     progress = Progress("test", 1, quiet=True)
-    prepared = prepare([run], progress)
+    prepared = prepare_cases([run], progress)
     data = load_fold(run.split, prepared, run.dataset, compute.device)
     return CountingTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder / "resume"))
 
