@@ -1,4 +1,4 @@
-"""Errors that a user can cause; each message is one line that names the thing, the value and what is allowed."""
+"""Errors that a user can cause; each message is one line: the thing, the problem, the remedy."""
 
 from __future__ import annotations
 
@@ -7,20 +7,28 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """Something asked for that cannot be done."""
+    """A request that cannot be fulfilled.
+
+    Attributes:
+        setting: name of the setting that a user can change to mend it, such as `data_root`; None: no single one.
+    """
+
+    def __init__(self, message: str, *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 class TrainingFailedError(RuntimeError):
-    """A run that cannot go on: its loss is no longer a number, or memory ran out."""
+    """Training diverged or ran out of memory, or the strategy raised an error."""
 
 
 class RunLeasedError(UserError):
-    """A run that another process is at work on."""
+    """The run is leased by another process."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
-    """An error for a name that does not exist, with the nearest one that does."""
+def unknown(kind: str, name: str, known: Iterable[str], *, setting: str | None = None) -> UserError:
+    """Return the error for a name that does not exist; it suggests the nearest existing one."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""
-    return UserError(f"unknown {kind} '{name}'; {hint}known: {', '.join(names) or 'none'}")
+    return UserError(f"unknown {kind} '{name}'; {hint}known: {', '.join(names) or 'none'}", setting=setting)

@@ -1,1 +1,1 @@
-"""What a task is: where its cases are, how they are prepared, how they are split."""
+"""Datasets: definitions, download, reading, preprocessing, splits and quality control."""

@@ -1,4 +1,4 @@
-"""Cache of prepared cases, keyed by content and preprocessing, and of file checksums."""
+"""On-disk cache of prepared cases and of file checksums."""
 
 from __future__ import annotations
 
@@ -22,20 +22,24 @@ from stampbench.datasets.readers import CaseReader
 from stampbench.datasets.threads import in_threads
 
 _VERSION = 2
-"""Raise it when preparation changes: cached arrays of the old kind are then left alone."""
+"""Version of the preprocessing code; increase it when the prepared arrays change, so that old ones are not used."""
 
 
 def cache_folder() -> Path:
-    """Where prepared cases are kept: STAMPBENCH_CACHE, or the user's cache folder."""
+    """Return the folder of prepared cases: STAMPBENCH_CACHE, or the user's cache folder if that is not set."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("STAMPBENCH_CACHE") or user_cache_path("stampbench"))
 
 
 def find_case(case: Case, preprocessing: PreprocessingConfig, identity: tuple[str, ...], cache: Path) -> PreparedCase:
-    """Where a case is, or will be, prepared.
+    """Return the location of a prepared case, whether or not it has been prepared yet.
 
-    The folder is keyed by identity (version, content, coding of labels) and preprocessing.
+    Args:
+        case: The case to locate.
+        preprocessing: How the case is prepared; part of the cache key.
+        identity: The rest of the cache key: dataset version, checksum of the files, mapping of label values.
+        cache: The dataset's folder in the cache.
     """
     key = json.dumps([_VERSION, *identity, preprocessing.model_dump()])
     folder = cache / f"{case.id}-{hashlib.sha256(key.encode()).hexdigest()[:16]}"
@@ -43,35 +47,43 @@ def find_case(case: Case, preprocessing: PreprocessingConfig, identity: tuple[st
 
 
 def prepare_case(reader: CaseReader, case: Case, prepared: PreparedCase) -> None:
-    """Prepare a case, unless it is prepared.
+    """Prepare a case and write it to the cache; do nothing if it is already there.
 
     Raises:
-        DatasetError: it cannot be read or used, or not be written.
+        DatasetError: when the case cannot be read or used, or the cache cannot be written.
     """
     if prepared.folder.is_dir():
         return
-    from stampbench.datasets.preprocessing import preprocess  # imports MONAI, which takes seconds
+    # Importing MONAI takes seconds, which a call that finds every case in the cache does not have to spend.
+    from stampbench.datasets.preprocessing import preprocess
 
     try:
         arrays = preprocess(reader.read(case), prepared.preprocessing)
     except DatasetError as error:
-        raise DatasetError(f"case '{case.id}': {error}") from error
-    _write(prepared.folder, arrays._asdict())
+        raise DatasetError(f"case '{case.id}': {error}", setting=error.setting) from error
+    _write_arrays(prepared.folder, arrays._asdict())
 
 
 def checksums(
-    reader: CaseReader, cache: Path, largest: int, report: Callable[[int, int], None] = lambda done, of: None
+    reader: CaseReader, cache: Path, largest: int, report: Callable[[int, int], None] = lambda done, total: None
 ) -> dict[str, str]:
-    """Per case id the SHA-256 of its files; what has kept its size and time of change is not read again.
+    """Return the SHA-256 checksum of the files of every case, by case id.
+
+    Files whose size and modification time have not changed since the last call are not read again.
 
     Args:
-        largest: bytes of the largest case.
-        report: hears of every case that is read.
+        reader: Reader of the dataset's cases.
+        cache: The dataset's folder in the cache, which holds the index of known checksums.
+        largest: Size of the largest case in bytes; limits how many cases are read at a time.
+        report: Called with the number of cases read so far and the number of cases to read, after each case.
+
+    Raises:
+        DatasetError: when a file is missing or cannot be read, or the index cannot be written.
     """
     index = cache / "checksums.json"
     known = _read_index(index)
-    found = {case.id: {"files": [_stamp(path) for path in reader.files(case)]} for case in reader.cases}
-    # What is generated has no files, and costs nothing.
+    found = {case.id: {"files": [_file_signature(path) for path in reader.files(case)]} for case in reader.cases}
+    # Synthetic cases have no files to compare, and their checksums are cheap to compute.
     stale = [
         case
         for case in reader.cases
@@ -85,50 +97,54 @@ def checksums(
 
 
 def _read_index(path: Path) -> dict[str, dict[str, Any]]:
-    """What is known of checksums; nothing, where there is no index or a damaged one."""
+    """Return the valid entries of the index of checksums; none if the index is missing or damaged."""
     with suppress(OSError, ValueError):
         known = json.loads(path.read_text())
         if isinstance(known, dict):
             return {
-                id: each for id, each in known.items() if isinstance(each, dict) and {"files", "checksum"} <= set(each)
+                id: entry
+                for id, entry in known.items()
+                if isinstance(entry, dict) and {"files", "checksum"} <= set(entry)
             }
     return {}
 
 
-def _stamp(path: Path) -> list[str | int]:
+def _file_signature(path: Path) -> list[str | int]:
+    """Return path, size and modification time, which together tell whether a file has changed."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         raise DatasetError(f"{path}: {error.strerror or error}") from error
-    return [str(path.resolve()), found.st_size, found.st_mtime_ns]
+    return [str(path.resolve()), status.st_size, status.st_mtime_ns]
 
 
 def _write_index(path: Path, content: Mapping[str, object]) -> None:
-    unfinished = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_text(json.dumps(content))
-        unfinished.replace(path)
+        temporary.write_text(json.dumps(content))
+        temporary.replace(path)
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def _write(folder: Path, arrays: Mapping[str, object]) -> None:
-    """Write the arrays beside `folder` and rename, so that two processes never see half a case."""
-    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+def _write_arrays(folder: Path, arrays: Mapping[str, object]) -> None:
+    """Write the arrays to a temporary folder and rename it, so that no other process sees an incomplete case."""
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        unfinished.mkdir(parents=True)
+        temporary.mkdir(parents=True)
         for name, content in arrays.items():
             if isinstance(content, np.ndarray):
-                np.save(unfinished / f"{name}.npy", content, allow_pickle=False)
+                np.save(temporary / f"{name}.npy", content, allow_pickle=False)
             else:
-                (unfinished / f"{name}.json").write_text(json.dumps(content))
+                (temporary / f"{name}.json").write_text(json.dumps(content))
         try:
-            unfinished.rename(folder)
+            temporary.rename(folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
+            # If the folder exists now, another process has prepared the same case in the meantime.
+            if not folder.is_dir():
                 raise
     except OSError as error:
         raise DatasetError(f"cannot write prepared cases to {folder.parent}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""The datasets that are known by name."""
+"""The catalogue of named datasets, including those of installed packages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from stampbench.datasets.definition import Archive, Definition, Files, Phantom
 from stampbench.datasets.errors import DatasetError
 
 GROUP = "stampbench.datasets"
+"""Entry-point group in which other packages register datasets."""
 
 _MSD = "Antonelli et al. 2022, The Medical Segmentation Decathlon, Nature Communications 13:4128"
 _LITS = "Bilic et al. 2023, The Liver Tumor Segmentation Benchmark (LiTS), Medical Image Analysis 84:102680"
@@ -24,7 +25,7 @@ _ACDC = (
 _DSB = "Caicedo et al. 2019, Nucleus segmentation across imaging experiments, Nature Methods 16:1247"
 _INTERGROWTH = "Papageorghiou et al. 2014, INTERGROWTH-21st, The Lancet 384:869"
 
-# MONAI's addresses and checksums: monai.apps.DecathlonDataset.
+# Addresses and checksums are those of monai.apps.DecathlonDataset.
 _MSD_ARCHIVE = "https://msd-for-monai.s3-us-west-2.amazonaws.com"
 _MSD_MD5 = {
     "Task02_Heart": "06ee59366e1e5124267b774dbd654057",
@@ -36,23 +37,34 @@ _MSD_MD5 = {
 
 _IXI_ARCHIVE = Archive(
     url="https://biomedic.doc.ic.ac.uk/brain-development/downloads/IXI/IXI-T1.tar",
-    md5="34901a0593b41dd19c1a1f746eac2d58",  # TorchIO's, torchio.datasets.IXI
+    md5="34901a0593b41dd19c1a1f746eac2d58",  # as in torchio.datasets.IXI
     folder="IXI/IXI-T1",
 )
 
 
 def _decathlon(name: str, folder: str, summary: str, **others: Any) -> Definition:
+    """Return the definition of a task of the Medical Segmentation Decathlon; `others` are further fields."""
     return Definition(
         name=name,
         summary=summary,
         folder=folder,
         archive=Archive(url=f"{_MSD_ARCHIVE}/{folder}.tar", md5=_MSD_MD5[folder], folder=folder),
-        layout="dataset.json, imagesTr/, labelsTr/: as the archive holds them",
+        layout="dataset.json, imagesTr/ and labelsTr/, as in the archive",
         **{"licence": "CC-BY-SA 4.0", "citation": _MSD} | others,
     )
 
 
 def _ixi(name: str, site: str, summary: str, label: str, option: str, **others: Any) -> Definition:
+    """Return the definition of one site of IXI, whose label maps users create with FSL.
+
+    Args:
+        name: Name of the dataset.
+        site: Site as it appears in the file names.
+        summary: Images and structures, in a few words.
+        label: Name of the label map that `fsl_anat` writes, without its ending.
+        option: Options of `fsl_anat`, followed by a space.
+        others: Further fields of the definition.
+    """
     return Definition(
         name=name,
         summary=summary,
@@ -66,16 +78,16 @@ def _ixi(name: str, site: str, summary: str, label: str, option: str, **others: 
             channels=("T1",),
         ),
         obtain=(
-            "the labels are made by you with FSL (fsl.fmrib.ox.ac.uk), for every image of the site: "
+            "create the label maps with FSL (fsl.fmrib.ox.ac.uk) for every image of the site: "
             f"cd IXI && for each in IXI-T1/*-{site}-*-T1.nii.gz; do "
             f'fsl_anat {option}-i "$each" -o "$(basename "$each" .nii.gz)"; done'
         ),
         layout=(
-            f"IXI/IXI002-{site}-0000-T1.anat/T1_biascorr.nii.gz   the bias-corrected image that fsl_anat writes\n"
-            f"IXI/IXI002-{site}-0000-T1.anat/{label}.nii.gz   its label map; one such folder for every image"
+            f"IXI/IXI002-{site}-0000-T1.anat/T1_biascorr.nii.gz   the bias-corrected image written by fsl_anat\n"
+            f"IXI/IXI002-{site}-0000-T1.anat/{label}.nii.gz   its label map; one such folder per image"
         ),
         spatial_dims=3,
-        # The paper gives 128³ alone; the whole head only fits into it resized.
+        # The paper only states 128³; the whole head does not fit into that size unless it is resized.
         size=(128, 128, 128),
         fit="resize",
         **others,
@@ -87,7 +99,7 @@ CATALOGUE: dict[str, Definition] = {
     for definition in (
         Definition(
             name="phantom2d",
-            summary="generated pictures of three structures with bias field and Rician noise",
+            summary="synthetic 2D images of three structures with bias field and Rician noise",
             licence="Apache-2.0",
             citation="stampbench",
             synthetic=True,
@@ -96,7 +108,7 @@ CATALOGUE: dict[str, Definition] = {
         ),
         Definition(
             name="phantom3d",
-            summary="generated volumes of three structures with bias field and Rician noise",
+            summary="synthetic volumes of three structures with bias field and Rician noise",
             licence="Apache-2.0",
             citation="stampbench",
             synthetic=True,
@@ -107,12 +119,12 @@ CATALOGUE: dict[str, Definition] = {
             "hippocampus", "Task04_Hippocampus", "MR crops; anterior and posterior hippocampus",
             spatial_dims=3, size=(48, 64, 48),
         ),
-        # The paper tests on 10 of 38 subjects (Table 1); the Decathlon publishes 32 labelled ones.
+        # The paper tests on 10 of 38 subjects (Table 1); the Decathlon has published only 32 labelled ones.
         _decathlon(
             "prostate", "Task05_Prostate", "T2 and ADC MR slices; peripheral zone and transition zone",
             spatial_dims=2, size=(320, 320), test_subjects=10,
         ),
-        # The paper says right atrium; the Decathlon's label is the left one.
+        # The paper says right atrium, but the Decathlon's label is the left atrium.
         _decathlon(
             "cardiac", "Task02_Heart", "bSSFP MR slices; left atrium",
             spatial_dims=2, size=(320, 320), test_subjects=5,
@@ -121,34 +133,34 @@ CATALOGUE: dict[str, Definition] = {
             "spleen", "Task09_Spleen", "CT slices; spleen",
             spatial_dims=2, size=(512, 512), test_subjects=10,
         ),
-        # PocketNet §2.2: halved, then −100 to 200 HU. The tumour is part of the liver.
+        # PocketNet §2.2: half the resolution, then clipping to −100 to 200 HU. The tumour is part of the liver.
         _decathlon(
             "liver", "Task03_Liver", "LiTS, CT slices at half resolution; liver, tumours included",
             citation=f"{_LITS}; {_MSD}",
             spatial_dims=2, size=(256, 256), fit="resize", clip_range=(-100.0, 200.0), classes={"liver": (1, 2)},
         ),
-        # Not of the papers: what the package's own leaderboard is made of, beside the hippocampus.
+        # ACDC and DSB 2018 are not in the papers; the package's own leaderboards use them besides the hippocampus.
         Definition(
             name="acdc",
             summary="cardiac cine MR slices; right ventricle, myocardium and left ventricle",
             licence="CC BY-NC-SA 4.0",
             citation=_ACDC,
             folder="Dataset027_ACDC",
-            obtain="register at humanheart-project.creatis.insa-lyon.fr, and convert to the layout of nnU-Net v2",
+            obtain="register at humanheart-project.creatis.insa-lyon.fr, and convert the files to nnU-Net v2's layout",
             layout="dataset.json, imagesTr/patient001_frame01_0000.nii.gz, labelsTr/patient001_frame01.nii.gz",
             spatial_dims=2,
             size=(256, 256),
-            fit="resize",  # images of 154 to 512 pixels an edge
+            fit="resize",  # The edges of the images have 154 to 512 pixels.
             subject_pattern=r"(patient\d+)",
         ),
         Definition(
             name="dsb2018",
-            summary="microscopy images of 256 × 256, grey; nuclei",
+            summary="greyscale microscopy images of 256 × 256 pixels; nuclei",
             licence="CC0 1.0",
             citation=_DSB,
             folder="Dataset120_DSB2018",
-            obtain="the grey images of 256 × 256 of BBBC038 (bbbc.broadinstitute.org), in the layout of nnU-Net v2",
-            layout="dataset.json, imagesTr/NAME_0000.png, labelsTr/NAME.png with 1 in nuclei",
+            obtain="convert the greyscale 256 × 256 images of BBBC038 (bbbc.broadinstitute.org) to nnU-Net v2's layout",
+            layout="dataset.json, imagesTr/NAME_0000.png, labelsTr/NAME.png with the value 1 in nuclei",
             spatial_dims=2,
             size=(256, 256),
             fit="resize",
@@ -159,7 +171,7 @@ CATALOGUE: dict[str, Definition] = {
             licence="none stated on the repository's page",
             citation=_NFBS,
             folder="NFBS_Dataset",
-            # Nobody published a checksum; this one is of a copy described on GitHub (1,751,464,473 bytes).
+            # No official checksum exists; this one belongs to a copy described on GitHub (1,751,464,473 bytes).
             archive=Archive(
                 url="https://fcp-indi.s3.amazonaws.com/data/Projects/RocklandSample/NFBS_Dataset.tar.gz",
                 md5="06c467ac9ab6cbdb8185e6643879721d",
@@ -173,16 +185,16 @@ CATALOGUE: dict[str, Definition] = {
             ),
             layout=(
                 "NFBS_Dataset/A00028185/sub-A00028185_ses-NFB3_T1w.nii.gz            the image\n"
-                "NFBS_Dataset/A00028185/sub-A00028185_ses-NFB3_T1w_brainmask.nii.gz  its label map; as in the archive"
+                "NFBS_Dataset/A00028185/sub-A00028185_ses-NFB3_T1w_brainmask.nii.gz  its label map, as in the archive"
             ),
             classes={"brain": (1,)},
             spatial_dims=3,
         ),
-        # The paper's 270 images are the two hippocampi of 135 subjects, 35 of whom test.
+        # The paper's 270 images are the two hippocampi of 135 subjects, 35 of whom are test subjects.
         Definition(
             name="harp",
             summary="T1 MR boxes around the left and the right hippocampus; hippocampus",
-            licence="ADNI data use agreement; not to be passed on",
+            licence="ADNI data use agreement; redistribution is not allowed",
             citation=_HARP,
             folder="HarP",
             files=Files(
@@ -197,8 +209,8 @@ CATALOGUE: dict[str, Definition] = {
             ),
             layout=(
                 "HarP/images/SUBJECT.nii.gz    the T1 image in the space of its label maps\n"
-                "HarP/labels/SUBJECT_L.nii.gz  the left hippocampus: 1 in, 0 out\n"
-                "HarP/labels/SUBJECT_R.nii.gz  the right one; all .nii.gz, or all .nii"
+                "HarP/labels/SUBJECT_L.nii.gz  mask of the left hippocampus: 1 inside, 0 outside\n"
+                "HarP/labels/SUBJECT_R.nii.gz  mask of the right hippocampus; all .nii.gz, or all .nii"
             ),
             classes={"hippocampus": (1,)},
             spatial_dims=3,
@@ -214,7 +226,7 @@ CATALOGUE: dict[str, Definition] = {
             "ixi_guys", "Guys", "1.5 T T1 MR volumes of the head; caudate, putamen and thalamus",
             "T1_subcort_seg", "",
             citation=f"{_IXI}; {_FIRST}",
-            # FSL FIRST's values, left and right.
+            # Label values of FSL FIRST, left and right.
             classes={"caudate": (11, 50), "putamen": (12, 51), "thalamus": (10, 49)},
             background=(13, 16, 17, 18, 26, 52, 53, 54, 58),
             test_subjects=65,
@@ -231,10 +243,10 @@ CATALOGUE: dict[str, Definition] = {
                 case="{subject}",
                 channels=("ultrasound",),
             ),
-            obtain="the volumes are not public: ask the INTERGROWTH-21st consortium (intergrowth21.com)",
+            obtain="ask the INTERGROWTH-21st consortium (intergrowth21.com); the volumes are not public",
             layout=(
                 "INTERGROWTH21/images/SUBJECT.nii.gz  the volume\n"
-                "INTERGROWTH21/labels/SUBJECT.nii.gz  its brain mask: 1 in, 0 out; all .nii.gz, or all .nii"
+                "INTERGROWTH21/labels/SUBJECT.nii.gz  its brain mask: 1 inside, 0 outside; all .nii.gz, or all .nii"
             ),
             classes={"brain": (1,)},
             spatial_dims=3,
@@ -242,15 +254,16 @@ CATALOGUE: dict[str, Definition] = {
         ),
     )
 }  # fmt: skip
+"""All named datasets; `discover` adds those of installed packages."""
 
 
 def discover() -> Iterator[str]:
-    """Add the datasets of installed packages; yields a line for each that cannot be added."""
+    """Add the datasets of installed packages to the catalogue; yield a message for each one that cannot be added."""
     for point in metadata.entry_points(group=GROUP):
         origin = f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
         try:
             found = point.load()
-        except Exception as error:  # a plug-in may fail in any way
+        except Exception as error:  # Importing another package's code can raise anything.
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             yield f"dataset '{point.name}' of {origin}: {point.value} cannot be imported ({reason})"
             continue
@@ -261,18 +274,24 @@ def discover() -> Iterator[str]:
 
 
 def register(name: str, definition: Definition, origin: str) -> None:
-    """Add a dataset from outside.
+    """Add a dataset of another package to the catalogue.
+
+    Args:
+        name: Name of the dataset.
+        definition: Its definition.
+        origin: Where it comes from, for error messages.
 
     Raises:
-        DatasetError: it is no definition, has another name, is nowhere to be found, or the name is taken.
+        DatasetError: when `definition` is not a `Definition`, has a different name or neither folder nor phantom, or
+            the name is taken by a different definition.
     """
     problem = None
     if not isinstance(definition, Definition):
-        problem = f"it is no Definition but {type(definition).__name__}"
+        problem = f"it is not a Definition but {type(definition).__name__}"
     elif definition.name != name:
-        problem = f"its definition is called '{definition.name}'"
+        problem = f"its definition has the name '{definition.name}'"
     elif definition.folder is None and definition.phantom is None:
-        problem = "its definition names neither folder nor phantom"
+        problem = "its definition has neither folder nor phantom"
     elif CATALOGUE.get(name, definition) != definition:
         problem = "the name is taken"
     if problem:

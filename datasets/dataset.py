@@ -1,4 +1,4 @@
-"""An opened dataset: its cases found, its classes known, its images prepared on demand."""
+"""Open datasets: find their cases, prepare images on demand and split them."""
 
 from __future__ import annotations
 
@@ -19,23 +19,31 @@ from stampbench.datasets.split import Image, Split, split
 from stampbench.datasets.threads import in_threads
 
 _MULTIPLE = 16
-"""Sizes that no definition gives are rounded up to this: four poolings, the default depth."""
+"""Sizes that a definition does not give are rounded up to a multiple of this: four poolings, the default depth."""
 WHOLE = 160**3
-"""Volumes of more voxels are trained in patches; the largest that STAMP's paper trains whole (Table 1)."""
+"""Volumes with more voxels are trained on patches; the largest ones that STAMP's paper trains whole (Table 1)."""
 _PATCH = 128
+"""Edge length in voxels of automatically chosen patches."""
 
 
 class Dataset:
     """A segmentation task whose cases are present on this machine.
 
     Attributes:
-        spatial_dims: dims of the images that a network sees: 2 for slices of volumes.
-        size: their prepared spatial size, a multiple of 16 on every axis unless the definition says otherwise.
-        images: every image a network can see, in the order of cases: a case, or each of its slices.
-        unit: of distances, `mm` where spacing is known, else `px`.
-        largest_case: bytes of its image as float32, at most.
-        patch: what training sees of an image at a time, smaller than `size`; None: all of it.
-        checksum: over the content of every case, the classes and the channels.
+        definition: The dataset's definition.
+        reader: Access to the raw cases.
+        folder: Folder of the files; None for a synthetic dataset.
+        spatial_dims: Number of spatial dimensions of the network inputs: 2 for slices of volumes.
+        size: Spatial size of prepared images in voxels; multiples of 16 unless the definition gives a size.
+        images: All images that a network can be given, in the order of the cases: whole cases, or all of their slices.
+        unit: Unit of distances: `mm` where the spacing is known, otherwise `px`.
+        largest_case: Upper bound for the size in bytes of a case's image as float32.
+        patch: Patch size for training, if smaller than `size`; None: training uses whole images.
+        preprocessing: How cases are prepared.
+
+    Raises:
+        DatasetError: when there is no foreground class, 2D and 3D images are mixed, or the definition's number of
+            dimensions, size or patch size does not fit the images.
     """
 
     def __init__(self, definition: Definition, reader: CaseReader, folder: Path | None, cache: Path) -> None:
@@ -44,23 +52,25 @@ class Dataset:
         self._checksums: dict[str, str] | None = None
         self._splits: dict[tuple[int | None, int, int], Split] = {}
         if len(reader.classes) < 2:
-            raise DatasetError(f"{definition.name}: has no class besides the background")
+            raise DatasetError(f"dataset '{definition.name}': has no class besides the background")
         shapes = {case.id: reader.shape(case) for case in reader.cases}
         dims = {len(shape) for shape in shapes.values()}
         if len(dims) > 1:
-            raise DatasetError(f"{definition.name}: mixes 2D and 3D images")
+            raise DatasetError(f"dataset '{definition.name}': mixes 2D and 3D images")
         file_dims = dims.pop()
         self.spatial_dims = definition.spatial_dims or file_dims
         if self.spatial_dims > file_dims:
-            raise DatasetError(f"{definition.name}: has 2D images, which cannot be used as 3D")
+            raise DatasetError(f"dataset '{definition.name}': has 2D images, which cannot be used as 3D images")
         largest = [max(sizes) for sizes in zip(*shapes.values(), strict=True)]
         self.largest_case = 4 * len(reader.channels) * max(map(reader.voxels, reader.cases))
         self.size = definition.size or tuple(
             -(-edge // _MULTIPLE) * _MULTIPLE for edge in largest[: self.spatial_dims]
         )  # fmt: skip
         if len(self.size) != self.spatial_dims:
-            raise DatasetError(f"{definition.name}: size {_by(self.size)} is not one of {self.spatial_dims}D images")
-        self.patch = self._patch()
+            raise DatasetError(
+                f"dataset '{definition.name}': size {_format_size(self.size)} does not fit {self.spatial_dims}D images"
+            )
+        self.patch = self._choose_patch()
         self.unit = "mm" if file_dims == 3 else "px"
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
@@ -78,22 +88,27 @@ class Dataset:
 
     @property
     def name(self) -> str:
+        """Name of the dataset."""
         return self.definition.name
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """Class names by index, the background first."""
+        """Class names by class index, the background first."""
         return self.reader.classes
 
     @property
     def channels(self) -> tuple[str, ...]:
+        """Channel names."""
         return self.reader.channels
 
-    def verify(self, report: Callable[[int, int], None] = lambda done, of: None) -> dict[str, str]:
-        """Per case id the SHA-256 of its files; `report` hears of every case that is read.
+    def verify(self, report: Callable[[int, int], None] = lambda done, total: None) -> dict[str, str]:
+        """Return the SHA-256 checksum of the files of every case, by case id; the result is kept.
+
+        Args:
+            report: Called with the number of cases read so far and the number of cases to read, after each case.
 
         Raises:
-            DatasetError: a file that is missing or cannot be read.
+            DatasetError: when a file is missing or cannot be read.
         """
         if self._checksums is None:
             self._checksums = checksums(self.reader, self._cache, self.largest_case, report)
@@ -101,6 +116,7 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
+        """Checksum over the content of all cases, the classes and the channels."""
         content = [
             self.channels,
             self.classes,
@@ -111,19 +127,24 @@ class Dataset:
 
     @property
     def seen(self) -> tuple[int, ...]:
-        """The size of what a network sees in training."""
+        """Spatial size in voxels of a network input during training: the patch size, or the image size without one."""
         return self.patch or self.size
 
     @property
     def tiles(self) -> int:
-        """How many patches cover an image; 1 where it is seen whole."""
+        """Number of patches needed to cover an image; 1 if training uses whole images."""
         return math.prod(-(-edge // part) for edge, part in zip(self.size, self.seen, strict=True))
 
     def split(self, n_train: int | None, fold: int, folds: int) -> Split:
-        """As `stampbench.datasets.split.split`; worked out once for all strategies and seeds.
+        """Return the split for one fold, see `stampbench.datasets.split.split`; results are kept for further runs.
+
+        Args:
+            n_train: Number of training and validation images together; None: all that are available.
+            fold: Index of the fold that validates, from 0.
+            folds: Number of folds.
 
         Raises:
-            DatasetError: a split that the dataset does not allow.
+            DatasetError: when the dataset does not have enough images, subjects or folds.
         """
         key = (n_train, fold, folds)
         if key not in self._splits:
@@ -131,7 +152,14 @@ class Dataset:
         return self._splits[key]
 
     def find(self, cases: Collection[str]) -> dict[str, PreparedCase]:
-        """Where the named cases are, or will be, prepared."""
+        """Return the locations of prepared cases, whether or not they have been prepared yet.
+
+        Args:
+            cases: Ids of the cases.
+
+        Raises:
+            DatasetError: when a file is missing or cannot be read.
+        """
         coding = repr(sorted(self.reader.coding.items()))
         return {
             case.id: find_case(
@@ -145,12 +173,16 @@ class Dataset:
         }
 
     def prepare(
-        self, cases: Collection[str], report: Callable[[int, int], None] = lambda done, of: None
+        self, cases: Collection[str], report: Callable[[int, int], None] = lambda done, total: None
     ) -> dict[str, PreparedCase]:
-        """Prepare the named cases, several at a time, or find them in the cache; `report` hears of each.
+        """Return prepared cases; those that are not in the cache are prepared, several at a time.
+
+        Args:
+            cases: Ids of the cases.
+            report: Called with the number of finished cases and the number of all cases, after each case.
 
         Raises:
-            DatasetError: a case that cannot be used, named.
+            DatasetError: when a case cannot be used; the message names it.
         """
         prepared = self.find(cases)
         chosen = [case for case in self.reader.cases if case.id in prepared]
@@ -160,47 +192,63 @@ class Dataset:
             pass
         return prepared
 
-    def _patch(self) -> tuple[int, ...] | None:
-        asked = self.definition.patch
-        if asked == "auto":
+    def _choose_patch(self) -> tuple[int, ...] | None:
+        """Return the patch size of the definition or the automatic one; None if it would cover the whole image."""
+        requested = self.definition.patch
+        if requested == "auto":
             large = self.spatial_dims == 3 and math.prod(self.size) > WHOLE
-            asked = (_PATCH,) * 3 if large else None
-        if asked is None:
+            requested = (_PATCH,) * 3 if large else None
+        if requested is None:
             return None
-        if len(asked) != self.spatial_dims:
-            raise DatasetError(f"{self.name}: patch {_by(asked)} is not one of {self.spatial_dims}D images")
-        patch = tuple(map(min, asked, self.size))
+        if len(requested) != self.spatial_dims:
+            raise DatasetError(
+                f"dataset '{self.name}': patch size {_format_size(requested)} does not fit {self.spatial_dims}D images"
+            )
+        patch = tuple(map(min, requested, self.size))
         return patch if patch != self.size else None
 
 
-def _by(edges: tuple[int, ...]) -> str:
+def _format_size(edges: tuple[int, ...]) -> str:
     return "×".join(map(str, edges))
 
 
 def open_dataset(definition: Definition, data_root: Path | None = None, cache: Path | None = None) -> Dataset:
-    """Find a dataset's files; prepared cases are kept in `cache` (None: the user's).
+    """Open a dataset: find its cases and check that they fit its definition.
+
+    Args:
+        definition: The dataset's definition.
+        data_root: Folder that contains the datasets' folders; not needed for absolute folders and synthetic datasets.
+        cache: Folder for prepared cases; None: STAMPBENCH_CACHE or the user's cache folder.
 
     Raises:
-        DatasetError: they are absent (the message names the folder looked for), or not usable.
+        DatasetError: when the files are missing (the message names the folder that was searched) or not usable.
     """
     reader, folder = open_reader(definition, data_root)
     return Dataset(definition, reader, folder, cache or cache_folder())
 
 
 def open_reader(definition: Definition, data_root: Path | None = None) -> tuple[CaseReader, Path | None]:
-    """Find a dataset's cases without looking into them; and their folder.
+    """Return a reader of the dataset's cases, and the folder of its files (None for a synthetic dataset).
+
+    No image is opened.
+
+    Args:
+        definition: The dataset's definition.
+        data_root: Folder that contains the datasets' folders.
 
     Raises:
-        DatasetError: they are absent, or in another layout.
+        DatasetError: when the files are missing or in a different layout.
     """
     if definition.phantom is not None:
         return PhantomReader(definition, definition.phantom), None
     folder = definition.place(data_root)
     if not folder.is_dir():
-        raise DatasetError(f"dataset '{definition.name}' not found: looked for {folder}; {definition.remedy}")
+        raise DatasetError(f"dataset '{definition.name}': folder {folder} not found; {definition.remedy}")
     try:
         return FolderReader(folder, definition), folder
     except DatasetError as error:
         if definition.files is None:
             raise
-        raise DatasetError(f"dataset '{definition.name}': {error}; {definition.remedy}") from error
+        raise DatasetError(
+            f"dataset '{definition.name}': {error}; {definition.remedy}", setting=error.setting
+        ) from error

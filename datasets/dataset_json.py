@@ -1,4 +1,4 @@
-"""Dataset folders of the Medical Segmentation Decathlon and of nnU-Net v2."""
+"""Read `dataset.json` of folders in the layout of the Medical Segmentation Decathlon or of nnU-Net v2."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from stampbench.datasets.errors import DatasetError
 
 
 class Case(NamedTuple):
-    """One image with its label map: an id, its subject, a file per channel (or one for all), a label file."""
+    """An image with its label map.
+
+    Attributes:
+        id: Case id, unique within the dataset.
+        subject: Subject id.
+        images: One file per channel, or one file with all channels.
+        label: File of the label map.
+    """
 
     id: str
     subject: str
@@ -21,7 +28,15 @@ class Case(NamedTuple):
 
 
 class DatasetJson(NamedTuple):
-    """What a `dataset.json` declares: channel names, label value → class name, and the labelled cases."""
+    """The content of a `dataset.json`.
+
+    Attributes:
+        channels: Channel names.
+        classes: Class name of each label value, the background (0) included.
+        cases: The labelled cases, sorted by id.
+        licence: Licence of the data; None if the file states none.
+        citation: Publication to cite; empty if the file states none.
+    """
 
     channels: tuple[str, ...]
     classes: dict[int, str]
@@ -33,15 +48,22 @@ class DatasetJson(NamedTuple):
 def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> DatasetJson:
     """Read the `dataset.json` of a Decathlon or nnU-Net v2 raw folder and find its labelled cases.
 
+    Args:
+        folder: Folder that contains `dataset.json`.
+        subject_pattern: Regular expression whose first group in a case id is the subject; None: every case is a
+            subject of its own.
+
     Raises:
-        DatasetError: no such folder or `dataset.json`, another layout, missing files, no cases.
+        DatasetError: when the folder or its `dataset.json` does not exist, the file is malformed, in another layout or
+            declares no channels, there are no labelled cases, or the subject pattern does not work.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder")
     path = folder / "dataset.json"
     if not path.is_file():
         raise DatasetError(
-            f"{folder}: has no dataset.json; a Medical Segmentation Decathlon or nnU-Net v2 raw folder is expected"
+            f"{folder}: has no dataset.json; a raw folder of the Medical Segmentation Decathlon or of nnU-Net v2 is "
+            "required"
         )
     try:
         declared = json.loads(path.read_text())
@@ -56,18 +78,19 @@ def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> Datas
             channels, classes, files = _nnunet(folder, declared)
         else:
             raise DatasetError(
-                f"{path}: is neither a Decathlon's (modality, training) nor nnU-Net v2's (channel_names, file_ending)"
+                f"{path}: unknown layout; the Decathlon's keys (modality, training) or nnU-Net v2's (channel_names, "
+                "file_ending) are required"
             )
     except DatasetError:
         raise
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise DatasetError(f"{path}: is malformed ({type(error).__name__}: {error})") from error
     if min(classes, default=-1) != 0:
-        raise DatasetError(f"{path}: label values {', '.join(map(str, classes))} do not start at 0, the background")
+        raise DatasetError(f"{path}: label values {', '.join(map(str, classes))} do not include 0, the background")
     if not channels:
         raise DatasetError(f"{path}: declares no channels")
     if not files:
-        raise DatasetError(f"{folder}: has no labelled cases")
+        raise DatasetError(f"{folder}: contains no labelled cases")
     cases = tuple(
         Case(id, subject_of(id, subject_pattern), images, label) for id, (images, label) in sorted(files.items())
     )
@@ -81,6 +104,7 @@ def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> Datas
 
 
 _Files = dict[str, tuple[tuple[Path, ...], Path]]
+"""The image files and the label file of each case, by case id."""
 
 
 def _decathlon(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
@@ -88,9 +112,9 @@ def _decathlon(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...],
     channels = tuple(str(modality[key]) for key in sorted(modality, key=int))
     files: _Files = {}
     for entry in declared["training"]:
-        id = _stem(Path(entry["image"]).name)
+        id = _strip_ending(Path(entry["image"]).name)
         if id in files:
-            raise DatasetError(f"{folder / 'dataset.json'}: two training images are called '{id}'")
+            raise DatasetError(f"{folder / 'dataset.json'}: two training images have the name '{id}'")
         files[id] = ((folder / entry["image"],), folder / entry["label"])
     return channels, _classes(folder, [(value, name) for value, name in declared["labels"].items()]), files
 
@@ -103,13 +127,13 @@ def _nnunet(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], di
     for label in sorted((folder / "labelsTr").glob(f"*{ending}")):
         id = label.name.removesuffix(ending)
         images = [folder / "imagesTr" / f"{id}_{channel:04d}{ending}" for channel in range(len(channels))]
-        # An RGB picture is one file that holds all its channels.
+        # An RGB image is a single file that contains all channels.
         files[id] = (tuple(images if len(images) == 1 or images[1].is_file() else images[:1]), label)
     return channels, classes, files
 
 
 def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
-    """Label value → class name, each value once."""
+    """Return the class name of each label value, checked to be unique on both sides."""
     path, classes = folder / "dataset.json", dict[int, str]()
     for value, name in declared:
         if isinstance(value, list | tuple):
@@ -117,9 +141,9 @@ def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
         if str(name) == "ignore":
             raise DatasetError(f"{path}: the label 'ignore' is not supported")
         if not str(value).isdecimal():
-            raise DatasetError(f"{path}: label value {value!r} is not an integer from 0")
+            raise DatasetError(f"{path}: label value {value!r} is not a non-negative integer")
         if int(value) in classes:
-            raise DatasetError(f"{path}: label value {value} is both '{classes[int(value)]}' and '{name}'")
+            raise DatasetError(f"{path}: label value {value} is declared for both '{classes[int(value)]}' and '{name}'")
         if str(name) in classes.values():
             raise DatasetError(f"{path}: class '{name}' has more than one label value")
         classes[int(value)] = str(name)
@@ -127,27 +151,37 @@ def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
 
 
 def subject_of(case: str, pattern: str | None) -> str:
-    """The subject of a case id.
+    """Return the subject of a case id: what the pattern's first group matches, or the case id without a pattern.
 
     Raises:
-        DatasetError: the pattern does not match, or is no regular expression with a group.
+        DatasetError: when the pattern does not match the case id, its group matches nothing, or it is not a regular
+            expression with a group.
     """
     if pattern is None:
         return case
     try:
         match = re.search(pattern, case)
         if match is None:
-            raise DatasetError(f"case '{case}' does not match the subject pattern '{pattern}'")
+            raise DatasetError(
+                f"case '{case}': does not match the subject pattern '{pattern}'", setting="subject_pattern"
+            )
         subject = match.group(1)
     except (re.error, IndexError) as error:
-        raise DatasetError(f"subject pattern '{pattern}' is not a regular expression with one group") from error
+        raise DatasetError(
+            f"subject pattern '{pattern}': is not a regular expression with one group", setting="subject_pattern"
+        ) from error
     if not subject:
-        raise DatasetError(f"case '{case}': the group of the subject pattern '{pattern}' matches nothing")
+        raise DatasetError(
+            f"case '{case}': the group of the subject pattern '{pattern}' matches nothing", setting="subject_pattern"
+        )
     return subject
 
 
 def suspected_pattern(cases: Sequence[Case]) -> str | None:
-    """A subject pattern that ids such as `patient001_frame01` ask for where every case is its own subject."""
+    """Return a subject pattern for case ids that look like several images of one subject.
+
+    Ids such as `patient001_frame01` do. Return None if the ids do not look like that, or subjects are defined already.
+    """
     parts = [re.match(r"([A-Za-z]*[-_]?\d+)[-_].", case.id) for case in cases]
     if any(case.subject != case.id for case in cases) or not all(parts):
         return None
@@ -155,5 +189,5 @@ def suspected_pattern(cases: Sequence[Case]) -> str | None:
     return r"^([A-Za-z]*[-_]?\d+)[-_]" if 1 < len(subjects) < len(cases) else None
 
 
-def _stem(name: str) -> str:
+def _strip_ending(name: str) -> str:
     return name.removesuffix(".gz").rsplit(".", 1)[0]

@@ -1,4 +1,4 @@
-"""A dataset as plain data."""
+"""Data classes that define a dataset: its files, classes, preprocessing and split."""
 
 from __future__ import annotations
 
@@ -12,20 +12,29 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validat
 from stampbench.datasets.errors import DatasetError
 
 Edges = tuple[PositiveInt, ...]
-"""A size in voxels, an edge per axis."""
+"""A size in voxels, one number per axis."""
 
 
 class Phantom(BaseModel, frozen=True, extra="forbid"):
-    """How many generated cases, and of which edge length in voxels (a multiple of 16)."""
+    """Parameters of a synthetic dataset.
+
+    Attributes:
+        cases: Number of cases.
+        size: Edge length in voxels; must be a multiple of 16.
+    """
 
     cases: PositiveInt
     size: PositiveInt
 
 
 class Archive(BaseModel, frozen=True, extra="forbid"):
-    """A tar file to fetch: its address, MD5 (None: nobody published one), and the folder that it becomes.
+    """A tar archive that can be downloaded.
 
-    `folder` is below the data root. An archive that holds a single folder becomes it, any other is unpacked into it.
+    Attributes:
+        url: Address of the archive.
+        md5: Its MD5 checksum; None if nobody has published one.
+        folder: Folder below the data root to unpack it into. If the archive contains a single top-level folder, that
+            folder is renamed to `folder`.
     """
 
     url: str
@@ -34,11 +43,15 @@ class Archive(BaseModel, frozen=True, extra="forbid"):
 
 
 class Files(BaseModel, frozen=True, extra="forbid"):
-    """Where the files of a folder without `dataset.json` are.
+    """Paths of the files in a dataset folder that has no `dataset.json`.
 
-    `label` is a regular expression for the path of a label map below the folder, with `/` between folders; its group
-    `subject` is the subject. `images` are the paths of the channels and `case` is the case id; `{group}` in
-    them stands for what a group of `label` matched.
+    Attributes:
+        label: Regular expression that matches the path of a label map relative to the folder, with `/` as separator.
+            Its group `subject` is the subject id.
+        images: Path of the image of each channel, relative to the folder. `{group}` is replaced by what a group of
+            `label` matched.
+        case: Case id, with the same replacements.
+        channels: Names of the channels.
     """
 
     label: str
@@ -47,39 +60,51 @@ class Files(BaseModel, frozen=True, extra="forbid"):
     channels: tuple[str, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _groups_exist(self) -> Files:
+    def _check_groups(self) -> Files:
         try:
             groups = re.compile(self.label).groupindex
         except re.error as error:
-            raise ValueError(f"label '{self.label}' is no regular expression ({error})") from error
+            raise ValueError(f"label '{self.label}' is not a regular expression ({error})") from error
         if "subject" not in groups:
-            raise ValueError(f"label '{self.label}' has no group 'subject'")
+            raise ValueError(f"label '{self.label}' has no group 'subject'; add (?P<subject>…)")
         for template in (*self.images, self.case):
             for _, name, _, _ in Formatter().parse(template):
                 if name is not None and name not in groups:
-                    raise ValueError(f"'{template}' names the group '{name}', which label does not have")
+                    raise ValueError(f"'{template}' uses the group '{name}', which label does not define")
         return self
 
 
 class Definition(BaseModel, frozen=True, extra="forbid"):
-    """Where a dataset's cases are, how they are prepared and how they are split.
+    """A dataset as plain data: where its files are, and how cases are prepared and split.
 
-    `folder` is below the data root, or absolute; without `files` it has a `dataset.json`. `archive` can be fetched;
-    `obtain` says in words what else a user has to do, and `layout` which files have to be there then.
-
-    `classes` are the foreground classes by name, each with the label values that it is made of, and
-    `background` are the values that count as background besides 0; without `classes` those of `dataset.json` hold.
-
-    `spatial_dims` and `size` of None mean: as the files are, and large enough for the largest image.
-    `spatial_dims` of 2 cuts volumes into slices along their last axis (axial, once oriented to RAS).
-    `crop` cuts the files to a box of so many voxels around the centre of the label: a case is that box.
-    `fit` says how an image gets its `size`: padded and cropped around its centre, or resized.
-    `clip_range` clips intensities, in the unit of the files. `patch` is the patch size of training on larger images:
-    `auto` cuts volumes of more than 160³ voxels into patches of at most 128 an edge, None nothing.
-
-    `test_subjects` of None holds out a quarter. `subject_pattern` is a regular expression whose first
-    group, found in a case id, is the subject; None means that every case is a subject of its own.
-    `surface_tolerance` is that of the normalised surface Dice, in mm, or pixels where no spacing is known.
+    Attributes:
+        name: Name of the dataset, as users type it.
+        version: Version of the definition; part of the split and of the cache key.
+        summary: Images and structures, in a few words.
+        licence: Licence of the data. The one that `dataset.json` states takes precedence.
+        citation: Publication to cite.
+        synthetic: Whether the images are generated.
+        phantom: Parameters of a synthetic dataset; None for one made of files.
+        folder: Folder of the files, below the data root or absolute. It contains a `dataset.json` unless `files` is
+            given.
+        files: Paths of the files in a folder without `dataset.json`.
+        archive: Archive with the files, if it can be downloaded.
+        obtain: What a user has to do apart from a download, in words; empty if nothing.
+        layout: Files that the folder must contain, in words.
+        classes: Label values of each foreground class, by class name; None: the classes of `dataset.json`.
+        background: Label values other than 0 that count as background.
+        spatial_dims: Number of spatial dimensions of the network inputs; None: that of the files. With 2, volumes are
+            cut into slices along their last axis, which is the axial one after orientation to RAS.
+        size: Size of prepared images in voxels; None: large enough for the largest image.
+        crop: Edges in voxels of a box around the centre of the label to which files are cut; None: no box.
+        fit: How an image is brought to `size`: padded and cropped around its centre, or resized.
+        clip_range: Lowest and highest intensity that is kept, in the unit of the files; None: no clipping.
+        patch: Patch size for training on larger images, in voxels of the prepared image. `auto` trains volumes of
+            more than 160³ voxels on patches with edges of at most 128 voxels; None trains on whole images.
+        test_subjects: Number of held-out test subjects; None: a quarter of all subjects.
+        subject_pattern: Regular expression whose first group in a case id is the subject id; None: every case is a
+            subject of its own, or `files` defines the subject.
+        surface_tolerance: Tolerance of the normalised surface Dice, in mm, or in pixels if the spacing is unknown.
     """
 
     name: str
@@ -101,29 +126,29 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     crop: Edges | None = None
     fit: Literal["pad", "resize"] = "pad"
     clip_range: tuple[float, float] | None = None
-    patch: Edges | Literal["auto"] | None = Field("auto", description="in voxels of the prepared image")
+    patch: Edges | Literal["auto"] | None = Field("auto", description="patch size in voxels of the prepared image")
     test_subjects: PositiveInt | None = None
     subject_pattern: str | None = None
     surface_tolerance: PositiveFloat = 1.0
 
     @model_validator(mode="after")
-    def _fits_together(self) -> Definition:
-        values = [value for each in (self.classes or {}).values() for value in each] + [*self.background]
+    def _check_consistency(self) -> Definition:
+        values = [value for group in (self.classes or {}).values() for value in group] + [*self.background]
         if len(values) != len(set(values)):
             raise ValueError("a label value belongs to two classes, or to a class and the background")
         if self.classes is not None and not all(self.classes.values()):
             raise ValueError("a class has no label value")
         if self.files is not None and not self.classes:
-            raise ValueError("files without dataset.json need classes")
+            raise ValueError("'files' requires 'classes', because there is no dataset.json that declares them")
         if self.clip_range is not None and not self.clip_range[0] < self.clip_range[1]:
-            raise ValueError(f"clip_range {self.clip_range} does not go up")
+            raise ValueError(f"clip_range {self.clip_range}: the first number must be lower than the second")
         if self.crop is not None and len(self.crop) != 3:
-            raise ValueError(f"crop {self.crop} is not a box in space")
+            raise ValueError(f"crop {self.crop}: three edges are required")
         return self
 
     @property
     def arrival(self) -> str:
-        """How the data gets here, in a word or two."""
+        """How a user gets the data, in a few words."""
         if self.phantom is not None:
             return "built in"
         if self.archive is None:
@@ -132,29 +157,33 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def remedy(self) -> str:
-        """What to do when the data is not here."""
+        """What a user can do if the data is missing, for use in error messages."""
         if self.archive is not None and not self.obtain:
-            return f"'stampbench datasets download {self.name}' fetches it"
-        return f"'stampbench datasets show {self.name}' says how to get it and which files it has"
+            return f"run 'stampbench datasets download {self.name}' to download it"
+        return f"run 'stampbench datasets show {self.name}' to see how to get it and which files it needs"
 
     def place(self, data_root: Path | None) -> Path:
-        """The folder in which the files have to be.
+        """Return the folder that must contain the files.
+
+        Args:
+            data_root: Folder that contains the datasets' folders; not needed if the definition's folder is absolute.
 
         Raises:
-            DatasetError: it is below a data root that is not given.
+            DatasetError: when a data root is needed and not given.
         """
         assert self.folder is not None
         if Path(self.folder).is_absolute():
             return Path(self.folder)
         if data_root is None:
             raise DatasetError(
-                f"dataset '{self.name}' needs the folder {self.folder}, and no data root is given; set --data-root or "
-                f"STAMPBENCH_DATA to the folder that holds it, or is to hold it; {self.remedy}"
+                f"dataset '{self.name}': no data root is set, so its folder {self.folder} cannot be found; set the "
+                f"environment variable STAMPBENCH_DATA to the folder that contains or will contain it; {self.remedy}",
+                setting="data_root",
             )
         return data_root / self.folder
 
 
 def folder_definition(folder: Path) -> Definition:
-    """The definition of anyone's own Decathlon or nnU-Net v2 folder, named like the folder."""
+    """Return the definition of a user's own folder in Decathlon or nnU-Net v2 layout, named after the folder."""
     folder = folder.expanduser().resolve()
     return Definition(name=folder.name, summary=f"the folder {folder.name}", folder=str(folder))

@@ -1,4 +1,4 @@
-"""Archives fetched, verified and unpacked; interrupted, the next call goes on."""
+"""Download, verify and unpack dataset archives; an interrupted download is resumed."""
 
 from __future__ import annotations
 
@@ -21,30 +21,37 @@ from filelock import FileLock, Timeout
 from stampbench.datasets.definition import Archive
 from stampbench.datasets.errors import DatasetError
 
-_CHUNK = 2**20
-_TRIES = 4
-_TIMEOUT = 30.0
-_PAUSE = 1.0
-_PASSING = (408, 416, 429, 500, 502, 503, 504)
-"""Answers after which the next try may succeed."""
+_CHUNK_BYTES = 2**20
+_ATTEMPTS = 4
+"""Attempts in a row without any progress, after which a download fails."""
+_TIMEOUT_SECONDS = 30.0
+_RETRY_DELAY_SECONDS = 1.0
+_RETRY_STATUS = (408, 416, 429, 500, 502, 503, 504)
+"""HTTP status codes after which a retry may succeed."""
 
 Report = Callable[[str, int, int | None], None]
-"""Hears of what is done (`downloading`, `unpacking`), how many bytes of it, and of how many, where that is known."""
+"""Called with the step (`downloading`, `verifying` or `unpacking`), the bytes done, and all bytes (None: unknown)."""
 
 
-def fetch(archive: Archive, data_root: Path, report: Report = lambda what, done, of: None) -> Path:
-    """Download and unpack an archive, unless its folder is there; returns the folder.
+def fetch(archive: Archive, data_root: Path, report: Report = lambda step, done, total: None) -> Path:
+    """Download, verify and unpack an archive, and return its folder; do nothing if the folder exists.
 
-    What was downloaded is kept beside the folder as `….part` until it is complete, and goes on from there.
+    An incomplete download is kept next to the folder as `….part`, and a later call resumes it.
+
+    Args:
+        archive: The archive.
+        data_root: Folder that will contain the archive's folder; created if missing.
+        report: Called after each chunk and each unpacked entry.
 
     Raises:
-        DatasetError: no connection, an interruption, a wrong checksum, a full disk, or an archive with entries that
-            would leave the folder, with links or with devices.
+        DatasetError: when there is no connection, the download is interrupted, the checksum does not match, the disk is
+            full, another process is downloading the same archive, or the archive contains links, devices or entries
+            outside its folder.
     """
     folder = data_root / archive.folder
     file = folder.parent / archive.url.rsplit("/", 1)[1]
     lock = FileLock(file.with_name(f".{file.name}.lock"))
-    with _told(f"cannot write {folder}"):
+    with _os_error_as_dataset_error(f"cannot write {folder}"):
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             with lock.acquire(blocking=False):
@@ -55,45 +62,46 @@ def fetch(archive: Archive, data_root: Path, report: Report = lambda what, done,
                     _unpack(file, folder, report)
                     file.unlink()
         except Timeout:
-            raise DatasetError(f"another process is fetching {folder}") from None
+            raise DatasetError(f"{folder}: another process is downloading it; wait until that process ends") from None
     return folder
 
 
 def _download(url: str, part: Path, file: Path, report: Report) -> None:
-    """Into `part`, which becomes `file` when it is complete; a connection that breaks is taken up again."""
-    tries = _TRIES
+    """Download to `part` and rename it to `file` when it is complete; retry when the connection breaks."""
+    attempts_left = _ATTEMPTS
     while True:
         before = _size(part)
         try:
-            _read(url, part, report)
+            _transfer(url, part, report)
             break
         except (URLError, OSError, http.client.HTTPException) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
                 raise
-            tries = _TRIES if _size(part) > before else tries - 1
-            if tries == 0 or (isinstance(error, HTTPError) and error.code not in _PASSING):
-                kept = f"; {_size(part):,} bytes are kept, the same command goes on" if _size(part) else ""
+            attempts_left = _ATTEMPTS if _size(part) > before else attempts_left - 1
+            if attempts_left == 0 or (isinstance(error, HTTPError) and error.code not in _RETRY_STATUS):
+                kept = f"; {_size(part):,} bytes are kept, run the same command again to resume" if _size(part) else ""
                 raise DatasetError(f"cannot download {url} ({_reason(error)}){kept}") from error
-            time.sleep(_PAUSE)
+            time.sleep(_RETRY_DELAY_SECONDS)
     part.replace(file)
     part.with_suffix(".etag").unlink(missing_ok=True)
 
 
-def _read(url: str, part: Path, report: Report) -> None:
-    """The rest of a file, or all of it where the server cannot, or where it has changed."""
-    done, tag = _size(part), part.with_suffix(".etag")
+def _transfer(url: str, part: Path, report: Report) -> None:
+    """Download the rest of a file, or all of it if the server cannot resume or the file has changed since."""
+    done, etag_file = _size(part), part.with_suffix(".etag")
     request = Request(url)
-    if done and tag.is_file():
+    if done and etag_file.is_file():
         request.add_header("Range", f"bytes={done}-")
-        request.add_header("If-Range", tag.read_text())
+        request.add_header("If-Range", etag_file.read_text())
     try:
-        response = urlopen(request, timeout=_TIMEOUT)
+        response = urlopen(request, timeout=_TIMEOUT_SECONDS)
     except HTTPError as error:
         if error.code != 416:
             raise
         if error.headers.get("Content-Range", f"bytes */{done}") == f"bytes */{done}":
-            return  # it was complete; where the server does not say, the checksum will
-        part.unlink()  # longer than the file ever was
+            # The part is complete. If the server did not state the size, the checksum is verified later anyway.
+            return
+        part.unlink()  # It is longer than the file on the server.
         raise
     with response:
         if response.status != 206:
@@ -101,11 +109,11 @@ def _read(url: str, part: Path, report: Report) -> None:
         length = response.headers.get("Content-Length")
         total = None if length is None else done + int(length)
         if total is not None and shutil.disk_usage(part.parent).free < total - done:
-            raise OSError(errno.ENOSPC, f"{total - done:,} bytes are to come, more than are free")
-        if mark := response.headers.get("ETag") or response.headers.get("Last-Modified"):
-            tag.write_text(mark)
+            raise OSError(errno.ENOSPC, f"not enough free disk space for {total - done:,} bytes")
+        if etag := response.headers.get("ETag") or response.headers.get("Last-Modified"):
+            etag_file.write_text(etag)
         with part.open("ab" if done else "wb") as file:
-            while chunk := response.read(_CHUNK):
+            while chunk := response.read(_CHUNK_BYTES):
                 file.write(chunk)
                 done += len(chunk)
                 report("downloading", done, total)
@@ -121,56 +129,61 @@ def _verify(file: Path, md5: str | None, report: Report) -> None:
         found = hashlib.file_digest(content, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
     if found != md5:
         file.unlink()
-        raise DatasetError(f"{file}: its MD5 is {found}, not {md5}; it is deleted, download it again")
+        raise DatasetError(
+            f"{file}: checksum mismatch, MD5 {found} instead of {md5}; it was deleted, download it again"
+        )
 
 
 def _unpack(file: Path, folder: Path, report: Report) -> None:
-    """Into a folder beside, which is renamed when all of it is there."""
-    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
-    unfinished.mkdir()
-    total = _size(file) if file.suffix == ".tar" else None  # of a compressed one only the packed size is known
+    """Unpack into a temporary folder and rename it when it is complete."""
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    temporary.mkdir()
+    # The offset counts uncompressed bytes, whose total number is unknown for a compressed archive.
+    total = _size(file) if file.suffix == ".tar" else None
     try:
         with tarfile.open(file) as archive:
             for member in archive:
-                _check(file, member)
-                _extract(archive, member, unfinished / member.name)
+                _check_member(file, member)
+                _extract(archive, member, temporary / member.name)
                 report("unpacking", archive.offset, total)
-        inside = [path for path in unfinished.iterdir() if not path.name.startswith(".")]  # macOS leaves such files
-        whole = inside[0] if len(inside) == 1 and inside[0].is_dir() else unfinished
-        whole.replace(folder)
+        # Archives made on macOS contain hidden files beside the top-level folder.
+        top_level = [path for path in temporary.iterdir() if not path.name.startswith(".")]
+        content = top_level[0] if len(top_level) == 1 and top_level[0].is_dir() else temporary
+        content.replace(folder)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise DatasetError(f"{file}: cannot be unpacked ({_reason(error)}); delete it and download again") from error
     finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _check(file: Path, member: tarfile.TarInfo) -> None:
+def _check_member(file: Path, member: tarfile.TarInfo) -> None:
+    """Refuse entries that could write outside the folder, and anything but files and folders."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
-        raise DatasetError(f"{file}: its entry '{member.name}' would leave the folder; nothing is unpacked")
+        raise DatasetError(f"{file}: entry '{member.name}' lies outside the archive's folder; nothing was unpacked")
     if not (member.isfile() or member.isdir()):
-        kind = "a link" if member.issym() or member.islnk() else "no file"
-        raise DatasetError(f"{file}: its entry '{member.name}' is {kind}; nothing is unpacked")
+        kind = "a link" if member.issym() or member.islnk() else "neither a file nor a folder"
+        raise DatasetError(f"{file}: entry '{member.name}' is {kind}; nothing was unpacked")
 
 
 def _extract(archive: tarfile.TarFile, member: tarfile.TarInfo, path: Path) -> None:
-    """Content alone: no modes, no owners (Python before 3.11.4 has no filter that would see to it)."""
+    """Extract the content of an entry without its mode and owner; Python before 3.11.4 has no filter for that."""
     if member.isdir():
         path.mkdir(parents=True, exist_ok=True)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     content = archive.extractfile(member)
-    assert content is not None  # it is a file
+    assert content is not None  # The entry is a file.
     with content, path.open("wb") as file:
-        shutil.copyfileobj(content, file, _CHUNK)
+        shutil.copyfileobj(content, file, _CHUNK_BYTES)
 
 
 @contextmanager
-def _told(what: str) -> Iterator[None]:
+def _os_error_as_dataset_error(problem: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DatasetError(f"{what}: {error.strerror or error}") from error
+        raise DatasetError(f"{problem}: {error.strerror or error}") from error
 
 
 def _size(path: Path) -> int:
@@ -179,6 +192,6 @@ def _size(path: Path) -> int:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
-        return f"the connection broke, {error.expected:,} bytes are missing"
+        return f"connection lost, {error.expected:,} bytes are missing"
     reason = getattr(error, "reason", error)
     return " ".join(str(getattr(reason, "strerror", None) or reason).split()) or type(error).__name__

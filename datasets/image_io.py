@@ -1,4 +1,4 @@
-"""Image files read into arrays: NIfTI, PNG and TIFF, each fault told in one line."""
+"""Read NIfTI, PNG and TIFF files into arrays, with one-line errors for unusable files."""
 
 from __future__ import annotations
 
@@ -20,41 +20,52 @@ NIFTI = (".nii.gz", ".nii")
 PNG = (".png",)
 TIFF = (".tif", ".tiff")
 IMAGES = NIFTI + PNG + TIFF
+"""Endings of the image files that can be read."""
 
 
 class Picture(NamedTuple):
-    """Pixels `(channels, *spatial)` and where they are in space; no affine means that spacing is unknown."""
+    """An image as its file stores it.
+
+    Attributes:
+        pixels: Array `(channels, *spatial)`.
+        affine: 4×4 matrix from voxel indices to mm; None for a 2D image, whose spacing is unknown.
+    """
 
     pixels: NDArray[np.generic]
     affine: NDArray[np.float64] | None
 
 
 def read(path: Path) -> Picture:
-    """Read one image file of any supported kind.
+    """Read an image file of any supported format.
 
     Raises:
-        DatasetError: it is missing, truncated, of another kind, or holds NaN or infinity.
+        DatasetError: when the file is missing, truncated or of an unsupported format, has values that are not plain
+            numbers, contains NaN or infinite values, or has an affine that is not invertible.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file")
     reader = _reader(path)
     try:
-        picture = reader(path)
+        image = reader(path)
     except DatasetError:
         raise
-    except Exception as error:  # a broken file may fail in any way, and in any of three libraries
+    except Exception as error:  # The three libraries raise all kinds of exceptions for a damaged file.
         raise _unreadable(path, error) from error
-    if picture.pixels.dtype.kind not in "biuf":
-        raise DatasetError(f"{path}: its values are of type {picture.pixels.dtype}; plain numbers are expected")
-    if not np.isfinite(picture.pixels).all():
-        raise DatasetError(f"{path}: holds NaN or infinite values")
-    if picture.affine is not None:
-        _check_affine(path, picture.affine)
-    return picture
+    if image.pixels.dtype.kind not in "biuf":
+        raise DatasetError(f"{path}: values are of type {image.pixels.dtype}; integers or real numbers are required")
+    if not np.isfinite(image.pixels).all():
+        raise DatasetError(f"{path}: contains NaN or infinite values")
+    if image.affine is not None:
+        _check_affine(path, image.affine)
+    return image
 
 
 def shape(path: Path) -> tuple[int, ...]:
-    """Spatial shape after orientation to RAS, from the header where there is one."""
+    """Return the spatial shape of an image after orientation to RAS; NIfTI and PNG files need only their header read.
+
+    Raises:
+        DatasetError: when the file cannot be read.
+    """
     if path.name.lower().endswith(NIFTI) and path.is_file():
         try:
             image = nib.load(path)
@@ -64,15 +75,15 @@ def shape(path: Path) -> tuple[int, ...]:
         return ras_shape(image.shape[:3], np.asarray(image.affine))
     if path.name.lower().endswith(PNG) and path.is_file():
         try:
-            with Image.open(path) as picture:
-                return (picture.height, picture.width)
+            with Image.open(path) as png:
+                return (png.height, png.width)
         except Exception as error:
             raise _unreadable(path, error) from error
     return read(path).pixels.shape[1:]
 
 
 def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
-    """A spatial shape once the axes are oriented to RAS."""
+    """Return a spatial shape with its axes in RAS order; without an affine, return it unchanged."""
     if affine is None:
         return shape
     order = nib.io_orientation(affine)[:, 0]
@@ -84,7 +95,7 @@ def _reader(path: Path) -> Callable[[Path], Picture]:
     for endings, reader in ((NIFTI, _read_nifti), (PNG, _read_png), (TIFF, _read_tiff)):
         if name.endswith(endings):
             return reader
-    raise DatasetError(f"{path}: unknown kind of image; known are {', '.join(IMAGES)}")
+    raise DatasetError(f"{path}: unknown image format; supported are {', '.join(IMAGES)}")
 
 
 def _read_nifti(path: Path) -> Picture:
@@ -95,7 +106,7 @@ def _read_nifti(path: Path) -> Picture:
     elif pixels.ndim == 3:
         pixels = pixels[None]
     else:
-        raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 3, or 4 with channels last, are expected")
+        raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 3, or 4 with channels last, are required")
     return Picture(pixels, np.asarray(image.affine, dtype=np.float64))
 
 
@@ -108,7 +119,7 @@ def _read_png(path: Path) -> Picture:
 
 
 def _read_tiff(path: Path) -> Picture:
-    """A 2D picture, or nnU-Net v2's 3D stack `(z, y, x)` with its spacing in a JSON file beside it."""
+    """Read a 2D image, or a 3D stack `(z, y, x)` of nnU-Net v2, whose spacing is in a separate JSON file."""
     with tifffile.TiffFile(path) as file:
         pixels = file.asarray()
         samples = file.pages[0].samplesperpixel  # type: ignore[union-attr]
@@ -117,26 +128,26 @@ def _read_tiff(path: Path) -> Picture:
     if pixels.ndim == 2:
         return Picture(pixels[None], None)
     if pixels.ndim != 3:
-        raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 2 or 3 are expected")
-    beside = sidecar(path)
-    spacing = (1.0, 1.0, 1.0) if beside is None else _spacing(beside)
+        raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 2 or 3 are required")
+    spacing_file = sidecar(path)
+    spacing = (1.0, 1.0, 1.0) if spacing_file is None else _read_spacing(spacing_file)
     return Picture(pixels.transpose(2, 1, 0)[None], np.diag([*spacing, 1.0]))
 
 
 def sidecar(path: Path) -> Path | None:
-    """The JSON file with the spacing of a TIFF stack, if there is one."""
+    """Return the JSON file with the spacing of a TIFF stack, or None if there is none."""
     if not path.name.lower().endswith(TIFF):
         return None
-    named = (path.with_suffix(".json"), path.with_name(path.stem.removesuffix("_0000") + ".json"))
-    return next((each for each in named if each.is_file()), None)
+    candidates = (path.with_suffix(".json"), path.with_name(path.stem.removesuffix("_0000") + ".json"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _spacing(path: Path) -> tuple[float, float, float]:
-    """nnU-Net writes `(z, y, x)`; ours is `(x, y, z)`."""
+def _read_spacing(path: Path) -> tuple[float, float, float]:
+    """Return the spacing in mm in the order `(x, y, z)`; nnU-Net writes `(z, y, x)`."""
     try:
-        z, y, x = (float(each) for each in json.loads(path.read_text())["spacing"])
+        z, y, x = (float(edge) for edge in json.loads(path.read_text())["spacing"])
     except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: has no 'spacing' of three numbers") from error
+        raise DatasetError(f"{path}: has no 'spacing' with three numbers") from error
     if not min(x, y, z) > 0:
         raise DatasetError(f"{path}: spacing {z}, {y}, {x} is not positive")
     return x, y, z
@@ -144,14 +155,14 @@ def _spacing(path: Path) -> tuple[float, float, float]:
 
 def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise DatasetError(f"{path}: its affine is not invertible, so spacing and orientation are unknown")
+        raise DatasetError(f"{path}: the affine is not invertible, so spacing and orientation are unknown")
 
 
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
-    """Voxel edge lengths in mm from a 4×4 affine."""
+    """Return the voxel size in mm along each axis of a 4×4 affine."""
     return tuple(round(math.sqrt(float((affine[:3, axis] ** 2).sum())), 5) for axis in range(3))
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
     reason = " ".join(str(error).split()) or type(error).__name__
-    return DatasetError(f"{path}: cannot be read, it may be truncated ({reason})")
+    return DatasetError(f"{path}: cannot be read; the file may be truncated ({reason})")

@@ -1,4 +1,4 @@
-"""A prepared case on disk: NumPy arrays, memory-mapped when they are accessed."""
+"""Prepared cases: memory-mapped NumPy arrays in the cache."""
 
 from __future__ import annotations
 
@@ -15,9 +15,15 @@ from stampbench.datasets.preprocessing_config import PreprocessingConfig
 
 @dataclass(frozen=True)
 class PreparedCase:
-    """One case as a network sees it, and as it is scored.
+    """A case after preprocessing, together with the label map that predictions are scored against.
 
-    Arrays are mapped anew at every look, so that a case costs memory only while it is in use.
+    Every access to an array maps its file anew, so that a case occupies memory only while its arrays are in use.
+
+    Attributes:
+        id: Case id.
+        subject: Subject id.
+        preprocessing: How the case was prepared.
+        folder: Folder in the cache that holds the arrays.
     """
 
     id: str
@@ -27,22 +33,25 @@ class PreparedCase:
 
     @property
     def images(self) -> NDArray[np.float32]:
-        """`(n, channels, *size)`; n is 1, or the number of slices where a volume is cut into slices."""
+        """Network inputs `(n, channels, *size)`; n is the number of slices of a sliced volume, otherwise 1."""
         return self._map("images")
 
     @property
     def labels(self) -> NDArray[np.uint8]:
-        """`(n, *size)` class indices."""
+        """Class indices `(n, *size)` of the network inputs."""
         return self._map("labels")
 
     @property
     def reference(self) -> NDArray[np.uint8]:
-        """The label map in the case's own grid, oriented to RAS, neither padded nor cropped nor resized."""
+        """Label map `(*spatial)` in the case's original grid, oriented to RAS, without padding, cropping or resizing.
+
+        A dataset that cuts a box around the label (`PreprocessingConfig.crop`) has the grid of that box here.
+        """
         return self._map("reference")
 
     @property
     def spacing(self) -> tuple[float, ...]:
-        """Of the reference, per axis in the dataset's unit."""
+        """Voxel size of the reference per axis, in the dataset's unit (mm or pixels)."""
         return tuple(json.loads((self.folder / "spacing.json").read_text()))
 
     def _map(self, name: str) -> NDArray:  # type: ignore[type-arg]
@@ -50,5 +59,5 @@ class PreparedCase:
         try:
             array: NDArray = np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[type-arg]
         except (OSError, ValueError, EOFError) as error:
-            raise DatasetError(f"{path}: is damaged ({error}); delete {self.folder} to prepare it anew") from error
+            raise DatasetError(f"{path}: is damaged ({error}); delete {self.folder} to prepare it again") from error
         return array

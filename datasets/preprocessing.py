@@ -1,4 +1,4 @@
-"""Cases made ready for a network, and its predictions brought back into their grid."""
+"""Preprocessing of cases into network inputs, and its inversion for predictions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from stampbench.datasets.readers import RawCase
 
 
 class Arrays(NamedTuple):
-    """What is kept of a prepared case; see `PreparedCase`."""
+    """The arrays of a prepared case, as described in `PreparedCase`."""
 
     images: NDArray[np.float32]
     labels: NDArray[np.uint8]
@@ -28,7 +28,7 @@ class Arrays(NamedTuple):
 
 
 def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
-    """Image and label of a case as a network sees them, and the label as it is scored."""
+    """Return the network inputs of a case with their labels, and the label map that predictions are scored against."""
     label = raw.label
     spacing: tuple[float, ...] = (1.0,) * label.ndim
     if raw.affine is not None:
@@ -37,12 +37,12 @@ def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
     images = network_input(raw.image, raw.affine, config)
     labels = label[None]
     if config.fit == "resize":
-        labels = resize_labels(labels, _grid(config, label.shape))
+        labels = resize_labels(labels, _prepared_grid(config, label.shape))
     if config.spatial_dims < label.ndim:
         labels = np.moveaxis(labels[0], -1, 0)
     if config.fit == "pad":
         pad = ResizeWithPadOrCrop(config.size)
-        images = np.stack([np.asarray(pad(torch.from_numpy(np.ascontiguousarray(each)))) for each in images])
+        images = np.stack([np.asarray(pad(torch.from_numpy(np.ascontiguousarray(image)))) for image in images])
         labels = np.asarray(pad(torch.from_numpy(np.ascontiguousarray(labels))))
     return Arrays(images, np.ascontiguousarray(labels, np.uint8), np.ascontiguousarray(label), spacing)
 
@@ -50,11 +50,20 @@ def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
 def network_input(
     image: NDArray[np.float32], affine: NDArray[np.float64] | None, config: PreprocessingConfig
 ) -> NDArray[np.float32]:  # fmt: skip
-    """A whole image `(channels, *spatial)` as training images were, save for padding: `(n, channels, *spatial)`."""
+    """Preprocess a whole image like the training images, except that it is not padded or cropped to a size.
+
+    Args:
+        image: Image `(channels, *spatial)` in the orientation of its file.
+        affine: Affine of the file; None if the spacing is unknown, in which case the axes are not reoriented.
+        config: Preprocessing settings.
+
+    Returns:
+        Network inputs `(n, channels, *spatial)`; n is the number of slices of a sliced volume, otherwise 1.
+    """
     oriented = image if affine is None else oriented_to_ras(image, affine)[0]
     if config.fit == "resize":
         voxels = torch.from_numpy(np.ascontiguousarray(oriented))[None]
-        oriented = interpolate(voxels, _grid(config, oriented.shape[1:]), mode="area")[0].numpy()
+        oriented = interpolate(voxels, _prepared_grid(config, oriented.shape[1:]), mode="area")[0].numpy()
     if config.clip_range is not None:
         oriented = oriented.clip(*config.clip_range)
     pixels = np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
@@ -62,7 +71,7 @@ def network_input(
 
 
 def resize_labels(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Label maps `(n, *spatial)`, each resized to `grid` by the nearest voxel."""
+    """Resize label maps `(n, *spatial)` to `(n, *grid)` by nearest-neighbour interpolation."""
     resized: NDArray[np.uint8] = interpolate(torch.from_numpy(np.array(labels))[None], grid, mode="nearest-exact")[
         0
     ].numpy()
@@ -70,18 +79,21 @@ def resize_labels(labels: NDArray[np.uint8], grid: tuple[int, ...]) -> NDArray[n
 
 
 def unorient(labels: NDArray[np.uint8], affine: NDArray[np.float64] | None) -> NDArray[np.uint8]:
-    """A label map `(*spatial)` in RAS with its axes back in the order and direction of the file."""
+    """Return a label map `(*spatial)` in RAS with its axes in the order and direction of the file."""
     if affine is None:
         return labels
     ras = nib.orientations.axcodes2ornt("RAS")
-    back = nib.orientations.ornt_transform(ras, nib.orientations.io_orientation(affine))
-    return np.ascontiguousarray(nib.orientations.apply_orientation(labels, back))
+    to_file = nib.orientations.ornt_transform(ras, nib.orientations.io_orientation(affine))
+    return np.ascontiguousarray(nib.orientations.apply_orientation(labels, to_file))
 
 
 def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uint8]:
-    """Put a prepared prediction `(n, *size)` back into the grid of `case.reference`; what was cropped is background."""
+    """Transform a prediction `(n, *size)` back into the grid of `case.reference`.
+
+    Voxels that preprocessing cropped away become background.
+    """
     grid = case.reference.shape
-    sliced = len(grid) > case.preprocessing.spatial_dims  # otherwise n is 1
+    sliced = len(grid) > case.preprocessing.spatial_dims  # If it is not sliced, n is 1.
     in_plane = grid[: case.preprocessing.spatial_dims]
     if case.preprocessing.fit == "resize":
         restored = resize_labels(prediction, in_plane)
@@ -90,17 +102,17 @@ def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uin
         traced = pad(MetaTensor(torch.zeros((len(prediction), *in_plane), dtype=torch.uint8)))
         tensor = MetaTensor(torch.from_numpy(np.array(prediction)), applied_operations=traced.applied_operations)
         restored = np.asarray(pad.inverse(tensor).numpy())
-    whole: NDArray[np.uint8] = np.moveaxis(restored, 0, -1) if sliced else restored[0]
-    return whole
+    label_map: NDArray[np.uint8] = np.moveaxis(restored, 0, -1) if sliced else restored[0]
+    return label_map
 
 
-def _grid(config: PreprocessingConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The prepared size of an oriented image; slices keep their number."""
+def _prepared_grid(config: PreprocessingConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of an oriented image after resizing; the number of slices does not change."""
     return (*config.size, *shape[config.spatial_dims :])
 
 
 def oriented_to_ras(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], tuple[float, ...]]:
-    """A volume `(channels, *spatial)` with its axes in the order and direction of RAS, and the spacing of these."""
+    """Return a volume `(channels, *spatial)` with its axes oriented to RAS, and the spacing of those axes in mm."""
     tensor = Orientation(axcodes="RAS", labels=None)(
         MetaTensor(torch.from_numpy(np.ascontiguousarray(volume)), affine=affine)
     )

@@ -1,23 +1,30 @@
-"""How a case is prepared, as data; it is recorded with every run."""
+"""The preprocessing settings of a case as data; every run record contains them."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 
 class PreprocessingConfig(BaseModel, frozen=True):
-    """Orientation to RAS, `fit` to `size`, clipping to `clip_range`, z-score per channel over the case.
+    """Settings of preprocessing, whose steps are applied in this order.
 
-    The files were cut to a box of `crop` voxels around the label, where that is given.
-
-    With `spatial_dims` of 2 a volume becomes slices along its last axis. `fit` of `resize` averages over the voxels
-    that become one, before anything else; `pad` pads with zeros, or crops, around the centre after everything else.
+    1. If `crop` is given, the image is cut to a box around the label.
+    2. The axes are oriented to RAS.
+    3. If `fit` is `resize`, the image is resized to `size`, averaging over the voxels that are merged into one.
+    4. If `clip_range` is given, intensities are clipped to it.
+    5. Each channel is normalised to z-scores over the case.
+    6. If `spatial_dims` is 2 and the image is a volume, it becomes slices along its last axis.
+    7. If `fit` is `pad`, the image is padded with zeros, or cropped, around its centre to `size`.
     """
 
-    spatial_dims: int
-    size: tuple[int, ...]
-    fit: Literal["pad", "resize"] = "pad"
-    clip_range: tuple[float, float] | None = None
-    crop: tuple[int, ...] | None = None
+    spatial_dims: int = Field(description="dims of the images that networks see, 2 or 3")
+    size: tuple[int, ...] = Field(description="prepared size in voxels per axis")
+    fit: Literal["pad", "resize"] = Field("pad", description="how an image gets its size: pad (and crop) or resize")
+    clip_range: tuple[float, float] | None = Field(
+        None, description="lowest and highest intensity that is kept, in units of the files; null: all"
+    )
+    crop: tuple[int, ...] | None = Field(
+        None, description="edges in voxels of the box around the label, along the RAS axes"
+    )

@@ -1,4 +1,4 @@
-"""Everything that can be wrong with a dataset, found before hours of training."""
+"""Quality control: find faulty files, labels, subjects and splits of a dataset before training."""
 
 from __future__ import annotations
 
@@ -22,20 +22,41 @@ from stampbench.datasets.split import Image, pool
 from stampbench.datasets.threads import in_threads
 
 _PANELS = 12
-_SPACING = (0.05, 20.0)
-"""Voxel edges in mm beyond which something is mistaken for millimetres."""
+"""Number of cases in the overview."""
+_PLAUSIBLE_SPACING = (0.05, 20.0)
+"""Smallest and largest plausible voxel size in mm; others suggest that the file uses a different unit."""
 _FOLDS = 5
+"""Number of folds that there should be enough subjects for: that of the papers' protocol."""
 
 
 class QualityIssue(NamedTuple):
-    """What is wrong: an error makes results wrong or a run impossible, a warning asks for a look."""
+    """A problem of a dataset.
+
+    Attributes:
+        level: An error makes results wrong or a run impossible; a warning should be inspected.
+        text: The problem in one line.
+        setting: Name of the setting that a user can change to mend it, `subject_pattern` or `folds`; None: none.
+    """
 
     level: Literal["error", "warning"]
     text: str
+    setting: str | None = None
 
 
 class CaseStatistics(NamedTuple):
-    """What was read of a case: size and spacing in RAS, intensities, voxels by class, and the image's digest."""
+    """Statistics of a case, with axes in RAS order.
+
+    Attributes:
+        id: Case id.
+        subject: Subject id.
+        shape: Spatial shape in voxels.
+        spacing: Voxel size in mm, or 1 per axis for 2D images.
+        lowest: Lowest intensity of all channels.
+        highest: Highest intensity of all channels.
+        constant: Names of the channels that have a single value.
+        voxels: Number of voxels by class index.
+        digest: SHA-256 checksum of the image's shape and voxels.
+    """
 
     id: str
     subject: str
@@ -49,7 +70,14 @@ class CaseStatistics(NamedTuple):
 
 
 class OverviewPanel(NamedTuple):
-    """One slice of a case to look at, `(rows, columns)`, with the height of a row over the width of a column."""
+    """A slice of a case for visual inspection.
+
+    Attributes:
+        title: Case id and, for a volume, the index of the slice.
+        image: First channel `(rows, columns)`.
+        label: Class indices `(rows, columns)`.
+        aspect: Height of a row divided by the width of a column.
+    """
 
     title: str
     image: NDArray[np.float32]
@@ -58,7 +86,13 @@ class OverviewPanel(NamedTuple):
 
 
 class QualityReport(NamedTuple):
-    """The outcome of a check."""
+    """Result of quality control.
+
+    Attributes:
+        cases: Statistics of the cases that could be read.
+        findings: Problems that were found.
+        panels: Slices of up to 12 cases for visual inspection.
+    """
 
     cases: list[CaseStatistics]
     findings: list[QualityIssue]
@@ -66,140 +100,183 @@ class QualityReport(NamedTuple):
 
 
 def check_dataset(
-    definition: Definition, reader: CaseReader, report: Callable[[int, int], None] = lambda done, of: None
+    definition: Definition, reader: CaseReader, report: Callable[[int, int], None] = lambda done, total: None
 ) -> QualityReport:
-    """Read every case, of which `report` hears; what cannot be read is a finding, and the others are read anyway."""
-    shown = {reader.cases[int(each)].id for each in np.linspace(0, len(reader.cases) - 1, _PANELS).round()}
+    """Read every case and report all problems; a case that cannot be read is a finding and does not end the check.
 
-    def work(case: Case) -> tuple[CaseStatistics, OverviewPanel | None] | QualityIssue:
-        try:
-            raw = reader.read(case)
-        except DatasetError as error:
-            return QualityIssue("error", f"case '{case.id}': {error}")
-        image, label, spacing = raw.image, raw.label, (1.0,) * raw.label.ndim
-        if raw.affine is not None:
-            image, _ = oriented_to_ras(image, raw.affine)
-            (label,), spacing = oriented_to_ras(label[None], raw.affine)
-        constant = tuple(name for name, each in zip(reader.channels, image, strict=True) if each.min() == each.max())
-        checked = CaseStatistics(
-            case.id,
-            case.subject,
-            label.shape,
-            spacing,
-            float(image.min()),
-            float(image.max()),
-            constant,
-            tuple(np.bincount(label.ravel(), minlength=len(reader.classes)).tolist()),
-            hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),
-        )
-        return checked, _panel(case.id, image[0], label, spacing) if case.id in shown else None
+    Args:
+        definition: The dataset's definition.
+        reader: Reader of its cases.
+        report: Called with the number of checked cases and the number of all cases, after each case.
+    """
+    shown = {reader.cases[int(index)].id for index in np.linspace(0, len(reader.cases) - 1, _PANELS).round()}
+
+    def check(case: Case) -> tuple[CaseStatistics, OverviewPanel | None] | QualityIssue:
+        return _check_case(reader, case, with_panel=case.id in shown)
 
     cases, findings, panels = [], [], []
-    for result in in_threads(work, reader.cases, max(map(partial(_bytes, reader), reader.cases)), report):
+    for result in in_threads(check, reader.cases, max(map(partial(_image_bytes, reader), reader.cases)), report):
         if isinstance(result, QualityIssue):
             findings.append(result)
         else:
             cases.append(result[0])
             panels += [result[1]] if result[1] is not None else []
-    findings += [*_across(reader, cases), *_left_over(reader), *_subjects(definition, reader)]
+    findings += [
+        *_compare_cases(reader, cases),
+        *_find_unused_files(reader),
+        *_find_incomplete_subjects(reader),
+        *_check_subjects(definition, reader),
+    ]
     return QualityReport(cases, findings, panels)
 
 
-def _across(reader: CaseReader, cases: Sequence[CaseStatistics]) -> Iterator[QualityIssue]:
-    """What only shows when cases are compared."""
+def _check_case(
+    reader: CaseReader, case: Case, *, with_panel: bool
+) -> tuple[CaseStatistics, OverviewPanel | None] | QualityIssue:
+    """Return the statistics of a case and its panel if requested, or the issue that prevents reading it."""
+    try:
+        raw = reader.read(case)
+    except DatasetError as error:
+        return QualityIssue("error", f"case '{case.id}': {error}", error.setting)
+    image, label, spacing = raw.image, raw.label, (1.0,) * raw.label.ndim
+    if raw.affine is not None:
+        image, _ = oriented_to_ras(image, raw.affine)
+        (label,), spacing = oriented_to_ras(label[None], raw.affine)
+    statistics = CaseStatistics(
+        id=case.id,
+        subject=case.subject,
+        shape=label.shape,
+        spacing=spacing,
+        lowest=float(image.min()),
+        highest=float(image.max()),
+        constant=tuple(
+            name for name, channel in zip(reader.channels, image, strict=True) if channel.min() == channel.max()
+        ),
+        voxels=tuple(np.bincount(label.ravel(), minlength=len(reader.classes)).tolist()),
+        digest=hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),
+    )
+    return statistics, _panel(case.id, image[0], label, spacing) if with_panel else None
+
+
+def _compare_cases(reader: CaseReader, cases: Sequence[CaseStatistics]) -> Iterator[QualityIssue]:
+    """Yield issues with intensities, spacing and classes, and with images that occur twice."""
     if len({len(case.shape) for case in cases}) > 1:
-        yield QualityIssue("error", "some images are 2D, others 3D")
+        yield QualityIssue("error", "some images are 2D, others are 3D")
         return
     unit = "mm" if cases and len(cases[0].shape) == 3 else "px"
-    by_digest = defaultdict(list)
     for case in cases:
-        by_digest[case.digest].append(case)
         for name in case.constant:
-            yield QualityIssue("warning", f"case '{case.id}': channel '{name}' has one value everywhere")
-        if unit == "mm" and not all(_SPACING[0] <= edge <= _SPACING[1] for edge in case.spacing):
+            yield QualityIssue("warning", f"case '{case.id}': channel '{name}' has the same value everywhere")
+        if unit == "mm" and not all(_PLAUSIBLE_SPACING[0] <= edge <= _PLAUSIBLE_SPACING[1] for edge in case.spacing):
             edges = " × ".join(f"{edge:g}" for edge in case.spacing)
-            yield QualityIssue("warning", f"case '{case.id}': voxels of {edges} mm")
-    for same in by_digest.values():
-        if len(same) > 1:
-            alike = ", ".join(f"'{case.id}'" for case in same)
-            several = len({case.subject for case in same}) > 1
-            where = "in different subjects: test and training images may be the same" if several else "of one subject"
-            yield QualityIssue("error" if several else "warning", f"cases {alike} are the same image, {where}")
+            yield QualityIssue("warning", f"case '{case.id}': implausible voxel size of {edges} mm")
+    yield from _find_duplicates(cases)
     if unit == "mm" and cases and all(case.spacing == (1.0, 1.0, 1.0) for case in cases):
         flat = [case for case in cases if 4 * min(case.shape) < max(case.shape)]
         if flat:
             yield QualityIssue(
                 "warning",
-                f"every case has voxels of 1 mm, though sizes such as {'×'.join(map(str, flat[0].shape))} suggest "
-                "thick slices: the spacing may be lost, and distances in mm with it",
+                f"every case has voxels of 1 mm, but sizes such as {'×'.join(map(str, flat[0].shape))} suggest "
+                "thick slices: the spacing may have been lost, and distances in mm would be wrong",
             )
     for index, name in enumerate(reader.classes):
         if cases and not any(case.voxels[index] for case in cases):
-            yield QualityIssue("warning", f"class '{name}' is in no case")
+            yield QualityIssue("warning", f"class '{name}' does not occur in any case")
 
 
-def _left_over(reader: CaseReader) -> Iterator[QualityIssue]:
-    """Images without labels or the reverse, and subjects with fewer cases than the others."""
+def _find_duplicates(cases: Sequence[CaseStatistics]) -> Iterator[QualityIssue]:
+    """Yield an issue for each image that several cases share."""
+    by_digest = defaultdict(list)
+    for case in cases:
+        by_digest[case.digest].append(case)
+    for same in by_digest.values():
+        if len(same) > 1:
+            ids = ", ".join(f"'{case.id}'" for case in same)
+            if len({case.subject for case in same}) > 1:
+                yield QualityIssue(
+                    "error",
+                    f"cases {ids} have the same image but different subjects: an image may be in both the training "
+                    "and the test set",
+                )
+            else:
+                yield QualityIssue("warning", f"cases {ids} have the same image and the same subject")
+
+
+def _find_unused_files(reader: CaseReader) -> Iterator[QualityIssue]:
+    """Yield an issue if there are images without a label map, or label maps without an image."""
     used, folders = set[Path](), Counter[Path]()
     for case in reader.cases:
         files = reader.files(case)
         used.update(files)
         folders.update({path.parent for path in files})
-    shared = [folder for folder, cases in folders.items() if cases > 1]  # others have all kinds of files of one case
+    # A folder that belongs to a single case may contain all kinds of other files of that case.
+    shared = [folder for folder, cases in folders.items() if cases > 1]
     unused = sorted(
         path for folder in shared for path in folder.iterdir() if path not in used and path.name.endswith(IMAGES)
         and not path.name.startswith(".")
     )  # fmt: skip
     if unused:
-        some = ", ".join(f"{path.parent.name}/{path.name}" for path in unused[:3])
+        names = ", ".join(f"{path.parent.name}/{path.name}" for path in unused[:3])
         more = ", …" if len(unused) > 3 else ""
-        yield QualityIssue("warning", f"{len(unused)} files belong to no case, an image or a label is missing: {some}{more}")
+        yield QualityIssue(
+            "warning", f"{len(unused)} files belong to no case because an image or a label is missing: {names}{more}"
+        )
+
+
+def _find_incomplete_subjects(reader: CaseReader) -> Iterator[QualityIssue]:
+    """Yield an issue if a few subjects have more or fewer cases than most."""
     numbers = Counter(case.subject for case in reader.cases)
-    usual, times = Counter(numbers.values()).most_common(1)[0]
-    if usual > 1 and times < len(numbers) <= 1.25 * times:
+    usual, subjects = Counter(numbers.values()).most_common(1)[0]
+    if usual > 1 and subjects < len(numbers) <= 1.25 * subjects:
         odd = [subject for subject, number in numbers.items() if number != usual]
         yield QualityIssue("warning", f"most subjects have {usual} cases, but not {', '.join(odd[:5])}")
 
 
-def _subjects(definition: Definition, reader: CaseReader) -> Iterator[QualityIssue]:
-    """What is wrong with subjects and the split."""
+def _check_subjects(definition: Definition, reader: CaseReader) -> Iterator[QualityIssue]:
+    """Yield issues with the assignment of cases to subjects, and with the number of subjects."""
     if (pattern := suspected_pattern(reader.cases)) is not None:
         yield QualityIssue(
             "warning",
-            f"ids such as '{reader.cases[0].id}' look like several images of a subject, but every case counts "
-            f"as a subject of its own; --subject-pattern '{pattern}' keeps them on one side of the split",
+            f"case ids such as '{reader.cases[0].id}' look like several images of a subject, but every case counts as "
+            f"a subject of its own; the subject pattern '{pattern}' keeps them on one side of the split",
+            "subject_pattern",
         )
     try:
         test, training = pool(definition, [Image(case.id, case.subject, 0) for case in reader.cases])
     except DatasetError as error:
-        yield QualityIssue("error", str(error))
+        yield QualityIssue("error", str(error), error.setting)
         return
     subjects = {image.subject for image in training}
     if len(subjects) < _FOLDS:
         yield QualityIssue(
             "warning",
-            f"{len(subjects)} training subjects are left beside {len(test)} test subjects: too few for {_FOLDS} folds; "
-            f"--protocol-set folds={max(len(subjects), 2)} makes fewer",
+            f"{len(subjects)} training subjects besides {len(test)} test subjects are too few for {_FOLDS} folds; "
+            f"use {max(len(subjects), 2)} folds",
+            "folds",
         )
 
 
 def _panel(
     title: str, image: NDArray[np.float32], label: NDArray[np.uint8], spacing: tuple[float, ...]
 ) -> OverviewPanel:
-    """Of a volume the axial slice with most foreground, anterior up."""
+    """Return a panel with a 2D image, or with the axial slice of a volume with the most foreground, anterior up."""
     if label.ndim == 2:
         return OverviewPanel(title, np.array(image), np.array(label), spacing[0] / spacing[1])
     best = int((label > 0).sum((0, 1)).argmax())
     if not label[..., best].any():
         best = label.shape[-1] // 2
-    at = f"{title}, slice {best}"
     return OverviewPanel(
-        at, np.rot90(image[..., best]).copy(), np.rot90(label[..., best]).copy(), spacing[1] / spacing[0]
+        title=f"{title}, slice {best}",
+        image=np.rot90(image[..., best]).copy(),
+        label=np.rot90(label[..., best]).copy(),
+        aspect=spacing[1] / spacing[0],
     )
 
 
-def _bytes(reader: CaseReader, case: Case) -> int:
+def _image_bytes(reader: CaseReader, case: Case) -> int:
+    """Return the size in bytes of a case's image as float32, or 0 if it cannot be read."""
     try:
         return 4 * len(reader.channels) * reader.voxels(case)
     except DatasetError:
-        return 0  # reading it will say why
+        # Reading the case later reports the error.
+        return 0

@@ -1,4 +1,4 @@
-"""Where a dataset's raw cases come from: files in a folder, or the phantom generator."""
+"""Readers of raw cases: from the files of a folder, or from the phantom generator."""
 
 from __future__ import annotations
 
@@ -19,7 +19,13 @@ from stampbench.datasets.path_pattern import find_cases
 
 
 class RawCase(NamedTuple):
-    """Image `(channels, *spatial)` and label `(*spatial)` of class indices, in one space; no affine: no spacing."""
+    """A case before preprocessing, in the orientation of its files.
+
+    Attributes:
+        image: Image `(channels, *spatial)`.
+        label: Class indices `(*spatial)` in the same grid.
+        affine: 4×4 matrix from voxel indices to mm; None if the spacing is unknown.
+    """
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
@@ -27,10 +33,16 @@ class RawCase(NamedTuple):
 
 
 class CaseReader(Protocol):
-    """What a dataset asks of the place its cases come from.
+    """Access to the raw cases of a dataset.
 
-    `classes` and `values`, the label value that stands for each, go by class index; `coding` tells the class index of
-    every label value, several of which may be one class.
+    Attributes:
+        channels: Channel names.
+        classes: Class names by class index, the background first.
+        values: Label value that represents each class in written label maps, by class index.
+        coding: Class index of every label value; several values may belong to one class.
+        cases: All labelled cases, sorted by id.
+        licence: Licence of the data.
+        citation: Publication to cite.
     """
 
     channels: tuple[str, ...]
@@ -41,15 +53,35 @@ class CaseReader(Protocol):
     licence: str
     citation: str
 
-    def read(self, case: Case) -> RawCase: ...
-    def shape(self, case: Case) -> tuple[int, ...]: ...
-    def voxels(self, case: Case) -> int: ...
-    def checksum(self, case: Case) -> str: ...
-    def files(self, case: Case) -> tuple[Path, ...]: ...
+    def read(self, case: Case) -> RawCase:
+        """Return the image and the label map of a case."""
+        ...
+
+    def shape(self, case: Case) -> tuple[int, ...]:
+        """Return the spatial shape of a case after orientation to RAS."""
+        ...
+
+    def voxels(self, case: Case) -> int:
+        """Return the number of voxels per channel that reading the case loads into memory."""
+        ...
+
+    def checksum(self, case: Case) -> str:
+        """Return the SHA-256 checksum of the content of a case."""
+        ...
+
+    def files(self, case: Case) -> tuple[Path, ...]:
+        """Return the files of a case; none for a synthetic case."""
+        ...
 
 
 class FolderReader:
-    """Cases in a folder with a `dataset.json`, or found by the pattern of their paths."""
+    """Reader of a folder with a `dataset.json`, or of one whose file paths match `Definition.files`.
+
+    See `CaseReader` for its attributes.
+
+    Raises:
+        DatasetError: when the folder or its cases cannot be found, or `dataset.json` is unusable.
+    """
 
     def __init__(self, folder: Path, definition: Definition) -> None:
         self.licence, self.citation = definition.licence, definition.citation
@@ -73,51 +105,64 @@ class FolderReader:
         }
 
     def read(self, case: Case) -> RawCase:
-        """Read and check a case.
+        """Return the image and the label map of a case, after checking that they belong together.
 
         Raises:
-            DatasetError: unreadable files, a wrong number of channels, shapes that differ, undeclared labels.
+            DatasetError: when a file cannot be read, the number of channels is wrong, shapes or affines differ, or a
+                label value is not declared.
         """
-        pictures = [image_io.read(path) for path in case.images]
-        for path, picture in zip(case.images[1:], pictures[1:], strict=True):
-            check_same_space(path, picture, pictures[0])
-            if picture.pixels.shape != pictures[0].pixels.shape:
+        channels = [image_io.read(path) for path in case.images]
+        for path, channel in zip(case.images[1:], channels[1:], strict=True):
+            check_same_space(path, channel, channels[0])
+            if channel.pixels.shape != channels[0].pixels.shape:
                 raise DatasetError(
-                    f"{path}: size {_size(picture.pixels)}, but {case.images[0].name} has {_size(pictures[0].pixels)}"
+                    f"{path}: has size {_format_size(channel.pixels)}, but {case.images[0].name} has size "
+                    f"{_format_size(channels[0].pixels)}"
                 )
-        image = np.concatenate([picture.pixels for picture in pictures]).astype(np.float32)
+        image = np.concatenate([channel.pixels for channel in channels]).astype(np.float32)
         if len(image) != len(self.channels):
             raise DatasetError(
-                f"{case.images[0]}: {len(image)} channels where {len(self.channels)} are declared "
+                f"{case.images[0]}: has {len(image)} channels, but {len(self.channels)} are declared "
                 f"({', '.join(self.channels)})"
             )
         label = image_io.read(case.label)
         if label.pixels.shape != (1, *image.shape[1:]):
-            raise DatasetError(f"{case.label}: label of size {_size(label.pixels)} for an image of size {_size(image)}")
-        check_same_space(case.label, label, pictures[0])
-        found = np.unique(label.pixels)
+            raise DatasetError(
+                f"{case.label}: the label map has size {_format_size(label.pixels)}, but the image has size "
+                f"{_format_size(image)}"
+            )
+        check_same_space(case.label, label, channels[0])
+        raw = RawCase(image, self._class_indices(label.pixels[0], case.label), channels[0].affine)
+        return raw if self._crop is None else _crop_to_label(raw, self._crop, case.label)
+
+    def _class_indices(self, label: NDArray[np.generic], path: Path) -> NDArray[np.uint8]:
+        """Return the class index of each voxel of a label map `(*spatial)` of label values."""
+        found = np.unique(label)
         if undeclared := [value for value in found if value not in self.coding]:
             raise DatasetError(
-                f"{case.label}: label value {undeclared[0]:g} is not declared; declared are "
+                f"{path}: label value {undeclared[0]:g} is not declared; declared are "
                 f"{', '.join(map(str, sorted(self.coding)))}"
             )
-        indices = np.zeros(label.pixels.shape[1:], np.uint8)
+        indices = np.zeros(label.shape, np.uint8)
         for value in found:
-            indices[label.pixels[0] == value] = self.coding[value]
-        raw = RawCase(image, indices, pictures[0].affine)
-        return raw if self._crop is None else _cropped(raw, self._crop, case.label)
+            indices[label == value] = self.coding[value]
+        return indices
 
     def shape(self, case: Case) -> tuple[int, ...]:
-        """Spatial shape in RAS."""
+        """Return the spatial shape of a case after orientation to RAS and cropping to its box."""
         shape = image_io.shape(case.images[0])
         return shape if self._crop is None else tuple(map(min, shape, self._crop))
 
     def voxels(self, case: Case) -> int:
-        """Of the files, which are read whole."""
+        """Return the number of voxels in the file, which is read completely even if it is cropped afterwards."""
         return math.prod(image_io.shape(case.images[0]))
 
     def checksum(self, case: Case) -> str:
-        """SHA-256 of the case's files."""
+        """Return the SHA-256 checksum of the case's files.
+
+        Raises:
+            DatasetError: when a file cannot be read.
+        """
         digest = hashlib.sha256()
         for path in self.files(case):
             try:
@@ -129,16 +174,24 @@ class FolderReader:
         return digest.hexdigest()
 
     def files(self, case: Case) -> tuple[Path, ...]:
-        beside = [path for path in map(image_io.sidecar, case.images) if path is not None]
-        return (*case.images, case.label, *beside)
+        """Return the image files, the label file and the JSON files with the spacing of TIFF stacks."""
+        spacing_files = [path for path in map(image_io.sidecar, case.images) if path is not None]
+        return (*case.images, case.label, *spacing_files)
 
 
 class PhantomReader:
-    """Generated cases."""
+    """Reader of synthetic cases; see `CaseReader` for its attributes.
+
+    Raises:
+        DatasetError: when the definition gives no number of dimensions, or a size that is not a multiple of 16.
+    """
 
     def __init__(self, definition: Definition, parameters: Phantom) -> None:
         if definition.spatial_dims is None or parameters.size % 16:
-            raise DatasetError(f"{definition.name}: size {parameters.size} is not a multiple of 16")
+            raise DatasetError(
+                f"dataset '{definition.name}': a phantom needs spatial_dims and a size that is a multiple of 16, "
+                f"not spatial_dims {definition.spatial_dims} and size {parameters.size}"
+            )
         self._dims, self._size = definition.spatial_dims, parameters.size
         self.channels: tuple[str, ...] = ("intensity",)
         self.classes: tuple[str, ...] = phantom.CLASSES
@@ -149,50 +202,74 @@ class PhantomReader:
         self.cases = tuple(Case(id, id, (), Path()) for id in ids)
 
     def read(self, case: Case) -> RawCase:
+        """Generate the image and the label map of a case."""
         affine = np.eye(4) if self._dims == 3 else None
         image, label = phantom.generate(self._dims, self._size, int(case.id.rsplit("_", 1)[1]))
         return RawCase(image[None], label, affine)
 
     def shape(self, case: Case) -> tuple[int, ...]:
+        """Return the spatial shape, which is the same for all cases."""
         return (self._size,) * self._dims
 
     def voxels(self, case: Case) -> int:
+        """Return the number of voxels of an image."""
         return math.prod(self.shape(case))
 
     def checksum(self, case: Case) -> str:
+        """Return a checksum of everything that determines the case, including the version of the generator."""
         return hashlib.sha256(f"{phantom.VERSION} {self._dims} {self._size} {case.id}".encode()).hexdigest()
 
     def files(self, case: Case) -> tuple[Path, ...]:
+        """Return no files."""
         return ()
 
 
 def check_same_space(path: Path, picture: image_io.Picture, image: image_io.Picture) -> None:
-    """Spacing and orientation have to agree, and the first voxels to lie within one voxel of each other."""
+    """Check that a channel or label map lies in the same space as an image.
+
+    The 3×3 parts of the affines, which give orientation and spacing, must agree within 1 % of the largest entry, and
+    the first voxels must lie within one voxel of each other along each axis. If either affine is unknown, nothing is
+    checked.
+
+    Args:
+        path: File of the channel or label map, for the error message.
+        picture: The channel or label map.
+        image: The image to compare it with.
+
+    Raises:
+        DatasetError: when they do not agree.
+    """
     if picture.affine is None or image.affine is None:
         return
     tolerance = 0.01 * np.abs(image.affine[:3, :3]).max()
     offset = np.linalg.solve(image.affine[:3, :3], picture.affine[:3, 3] - image.affine[:3, 3])
     if np.abs(picture.affine[:3, :3] - image.affine[:3, :3]).max() > tolerance or np.abs(offset).max() > 1:
-        raise DatasetError(f"{path}: its affine (orientation, spacing or place) is not that of its image")
+        raise DatasetError(f"{path}: the affine (orientation, spacing or position) differs from that of its image")
 
 
-def _cropped(raw: RawCase, edges: tuple[int, ...], path: Path) -> RawCase:
-    """A box around the centre of the label, moved to lie inside the image; `edges` go by RAS axis."""
+def _crop_to_label(raw: RawCase, edges: tuple[int, ...], path: Path) -> RawCase:
+    """Return the box around the centre of the label, shifted where necessary to lie inside the image.
+
+    Args:
+        raw: The case.
+        edges: Edges of the box in voxels along the RAS axes.
+        path: File of the label map, for error messages.
+    """
     if raw.affine is None:
-        raise DatasetError(f"{path}: has no affine, so there is no box in space around its label")
+        raise DatasetError(f"{path}: has no affine, which is required to cut a box around the label")
     if not raw.label.any():
         raise DatasetError(f"{path}: has no foreground to cut a box around")
     box = []
     for axis, (ras_axis, _) in enumerate(nib.io_orientation(raw.affine)):
-        whole, edge = raw.label.shape[axis], min(edges[int(ras_axis)], raw.label.shape[axis])
-        others = tuple(each for each in range(raw.label.ndim) if each != axis)
-        inside = np.flatnonzero(raw.label.any(axis=others))
-        start = int(np.clip((inside[0] + inside[-1] + 1) // 2 - edge // 2, 0, whole - edge))
+        length, edge = raw.label.shape[axis], min(edges[int(ras_axis)], raw.label.shape[axis])
+        other_axes = tuple(other for other in range(raw.label.ndim) if other != axis)
+        inside = np.flatnonzero(raw.label.any(axis=other_axes))
+        start = int(np.clip((inside[0] + inside[-1] + 1) // 2 - edge // 2, 0, length - edge))
         box.append(slice(start, start + edge))
     affine = raw.affine.copy()
     affine[:3, 3] += affine[:3, :3] @ [part.start for part in box]
     return RawCase(raw.image[(slice(None), *box)], raw.label[tuple(box)], affine)
 
 
-def _size(pixels: NDArray[np.generic]) -> str:
+def _format_size(pixels: NDArray[np.generic]) -> str:
     return "×".join(map(str, pixels.shape[1:]))

@@ -1,9 +1,9 @@
-"""Who tests, who trains, who validates: always by subject, always by hash, never by chance.
+"""Split images into test, training and validation sets by subject, in an order given by hashes.
 
-Test subjects come first in the order of SHA-256(dataset, version, subject). Of the images of the others,
-the first N in the same kind of order are the training size N (so 25 lies within 50); k folds share
-their subjects, one fold validates and the rest train: validation labels count as labels, as in
-Dinsdale et al. 2022, §2.5.1.
+Subjects are sorted by SHA-256(dataset name, version, subject); the first ones are the test subjects. The images of the
+other subjects are sorted by SHA-256(dataset name, version, image), and training size N means the first N of them, so
+that the 25 images of N = 25 are among the 50 of N = 50. These images are divided into k folds by subject: one fold
+validates, the others train. Validation labels thus count as labels, as in Dinsdale et al. 2022, §2.5.1.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ _TEST_SHARE = 0.25
 
 
 class Image(NamedTuple):
-    """One image that a network sees: a case (slice 0), or one of its slices."""
+    """A network input: a whole case, or one slice of it.
+
+    Attributes:
+        case: Case id.
+        subject: Subject id.
+        slice: Index of the slice; 0 if the case is not sliced.
+    """
 
     case: str
     subject: str
@@ -27,11 +33,18 @@ class Image(NamedTuple):
 
     @property
     def id(self) -> str:
+        """Id of the image within its dataset."""
         return f"{self.case}/{self.slice}"
 
 
 class Split(NamedTuple):
-    """Test case ids, and the images of one fold."""
+    """The split for one fold.
+
+    Attributes:
+        test: Ids of the test cases.
+        training: Images of the training folds.
+        validation: Images of the validation fold.
+    """
 
     test: tuple[str, ...]
     training: tuple[Image, ...]
@@ -39,45 +52,51 @@ class Split(NamedTuple):
 
 
 def pool(definition: Definition, images: Sequence[Image]) -> tuple[list[str], list[Image]]:
-    """Test subjects, and all images of the others in training order.
+    """Return the test subjects, and the images of all other subjects in the order in which training sets take them.
 
     Raises:
-        DatasetError: too few subjects for the held-out test set.
+        DatasetError: when there are not more subjects than have to be held out for testing.
     """
-    subjects = sorted({image.subject for image in images}, key=lambda subject: _order(definition, subject))
+    subjects = sorted({image.subject for image in images}, key=lambda subject: _hash_key(definition, subject))
     held_out = definition.test_subjects or max(1, round(len(subjects) * _TEST_SHARE))
     if held_out >= len(subjects):
         raise DatasetError(
-            f"{definition.name}: {held_out} test subjects are held out, but there are {len(subjects)} subjects in all"
+            f"dataset '{definition.name}': cannot hold out {held_out} test subjects, it has only {len(subjects)} "
+            "subjects; add cases"
         )
     test = subjects[:held_out]
-    rest = [image for image in images if image.subject not in test]
-    return test, sorted(rest, key=lambda image: _order(definition, image.id))
+    available = [image for image in images if image.subject not in test]
+    return test, sorted(available, key=lambda image: _hash_key(definition, image.id))
 
 
 def split(definition: Definition, images: Sequence[Image], n_train: int | None, fold: int, folds: int) -> Split:
-    """The split for one fold of `folds`, with `n_train` training and validation images together, or all.
+    """Return the split for one fold.
+
+    Args:
+        definition: The dataset's definition, whose name and version determine the order of subjects and images.
+        images: All images of the dataset.
+        n_train: Number of training and validation images together; None: all images of subjects that are not held
+            out for testing.
+        fold: Index of the fold that validates, from 0.
+        folds: Number of folds.
 
     Raises:
-        DatasetError: more images asked for than there are, an absent fold, fewer subjects than folds.
+        DatasetError: when `n_train` exceeds the available images, `fold` does not exist, or there are fewer subjects
+            than folds.
     """
     test, available = pool(definition, images)
     chosen = available if n_train is None else available[:n_train]
     subjects = list(dict.fromkeys(image.subject for image in chosen))
-    if not 2 <= folds <= len(subjects):
-        chosen_of = f" in the first {n_train} images" if n_train is not None and n_train < len(available) else ""
-        raise DatasetError(
-            f"{definition.name}: {len(subjects)} training subjects{chosen_of} cannot be split into {folds} folds; "
-            + (f"--protocol-set folds={len(subjects)} or fewer (at least 2) can" if len(subjects) > 1 else "add cases")
-        )
+    _check_folds(definition, len(subjects), folds, n_train if len(chosen) < len(available) else None)
     if n_train is not None and n_train > len(available):
         raise DatasetError(
-            f"{definition.name}: {n_train} training images asked for, but only {len(available)} are left beside "
-            f"{len(test)} test subjects; --n-train takes 2 to {len(available)}, or all"
+            f"dataset '{definition.name}': {n_train} training images requested, but only {len(available)} are "
+            f"available besides {len(test)} test subjects; request 2 to {len(available)}, or all",
+            setting="n_train",
         )
     if not 0 <= fold < folds:
-        raise DatasetError(f"{definition.name}: no fold {fold}; there are folds 0 to {folds - 1}")
-    fold_of = _assign(chosen, subjects, folds)
+        raise DatasetError(f"dataset '{definition.name}': no fold {fold}; there are folds 0 to {folds - 1}")
+    fold_of = _assign_folds(chosen, subjects, folds)
     result = Split(
         tuple(dict.fromkeys(image.case for image in images if image.subject in test)),
         tuple(image for image in chosen if fold_of[image.subject] != fold),
@@ -87,8 +106,22 @@ def split(definition: Definition, images: Sequence[Image], n_train: int | None, 
     return result
 
 
-def _assign(images: Sequence[Image], subjects: Sequence[str], folds: int) -> dict[str, int]:
-    """Each subject, in order, joins the fold that has the fewest images so far."""
+def _check_folds(definition: Definition, subjects: int, folds: int, n_train: int | None) -> None:
+    """Raise an error unless the training subjects can be divided into folds; `n_train` of None: all images are used."""
+    if 2 <= folds <= subjects:
+        return
+    within = f" in the first {n_train} images" if n_train is not None else ""
+    problem = f"dataset '{definition.name}': {subjects} training subjects{within} cannot be split into {folds} folds"
+    if subjects >= 2:
+        allowed = "2" if subjects == 2 else f"2 to {subjects}"
+        raise DatasetError(f"{problem}; use {allowed} folds", setting="folds")
+    if n_train is not None:
+        raise DatasetError(f"{problem}; request more training images", setting="n_train")
+    raise DatasetError(f"{problem}; add cases")
+
+
+def _assign_folds(images: Sequence[Image], subjects: Sequence[str], folds: int) -> dict[str, int]:
+    """Return the fold of each subject; subjects in order join the fold that has the fewest images so far."""
     counts = {subject: sum(image.subject == subject for image in images) for subject in subjects}
     sizes = [0] * folds
     fold_of = {}
@@ -102,8 +135,11 @@ def _check_disjoint(definition: Definition, split: Split, test: set[str]) -> Non
     training = {image.subject for image in split.training}
     validation = {image.subject for image in split.validation}
     if overlap := (training & validation) | (training & test) | (validation & test):
-        raise DatasetError(f"{definition.name}: subject '{min(overlap)}' is on two sides of the split")
+        raise DatasetError(
+            f"dataset '{definition.name}': subject '{min(overlap)}' is in more than one of training, validation and "
+            "test set"
+        )
 
 
-def _order(definition: Definition, key: str) -> str:
+def _hash_key(definition: Definition, key: str) -> str:
     return hashlib.sha256(f"{definition.name}\n{definition.version}\n{key}".encode()).hexdigest()

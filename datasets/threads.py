@@ -1,4 +1,4 @@
-"""Cases worked on several at a time."""
+"""Process several cases at a time in threads, within the available memory."""
 
 from __future__ import annotations
 
@@ -13,26 +13,32 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 _COPIES = 8
-"""How many float32 copies of a case are in memory at once while it is worked on, generously."""
+"""Upper estimate of how many float32 copies of a case are in memory while it is processed."""
 
 
 def in_threads(
     work: Callable[[_Item], _Result],
     items: Sequence[_Item],
     largest: int,
-    report: Callable[[int, int], None] = lambda done, of: None,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[_Result]:
-    """The result for each item, in order; as many at a time as there are cores, and memory for `largest` bytes each.
+    """Apply a function to every item in parallel threads and yield the results in the order of the items.
 
-    `report` hears of each. Reading, unpacking and arithmetic on arrays let other threads run. Interrupted, what is
-    under way ends and what waits is dropped.
+    Threads suffice because reading, decompressing and array arithmetic release the interpreter lock. If the iteration
+    is interrupted, items in progress are finished and waiting items are cancelled.
+
+    Args:
+        work: Function of one item.
+        items: Items to process.
+        largest: Size of the largest item in bytes. There are as many threads as cores, or fewer if memory is short.
+        report: Called with the number of finished items and the number of all items, after each item.
     """
-    room = psutil.virtual_memory().available // (_COPIES * max(largest, 1))
-    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, room))) as pool:
-        waiting = [pool.submit(work, item) for item in items]
+    in_memory = psutil.virtual_memory().available // (_COPIES * max(largest, 1))
+    with ThreadPoolExecutor(max(1, min(os.cpu_count() or 1, in_memory))) as pool:
+        futures = [pool.submit(work, item) for item in items]
         try:
-            for done, each in enumerate(waiting, start=1):
-                result = each.result()
+            for done, future in enumerate(futures, start=1):
+                result = future.result()
                 report(done, len(items))
                 yield result
         except BaseException:

@@ -1,1 +1,1 @@
-"""What a network is: architectures as data, modules built from them, filters removed from them."""
+"""Networks: architectures as data, modules built from them, filter removal, and weights on disk."""

@@ -1,4 +1,4 @@
-"""A network as plain data: the filter count of every convolution."""
+"""The U-Net architecture as plain data: the filter count of every convolution."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from stampbench.models.errors import ModelError
 class Filter(NamedTuple):
     """One output channel of a prunable convolution.
 
-    `layer` is a name such as `conv3` (the paper's l = 3) or `up1`; `channel` counts the channels
-    that the layer has now; `score` is what the selection gave it, NaN where nothing was ranked.
+    `layer` is a name such as `conv3` (l = 3 in the paper) or `up1`. `channel` is the index among the channels
+    that the layer has at the moment. `score` is the importance that the ranking gave to the filter, or NaN
+    when nothing was ranked.
     """
 
     layer: str
@@ -23,12 +24,17 @@ class Filter(NamedTuple):
 
 
 class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
-    """A U-Net: `depth` poolings, the same number of convolutions on every level (Dinsdale et al. 2022, Fig. 3).
+    """A U-Net with the same number of convolutions on every level (Dinsdale et al. 2022, Fig. 3).
 
-    `convs` are the filters of the 3-convolutions in forward order, l = 1, 2, …; `upconvs` the outputs
-    of the transposed convolutions, deepest first. The last convolution feeds the 1-convolution of the
-    head and cannot be pruned (§2.4). `prune_upconvs` makes the transposed convolutions prunable too,
-    which the paper does not.
+    Attributes:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the input image.
+        out_channels: Output channels, one per class including the background.
+        depth: Number of pooling steps.
+        convs: Filters of each convolution of kernel size 3 in forward order, l = 1, 2, …. The last one feeds
+            the head, a convolution of kernel size 1, and cannot be pruned (§2.4).
+        upconvs: Output channels of each transposed convolution, deepest first.
+        prune_upconvs: Whether the transposed convolutions can be pruned too; in the paper they cannot.
     """
 
     family: Literal["unet"] = "unet"
@@ -45,7 +51,17 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         cls, spatial_dims: int, in_channels: int, out_channels: int, *,
         f: int = 4, depth: int = 4, convs_per_level: int = 2, prune_upconvs: bool = False,
     ) -> Self:  # fmt: skip
-        """f·2^i filters on level i, the paper's starting point."""
+        """Return the architecture with f·2^i filters on level i, from which the paper starts.
+
+        Args:
+            spatial_dims: 2 or 3.
+            in_channels: Channels of the input image.
+            out_channels: Output channels, one per class including the background.
+            f: Filters on the first level.
+            depth: Number of pooling steps.
+            convs_per_level: Convolutions on every level.
+            prune_upconvs: Whether the transposed convolutions can be pruned too.
+        """
         widths = [f * 2**level for level in range(depth + 1)]
         return cls._from_levels(spatial_dims, in_channels, out_channels, widths, convs_per_level, prune_upconvs)
 
@@ -54,7 +70,17 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         cls, spatial_dims: int, in_channels: int, out_channels: int, *,
         f: int = 4, depth: int = 4, convs_per_level: int = 2, prune_upconvs: bool = False,
     ) -> Self:  # fmt: skip
-        """The same f on every level, bottleneck included (Hassler's Flat or Lean U-Net)."""
+        """Return the architecture with f filters on every level and in the bottleneck (Hassler's Flat or Lean U-Net).
+
+        Args:
+            spatial_dims: 2 or 3.
+            in_channels: Channels of the input image.
+            out_channels: Output channels, one per class including the background.
+            f: Filters on every level.
+            depth: Number of pooling steps.
+            convs_per_level: Convolutions on every level.
+            prune_upconvs: Whether the transposed convolutions can be pruned too.
+        """
         widths = [f] * (depth + 1)
         return cls._from_levels(spatial_dims, in_channels, out_channels, widths, convs_per_level, prune_upconvs)
 
@@ -77,33 +103,34 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
     @model_validator(mode="after")
     def _levels_are_complete(self) -> Self:
         if len(self.upconvs) != self.depth:
-            raise ValueError(f"depth {self.depth} needs {self.depth} upconvs, not {len(self.upconvs)}")
+            raise ValueError(f"upconvs: depth {self.depth} needs {self.depth} entries, got {len(self.upconvs)}")
         if not self.convs or len(self.convs) % self.levels:
-            raise ValueError(f"{len(self.convs)} convs do not fill {self.levels} levels evenly")
+            raise ValueError(f"convs: {len(self.convs)} entries cannot be divided evenly among {self.levels} levels")
         return self
 
     @property
     def levels(self) -> int:
-        """Groups of convolutions: encoder levels, bottleneck, decoder levels."""
+        """Number of levels: encoder levels, the bottleneck and decoder levels."""
         return 2 * self.depth + 1
 
     @property
     def convs_per_level(self) -> int:
+        """Number of convolutions on every level."""
         return len(self.convs) // self.levels
 
     @property
     def divisors(self) -> tuple[int, ...]:
-        """What the size of each axis must be a multiple of."""
+        """For each spatial axis, the number that the input size must be a multiple of."""
         return (2**self.depth,) * self.spatial_dims
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Filters of each convolution."""
+        """Filters of each convolution in forward order."""
         return self.convs
 
     @property
     def inputs(self) -> tuple[int, ...]:
-        """Input channels of each convolution: in a decoder level's first one, the upsampled ones and the skip's."""
+        """Input channels of each convolution; the first one of a decoder level sees upsampled and skip channels."""
         inputs = [self.in_channels, *self.convs[:-1]]
         for step, upsampled in enumerate(self.upconvs):
             skip = self.convs[(self.depth - step) * self.convs_per_level - 1]
@@ -112,35 +139,37 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def layers(self) -> Mapping[str, int]:
-        """The prunable layers in the paper's order, with their filter counts."""
+        """Filter count of each prunable layer, in the paper's order."""
         layers = {f"conv{position}": width for position, width in enumerate(self.convs[:-1], start=1)}
         if self.prune_upconvs:
             layers |= {f"up{position}": width for position, width in enumerate(self.upconvs, start=1)}
         return layers
 
     def prunable(self, min_filters: int = 1) -> bool:
-        """Whether a filter can go without leaving fewer than `min_filters` in its layer."""
+        """Return whether any layer has more than `min_filters` filters."""
         return any(width > min_filters for width in self.layers.values())
 
     def without(self, filters: Iterable[Filter]) -> Self:
-        """The architecture after these filters are gone.
+        """Return the architecture after the removal of `filters`.
 
         Raises:
-            ModelError: an unknown layer, an index out of range or named twice, or a layer left empty.
+            ModelError: when a layer is unknown, a filter index is out of range or occurs twice, or a layer would
+                lose all its filters.
         """
-        gone: dict[str, set[int]] = {}
+        removed: dict[str, set[int]] = {}
         for layer, index, *_ in filters:
             if layer not in self.layers:
-                raise ModelError(f"no prunable layer '{layer}'; there are {', '.join(self.layers)}")
+                raise ModelError(f"layer '{layer}': not a prunable layer; prunable layers are {', '.join(self.layers)}")
             if not 0 <= index < self.layers[layer]:
-                raise ModelError(f"{layer} has filters 0 to {self.layers[layer] - 1}, not {index}")
-            if index in gone.setdefault(layer, set()):
-                raise ModelError(f"filter {index} of {layer} is named twice")
-            gone[layer].add(index)
-        left = {layer: width - len(gone.get(layer, ())) for layer, width in self.layers.items()}
-        for layer, width in left.items():
+                last = self.layers[layer] - 1
+                raise ModelError(f"layer '{layer}': filter {index} does not exist; valid filters are 0 to {last}")
+            if index in removed.setdefault(layer, set()):
+                raise ModelError(f"layer '{layer}': filter {index} is listed twice; list each filter once")
+            removed[layer].add(index)
+        remaining = {layer: width - len(removed.get(layer, ())) for layer, width in self.layers.items()}
+        for layer, width in remaining.items():
             if width < 1:
-                raise ModelError(f"{layer} would have no filter left")
-        convs = [left.get(f"conv{position}", width) for position, width in enumerate(self.convs, start=1)]
-        upconvs = [left.get(f"up{position}", width) for position, width in enumerate(self.upconvs, start=1)]
+                raise ModelError(f"layer '{layer}': all filters would be removed; keep at least one")
+        convs = [remaining.get(f"conv{position}", width) for position, width in enumerate(self.convs, start=1)]
+        upconvs = [remaining.get(f"up{position}", width) for position, width in enumerate(self.upconvs, start=1)]
         return self.model_copy(update={"convs": tuple(convs), "upconvs": tuple(upconvs)})

@@ -1,5 +1,5 @@
-"""What can be wrong with a network that a user hands over."""
+"""Exceptions of the `models` package."""
 
 
 class ModelError(ValueError):
-    """An architecture or a weights file that cannot be used; the message is one line."""
+    """An architecture, a weights file or an input that a network cannot use; the message is one line."""

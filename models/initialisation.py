@@ -1,4 +1,4 @@
-"""How weights begin."""
+"""Weight initialisation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from torch import nn
 
 
 def xavier(model: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for every convolution (Dinsdale et al. 2022, §2.1).
+    """Set Xavier-uniform weights and zero biases in every convolution (Dinsdale et al. 2022, §2.1).
 
-    The paper does not say uniform or normal; Glorot and Bengio (2010), which it cites, propose the uniform.
+    The paper does not say whether the distribution is uniform or normal. Glorot and Bengio (2010), whom it
+    cites, propose the uniform one.
     """
     for module in model.modules():
         if isinstance(module, nn.modules.conv._ConvNd):
@@ -20,7 +21,8 @@ def xavier(model: nn.Module) -> None:
 
 
 def pytorch_default(model: nn.Module) -> None:
-    """Keep what the modules were built with: He-uniform weights, as in STAMP's code."""
+    """Leave the weights as PyTorch initialised them: He-uniform, as in STAMP's code."""
 
 
 INITIALISATIONS: dict[str, Callable[[nn.Module], None]] = {"xavier": xavier, "default": pytorch_default}
+"""Initialisation functions by name; each one changes the weights of a model in place."""

@@ -1,4 +1,4 @@
-"""Any network from any architecture."""
+"""Build a network of any family from its architecture, read architectures, and count parameters."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from stampbench.models.unet import UNet
 __all__ = ["Architecture", "Kernels", "Network", "build", "parameter_count", "parse_architecture"]
 
 Architecture = UNetArchitecture | PocketNetArchitecture
+"""An architecture of any network family."""
+
 Network = UNet | PocketNet
+"""A module of any network family."""
 
 _PARSER: TypeAdapter[Architecture] = TypeAdapter(Annotated[Architecture, Field(discriminator="family")])
 
 
 def build(architecture: Architecture, kernels: Kernels = "plain") -> Network:
-    """The module of an architecture, with PyTorch's default initialisation."""
+    """Build the module of an architecture, with PyTorch's default initialisation."""
     model = UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
     model.kernels = kernels
     return model
 
 
 def parse_architecture(text: str) -> Architecture:
-    """Read an architecture from JSON.
+    """Read an architecture from JSON; the key `family` selects its class.
 
     Raises:
-        pydantic.ValidationError: it is malformed.
+        pydantic.ValidationError: when the text is not valid JSON or not a valid architecture.
     """
     return _PARSER.validate_json(text)
 
 
 @lru_cache(maxsize=4096)
 def parameter_count(architecture: Architecture) -> int:
-    """Trainable parameters, without allocating them."""
+    """Return the number of trainable parameters, without allocating memory for them."""
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build(architecture).parameters())

@@ -1,9 +1,13 @@
 """PocketNet's networks: U-Net, ResNet and DenseNet blocks at doubling or constant width (Celaya et al. 2022).
 
-Two constructions, because the paper's two tables were made with different code. The one of Table 1: a
-skip on every level, upsampled channels first. `lits2021`, that of Table 2: a 7-convolution before
-everything, no level-wise skips, the stem's output joining only before the head, linear 1-convolutions
-that double the width, and channelwise dropout after every block. Neither has normalisation.
+There are two constructions, because the authors used different code for the two tables of the paper. Neither
+has normalisation layers.
+
+- `table1`, the networks of Table 1, has a skip connection on every level, which is concatenated after the
+  upsampled channels.
+- `lits2021`, the networks of Table 2, begins with a stem, a convolution of kernel size 7. It has no skip
+  connections between levels; only the output of the stem is concatenated before the head. Linear convolutions
+  of kernel size 1 double the width, and channelwise dropout follows every block.
 """
 
 from __future__ import annotations
@@ -16,20 +20,32 @@ import torch
 from pydantic import BaseModel, PositiveInt
 from torch import Tensor, nn
 
-from stampbench.models.activation_checkpointing import recomputed
-from stampbench.models.cpu_kernels import Kernels, convolve, runs_fast
+from stampbench.models.activation_checkpointing import checkpoint_activations
+from stampbench.models.cpu_kernels import Kernels, convolve, uses_fast_kernels
 from stampbench.models.errors import ModelError
 from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
 
 Block = Literal["unet", "resnet", "densenet"]
+"""How the two convolutions of a block are connected."""
+
 _LITS_DROPOUT = 0.25
 
 
 class PocketNetArchitecture(BaseModel, frozen=True, extra="forbid"):
     """One of PocketNet's networks as plain data.
 
-    `f` features on the first level, on every level if `pocket`, else doubled on each of `depth` poolings.
-    In 3D, pooling is in-plane: the last axis keeps its size, as (1, 2, 2) does in the authors' slice-first code.
+    In 3D, pooling is in-plane: the last axis keeps its size. This corresponds to the pooling of (1, 2, 2) in the
+    authors' code, whose first axis runs over slices.
+
+    Attributes:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the input image.
+        out_channels: Output channels.
+        depth: Number of pooling steps.
+        f: Features on the first level.
+        block: Type of block on every level.
+        pocket: Whether every level has `f` features; otherwise their number doubles at each pooling step.
+        construction: The paper's table whose code is followed; see the module docstring.
     """
 
     family: Literal["pocketnet"] = "pocketnet"
@@ -44,35 +60,39 @@ class PocketNetArchitecture(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def widths(self) -> tuple[int, ...]:
-        """Features on each level, the bottleneck last."""
+        """Number of features on each level; the last one is the bottleneck."""
         return tuple(self.f if self.pocket else self.f * 2**level for level in range(self.depth + 1))
 
     @property
     def divisors(self) -> tuple[int, ...]:
-        """What the size of each axis must be a multiple of."""
+        """For each spatial axis, the number that the input size must be a multiple of."""
         return tuple(2**self.depth if stride == 2 else 1 for stride in self.stride)
 
     @property
     def stride(self) -> tuple[int, ...]:
-        """Of pooling and upsampling, per axis."""
+        """Stride of pooling and upsampling along each spatial axis."""
         return (2, 2) if self.spatial_dims == 2 else (2, 2, 1)
 
     @property
     def layers(self) -> Mapping[str, int]:
-        """Nothing here can be pruned: additions tie the layers together."""
+        """Prunable layers: none, because additions require layers of equal width."""
         return {}
 
     def prunable(self, min_filters: int = 1) -> bool:
+        """Return False: no filter can be removed."""
         return False
 
 
 class PocketBlock(nn.Module):
-    """Two 3-convolutions with ReLU, joined in the block's way; every block ends in `width` channels."""
+    """Two convolutions of kernel size 3 with ReLU, connected as in a U-Net, ResNet or DenseNet block.
+
+    Every block maps `(N, in_channels, *spatial)` to `(N, width, *spatial)`.
+    """
 
     def __init__(self, architecture: PocketNetArchitecture, in_channels: int, width: int) -> None:
         super().__init__()
         conv, self.kind = CONV[architecture.spatial_dims], architecture.block
-        # In the code of Table 2, the second convolution of a dense block does not see the block's input.
+        # In the code of Table 2, the second convolution of a dense block does not receive the block's input.
         self.dense_input = self.kind == "densenet" and architecture.construction == "table1"
         self.both_residual = architecture.construction == "lits2021"
         self.first = conv(in_channels, width, kernel_size=3, padding=1)
@@ -81,6 +101,7 @@ class PocketBlock(nn.Module):
             self.join = conv(in_channels + 2 * width, width, kernel_size=1)
 
     def forward(self, x: Tensor, fast: bool = False) -> Tensor:
+        """Apply the block; with `fast`, convolutions use the fast CPU kernels."""
         first = torch.relu(convolve(self.first, x, fast))
         if self.kind == "resnet" and self.both_residual:
             first = first + x
@@ -93,7 +114,13 @@ class PocketBlock(nn.Module):
 
 
 class PocketNet(nn.Module):
-    """Maps images `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`."""
+    """Network that maps images `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
+
+    Attributes:
+        architecture: The architecture that the module was built from.
+        kernels: Implementation of the layers.
+        save_memory: Whether training uses activation checkpointing.
+    """
 
     kernels: Kernels = "plain"
     save_memory: bool = False
@@ -122,8 +149,9 @@ class PocketNet(nn.Module):
         self.head = CONV[dims](2 * a.f if lits else a.f, a.out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of images."""
         lits = self.architecture.construction == "lits2021"
-        fast = runs_fast(self.kernels, x)
+        fast = uses_fast_kernels(self.kernels, x)
         stem = x = torch.relu(convolve(self.stem, x, fast)) if lits else x
         skips = []
         for level, block in enumerate(self.down):
@@ -137,18 +165,24 @@ class PocketNet(nn.Module):
         return convolve(self.head, torch.cat([x, stem], 1) if lits else x, fast)
 
     def _block(self, block: nn.Module, x: Tensor, fast: bool) -> Tensor:
-        output: Tensor = recomputed([block], x, fast) if self.save_memory and self.training else block(x, fast)
+        if self.save_memory and self.training:
+            return checkpoint_activations([block], x, fast)
+        output: Tensor = block(x, fast)
         return output
 
     def activations(self) -> dict[str, nn.Module]:
-        """Nothing is ranked, because nothing can be pruned."""
+        """Return the modules whose outputs are ranked: none, because no layer can be pruned."""
         return {}
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None:
-        """Refused: the published networks have none to set."""
+        """Reject any dropout probability: the dropout of the published networks is fixed.
+
+        Raises:
+            ModelError: when `probabilities` is not empty.
+        """
         if probabilities:
-            raise ModelError(f"a PocketNet has no dropout in '{next(iter(probabilities))}'")
+            raise ModelError(f"layer '{next(iter(probabilities))}': PocketNet has no adjustable dropout")
 
     def dropout_probabilities(self) -> dict[str, float]:
-        """Per layer whose dropout can be set: none."""
+        """Return the dropout probability of each layer with adjustable dropout: there is none."""
         return {}

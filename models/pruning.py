@@ -1,4 +1,4 @@
-"""Filters removed from a U-Net for good: smaller tensors, not zeros (Dinsdale et al. 2022, §2.1 and Fig. 2)."""
+"""Structured pruning of a U-Net: removed filters shrink the tensors (Dinsdale et al. 2022, §2.1 and Fig. 2)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from stampbench.models.unet import UNet
 
 
 class Cut(NamedTuple):
-    """A parameter that was replaced by the entries `kept` of it along `dim`."""
+    """The replacement of a parameter by a smaller one.
+
+    Attributes:
+        old: The parameter before the removal.
+        new: The parameter after it.
+        dim: The dimension along which an entry was removed.
+        kept: Indices of the kept entries along `dim`.
+    """
 
     old: nn.Parameter
     new: nn.Parameter
@@ -22,13 +29,18 @@ class Cut(NamedTuple):
 
 
 def remove_filters(model: UNet, filters: Iterable[Filter]) -> list[Cut]:
-    """Remove filters from `model` in place and return what was cut, in order, for an optimiser to follow.
+    """Remove filters from `model` in place.
 
-    Indices count the channels as they are now, also where several filters leave one layer. The network
-    then equals the old one with these filters' outputs after BatchNorm and dropout forced to zero.
+    All channel indices refer to the network before the call, also when one layer loses several filters. The
+    pruned network equals the unpruned one with the outputs of these filters, after BatchNorm and dropout,
+    forced to zero.
+
+    Returns:
+        The replaced parameters in order, with which an optimiser can carry its moments over.
 
     Raises:
-        ModelError: an unknown layer, an index out of range or named twice, or a layer left empty.
+        ModelError: when a layer is unknown, a filter index is out of range or occurs twice, or a layer would
+            lose all its filters.
     """
     filters = list(filters)
     target = model.architecture.without(filters)
@@ -53,7 +65,7 @@ def _remove_conv(model: UNet, position: int, index: int) -> list[Cut]:
     depth, per_level = model.architecture.depth, model.architecture.convs_per_level
     level, last = position // per_level, (position + 1) % per_level == 0
     if last and level < depth:
-        # The skip stands behind the upsampled channels, whose number no encoder filter changes.
+        # In the decoder convolution, the skip's channels follow the upsampled ones, whose number stays the same.
         step = depth - 1 - level
         decoder = model.unit((depth + 1 + step) * per_level)
         cuts.append(_cut_input(decoder.conv, model.upconv(step).out_channels + index))

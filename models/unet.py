@@ -1,4 +1,4 @@
-"""The 2D and 3D U-Net, built from its architecture (Dinsdale et al. 2022, §2.4 and Fig. 3)."""
+"""2D and 3D U-Net modules, built from an architecture (Dinsdale et al. 2022, §2.4 and Fig. 3)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
-from stampbench.models.activation_checkpointing import recomputed
+from stampbench.models.activation_checkpointing import checkpoint_activations
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.cpu_kernels import Kernels, channels_last, convolve, normalise, normalise_and_drop, runs_fast
+from stampbench.models.cpu_kernels import (
+    Kernels,
+    channels_last,
+    convolve,
+    normalise,
+    normalise_and_drop,
+    uses_fast_kernels,
+)
 from stampbench.models.errors import ModelError
 
+# Module classes by the number of spatial dimensions.
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 UPCONV: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
     2: nn.ConvTranspose2d,
@@ -23,7 +31,7 @@ DROPOUT: dict[int, type[nn.Dropout2d] | type[nn.Dropout3d]] = {2: nn.Dropout2d, 
 
 
 class ConvUnit(nn.Module):
-    """Conv(3, bias) → ReLU → BatchNorm → channelwise dropout, in the order of STAMP's code."""
+    """Convolution unit: Conv(3, bias) → ReLU → BatchNorm → channelwise dropout, in the order of STAMP's code."""
 
     conv: nn.Conv2d | nn.Conv3d
     norm: nn.BatchNorm2d | nn.BatchNorm3d
@@ -36,15 +44,15 @@ class ConvUnit(nn.Module):
         self.norm = NORM[spatial_dims](out_channels)
         self.dropout = DROPOUT[spatial_dims](p=0.0)
         self.see_squares: Callable[[Tensor], None] | None = None
-        """In training mode, called with Σ over space of the ReLU's output squared, `(N, out)`."""
+        """Callback for training mode; it receives the sum over space of the squared ReLU output, `(N, out)`."""
 
     def forward(self, x: Tensor, fast: bool = False) -> Tensor:
-        """`(N, in, *spatial)` to `(N, out, *spatial)`; `fast` takes channels-last input on a CPU."""
+        """Map `(N, in, *spatial)` to `(N, out, *spatial)`; with `fast`, use the fast CPU kernels."""
         if fast:
             activation = self.activation(channels_last(convolve(self.conv, x, fast)).to(self.norm.weight.dtype))
             output, squares = self._normalised(activation)
         else:
-            # Normalised in the precision of the weights, also where convolutions are autocast to half.
+            # Normalise in the precision of the weights, also when convolutions are autocast to half precision.
             activation = self.activation(self.conv(x)).to(self.norm.weight.dtype)
             output, squares = self.dropout(self.norm(activation)), None
         if self.see_squares is not None and self.training:
@@ -58,10 +66,15 @@ class ConvUnit(nn.Module):
 
 
 class UNet(nn.Module):
-    """Maps images `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
+    """Network that maps images `(N, in_channels, *spatial)` to logits `(N, out_channels, *spatial)`.
 
-    The background is an output of its own; the sigmoid of §2.4 belongs to the loss and to prediction.
-    Every spatial size must be a multiple of 2^depth.
+    The background has its own output channel. The sigmoid of §2.4 is applied by the loss and by prediction, not
+    by the network. Every spatial size must be a multiple of 2^depth.
+
+    Attributes:
+        architecture: The current architecture; `remove_filters` updates it.
+        kernels: Implementation of the layers.
+        save_memory: Whether training uses activation checkpointing.
     """
 
     kernels: Kernels = "plain"
@@ -79,18 +92,27 @@ class UNet(nn.Module):
             for step, width in enumerate(a.upconvs)
         )
         self.upsampled = nn.ModuleList(nn.Identity() for _ in a.upconvs)
-        """What each transposed convolution gives, by whichever kernel: a place to watch it."""
+        """Identity after each transposed convolution, on which hooks can read its output with any kernels."""
         self.pool = POOL[a.spatial_dims](kernel_size=2)
         self.head = CONV[a.spatial_dims](a.convs[-1], a.out_channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return convolve(self.head, self.features(x), runs_fast(self.kernels, x))
+        """Return the logits of images.
+
+        Raises:
+            ModelError: when the shape of `x` does not fit the architecture.
+        """
+        return convolve(self.head, self.features(x), uses_fast_kernels(self.kernels, x))
 
     def features(self, x: Tensor, units: int | None = None) -> Tensor:
-        """What the head sees; or, ending early, the output of the first so many `units`."""
+        """Return the input of the head, or the output of the first `units` convolution units.
+
+        Raises:
+            ModelError: when the shape of `x` does not fit the architecture.
+        """
         self._check_input(x)
         per_level, depth = self.architecture.convs_per_level, self.architecture.depth
-        fast, used = runs_fast(self.kernels, x), list(self.units[:units])
+        fast, used = uses_fast_kernels(self.kernels, x), list(self.units[:units])
         skips: list[Tensor] = []
         for level in range(self.architecture.levels):
             if 0 < level <= depth:
@@ -100,34 +122,34 @@ class UNet(nn.Module):
                 step = level - depth - 1
                 x = self.upsampled[step](convolve(self.upconvs[step], x, fast))
                 x = torch.cat([x, skips.pop()], dim=1)
-            these = used[level * per_level : (level + 1) * per_level]
+            level_units = used[level * per_level : (level + 1) * per_level]
             if self.save_memory and self.training:
-                x = recomputed(these, x, fast)
+                x = checkpoint_activations(level_units, x, fast)
             else:
-                for unit in these:
+                for unit in level_units:
                     x = unit(x, fast)
         return x
 
     def unit(self, position: int) -> ConvUnit:
-        """The convolution unit at a position, counted from 0."""
+        """Return the convolution unit at a position in forward order, counted from 0."""
         unit = self.units[position]
         assert isinstance(unit, ConvUnit)
         return unit
 
     def upconv(self, step: int) -> nn.ConvTranspose2d | nn.ConvTranspose3d:
-        """The transposed convolution of a decoder step, the deepest is 0."""
+        """Return the transposed convolution of a decoder step; step 0 is the deepest."""
         upconv = self.upconvs[step]
         assert isinstance(upconv, nn.ConvTranspose2d | nn.ConvTranspose3d)
         return upconv
 
     def layer(self, name: str) -> ConvUnit:
-        """The unit of a layer such as `conv1`."""
+        """Return the convolution unit of a layer such as `conv1`."""
         return self.unit(int(name.removeprefix("conv")) - 1)
 
     def activations(self) -> dict[str, nn.Module]:
-        """Per prunable layer the module whose output is ranked: the ReLU, before BatchNorm (eq. 1).
+        """Return, for each prunable layer, the module whose output is ranked: the ReLU before BatchNorm (eq. 1).
 
-        A transposed convolution has no ReLU; its own output stands in.
+        A transposed convolution has no ReLU, so its own output is ranked.
         """
         return {
             name: self.layer(name).activation
@@ -137,18 +159,24 @@ class UNet(nn.Module):
         }
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None:
-        """Give layers `conv1`, `conv2`, … a channelwise dropout probability; the last unit never has one.
+        """Set the channelwise dropout probability of layers `conv1`, `conv2`, …
 
-        Transposed convolutions have no dropout and are passed over.
+        The last convolution unit never has dropout. Transposed convolutions have none, and their entries are
+        ignored.
+
+        Raises:
+            ModelError: when a layer is not prunable; only prunable layers have dropout.
         """
         for name, probability in probabilities.items():
             if name not in self.architecture.layers:
-                raise ModelError(f"no dropout in '{name}'; there is one in {', '.join(self.architecture.layers)}")
+                raise ModelError(
+                    f"layer '{name}': has no dropout; valid layers are {', '.join(self.architecture.layers)}"
+                )
             if name.startswith("conv"):
                 self.layer(name).dropout.p = float(probability)
 
     def dropout_probabilities(self) -> dict[str, float]:
-        """Per layer that has a dropout, its probability."""
+        """Return the dropout probability of each layer that has dropout."""
         names = (name for name in self.architecture.layers if name.startswith("conv"))
         return {name: self.layer(name).dropout.p for name in names}
 
@@ -156,8 +184,8 @@ class UNet(nn.Module):
         a = self.architecture
         if x.ndim != a.spatial_dims + 2 or x.shape[1] != a.in_channels:
             raise ModelError(
-                f"input of shape {tuple(x.shape)}; this network takes (N, {a.in_channels}, "
+                f"input of shape {tuple(x.shape)}: the network expects (N, {a.in_channels}, "
                 f"{', '.join(['size'] * a.spatial_dims)})"
             )
         if any(size % divisor for size, divisor in zip(x.shape[2:], a.divisors, strict=True)):
-            raise ModelError(f"input of size {tuple(x.shape[2:])}; every size must be a multiple of {a.divisors[0]}")
+            raise ModelError(f"input of size {tuple(x.shape[2:])}: every size must be a multiple of {a.divisors[0]}")

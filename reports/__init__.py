@@ -1,1 +1,1 @@
-"""Tables from records: data frames in, markdown out."""
+"""Leaderboards, statistics, figures and web pages made from data frames of run records."""

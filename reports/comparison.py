@@ -1,4 +1,4 @@
-"""Two strategies, or two runs, case by case."""
+"""Paired comparison of two strategies, or of two runs, on the same test cases."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.statistics import Interval, Paired, crossed_interval, holm, paired
-from stampbench.reports.table_formats import p_value
+from stampbench.reports.table_formats import format_p
 
 
 class IncomparableError(ValueError):
-    """Nothing in common that could be compared."""
+    """Two sets of runs have no data, protocol, folds or test cases in common and cannot be compared."""
 
 
 class Comparison(NamedTuple):
-    """The first less the second on one board.
+    """The difference in test Dice, first minus second, within one leaderboard.
 
-    `over_runs` is the difference with an interval over subjects and runs. `cases` has a row per test case: `case`,
-    `first`, `second`, `difference`, the largest difference first. `runs` holds the difference of means for each fold
-    and seed that both have.
+    `paired` holds the difference with an interval over subjects, and tests over subjects. `over_runs` is the difference
+    with an interval over runs and subjects. `runs` holds the difference of mean Dice for each fold and seed that both
+    have. `cases` has a row per test case with `case`, `first`, `second` and `difference`, sorted by difference in
+    descending order.
     """
 
     title: str
@@ -35,53 +36,59 @@ class Comparison(NamedTuple):
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> list[Comparison]:
-    """Compare runs of two strategies wherever data, training size and protocol are the same.
+    """Compare the runs of two strategies on every leaderboard that has both.
 
-    Scores are averaged over classes and then over the folds and seeds that both have. A run is compared with a run
-    whatever their folds and seeds.
+    Scores are averaged over classes and then over the folds and seeds that both strategies have. Exception: if there is
+    exactly one run on each side, the two runs are compared whatever their folds and seeds.
 
     Args:
-        first, second: rows of `runs` as for `leaderboards`, each of one strategy.
-        cases: of those runs.
+        first: rows of `runs` as for `leaderboards`, of one strategy.
+        second: rows of `runs` as for `leaderboards`, of the other strategy.
+        cases: rows of `cases` as for `leaderboards`, of these runs.
 
     Raises:
-        IncomparableError: nothing in common; the message says what differs.
+        IncomparableError: when the runs have nothing in common; the message names what differs.
     """
     groups = [group for group in dict.fromkeys(first["group"]) if group in set(second["group"])]
     if not groups:
-        raise IncomparableError(_what_differs(first.iloc[0], second.iloc[0]))
-    found = []
+        raise IncomparableError(_describe_difference(first.iloc[0], second.iloc[0]))
+    comparisons = []
     for group in groups:
-        mine, others = (part[part["group"] == group] for part in (first, second))
-        if len(mine) > 1 or len(others) > 1:
-            keys = set(_designs(mine)) & set(_designs(others))
-            mine, others = (part[[key in keys for key in _designs(part)]] for part in (mine, others))
-        if len(mine):
-            found.append(_comparison(mine, others, cases))
-    if not found:
-        raise IncomparableError("they have no fold and seed in common")
-    return found
+        first_runs, second_runs = (part[part["group"] == group] for part in (first, second))
+        if len(first_runs) > 1 or len(second_runs) > 1:
+            common = set(_folds_and_seeds(first_runs)) & set(_folds_and_seeds(second_runs))
+            first_runs, second_runs = (
+                part[[pair in common for pair in _folds_and_seeds(part)]] for part in (first_runs, second_runs)
+            )
+        if len(first_runs):
+            comparisons.append(_comparison(first_runs, second_runs, cases))
+    if not comparisons:
+        raise IncomparableError("the runs have no fold and seed in common")
+    return comparisons
 
 
 def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
-    """A table with a row per board, then the `most` cases that differ most on each, in either direction."""
-    adjusted = holm([each.paired.wilcoxon_p for each in comparisons])
-    rows = [
-        [
-            each.title,
-            f"{each.paired.difference.mean:+.4f}",
-            _interval(each.paired.difference),
-            _interval(each.over_runs),
-            p_value(each.paired.t_p),
-            p_value(each.paired.wilcoxon_p),
-            p_value(p),
-            "–" if math.isnan(each.paired.effect) else f"{each.paired.effect:+.2f}",
-            f"{each.runs.min():+.4f} to {each.runs.max():+.4f} ({len(each.runs)})",
-            f"{each.paired.cases} ({each.paired.subjects})",
-        ]
-        for each, p in zip(comparisons, adjusted, strict=True)
+    """Return markdown with a row per leaderboard, and below it the cases that differ most.
+
+    Args:
+        comparisons: comparisons of the same two strategies.
+        most: number of cases listed for each leaderboard and direction; 0 lists no cases.
+    """
+    parts = [
+        f"### {comparisons[0].first} minus {comparisons[0].second}, test Dice\n",
+        _summary_table(comparisons) + "\n",
+        "Differences are paired by case, after averaging over classes and runs. 95 % (cases): confidence interval of a "
+        "bootstrap over subjects, for these trained networks. 95 % (cases and runs): confidence interval of a "
+        "bootstrap over subjects and runs. Tests are over subjects, for these trained networks. Holm: Wilcoxon p "
+        "corrected for the number of rows. d: mean over standard deviation of the differences of subjects. per run: "
+        "smallest and largest difference for a fold and seed. " + _conclusion(comparisons) + "\n",
     ]
-    one = comparisons[0]
+    for each in comparisons if most else ():
+        parts += [f"Cases with the largest differences, {each.title}:\n", _case_table(each, most) + "\n"]
+    return "\n".join(parts)
+
+
+def _summary_table(comparisons: Sequence[Comparison]) -> str:
     head = [
         "",
         "difference",
@@ -94,41 +101,52 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         "per run",
         "cases (subjects)",
     ]
-    parts = [
-        f"### {one.first} less {one.second}, test Dice\n",
-        tabulate(rows, head, tablefmt="github", disable_numparse=True) + "\n",
-        "Paired by case, classes and runs averaged; intervals: bootstrap over subjects, and over subjects "
-        "and runs; tests over subjects, of these runs; Holm: "
-        "Wilcoxon's p corrected for the number of rows; d: mean over standard deviation of the subjects' differences; "
-        "per run: smallest and largest difference of a fold and seed. " + _verdict(comparisons) + "\n",
+    adjusted = holm([each.paired.wilcoxon_p for each in comparisons])
+    rows = [
+        [
+            each.title,
+            f"{each.paired.difference.mean:+.4f}",
+            _format_interval(each.paired.difference),
+            _format_interval(each.over_runs),
+            format_p(each.paired.t_p),
+            format_p(each.paired.wilcoxon_p),
+            format_p(p),
+            "–" if math.isnan(each.paired.effect) else f"{each.paired.effect:+.2f}",
+            f"{each.runs.min():+.4f} to {each.runs.max():+.4f} ({len(each.runs)})",
+            f"{each.paired.cases} ({each.paired.subjects})",
+        ]
+        for each, p in zip(comparisons, adjusted, strict=True)
     ]
-    for each in comparisons if most else ():
-        shown = pd.concat([each.cases.head(most), each.cases.tail(most)]).drop_duplicates("case")
-        table = [
-            [row.case, f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"]
-            for row in shown.itertuples(index=False)
-        ]
-        head = ["case", each.first, each.second, "difference"]
-        parts += [
-            f"Where they differ most, {each.title}:\n",
-            tabulate(table, head, tablefmt="github", disable_numparse=True, colalign=("left",) + ("right",) * 3) + "\n",
-        ]
-    return "\n".join(parts)
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
-def _comparison(mine: pd.DataFrame, others: pd.DataFrame, cases: pd.DataFrame) -> Comparison:
-    first, second = (_per_case(part, cases) for part in (mine, others))
+def _case_table(comparison: Comparison, most: int) -> str:
+    """List the `most` cases with the largest and with the smallest difference."""
+    shown = pd.concat([comparison.cases.head(most), comparison.cases.tail(most)]).drop_duplicates("case")
+    rows = [
+        [row.case, f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"]
+        for row in shown.itertuples(index=False)
+    ]
+    head = ["case", comparison.first, comparison.second, "difference"]
+    return tabulate(rows, head, tablefmt="github", disable_numparse=True, colalign=("left",) + ("right",) * 3)
+
+
+def _comparison(first_runs: pd.DataFrame, second_runs: pd.DataFrame, cases: pd.DataFrame) -> Comparison:
+    first, second = (_dice_by_case(part, cases) for part in (first_runs, second_runs))
     if set(first.index) != set(second.index):
-        raise IncomparableError(f"they were tested on other cases ({len(first)} and {len(second)})")
+        raise IncomparableError(f"the runs were tested on different cases ({len(first)} and {len(second)})")
     subjects = dict(zip(cases["case"], cases["subject"], strict=True))
     table = pd.DataFrame({"first": first, "second": second}).rename_axis("case").reset_index()
     table["difference"] = table["first"] - table["second"]
-    differences = _by_run(mine, cases).sort_index() - _by_run(others, cases).sort_index().to_numpy()
-    row = mine.iloc[0]
+    differences = (
+        _dice_by_run_and_case(first_runs, cases).sort_index()
+        - _dice_by_run_and_case(second_runs, cases).sort_index().to_numpy()
+    )
+    row = first_runs.iloc[0]
     return Comparison(
         title=f"{row['dataset']}, {row['n_train']} images, {row['protocol']}",
-        first=_name(mine, others),
-        second=_name(others, mine),
+        first=_name(first_runs, second_runs),
+        second=_name(second_runs, first_runs),
         paired=paired(first, second, subjects),
         over_runs=crossed_interval(differences, subjects),
         runs=differences.mean(axis=1),
@@ -136,54 +154,58 @@ def _comparison(mine: pd.DataFrame, others: pd.DataFrame, cases: pd.DataFrame) -
     )
 
 
-def _per_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.Series[float]:
-    own = cases[cases["run"].isin(runs["run"])]
-    return own.groupby(["run", "case"])["dice"].mean().groupby("case").mean()
+def _dice_by_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.Series[float]:
+    """Return the Dice of every case, averaged over classes and then over runs."""
+    cases = cases[cases["run"].isin(runs["run"])]
+    return cases.groupby(["run", "case"])["dice"].mean().groupby("case").mean()
 
 
-def _by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Dice by fold and seed (rows) and case (columns)."""
-    own = cases.merge(runs[["run", "fold", "seed"]], on="run")
-    table: pd.DataFrame = own.pivot_table(values="dice", index=["fold", "seed"], columns="case", aggfunc="mean")
+def _dice_by_run_and_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    """Return Dice averaged over classes, with a row per fold and seed and a column per case."""
+    cases = cases.merge(runs[["run", "fold", "seed"]], on="run")
+    table: pd.DataFrame = cases.pivot_table(values="dice", index=["fold", "seed"], columns="case", aggfunc="mean")
     return table
 
 
 def _name(runs: pd.DataFrame, others: pd.DataFrame) -> str:
-    """The strategy; of two runs that differ in fold or seed, these too."""
+    """Return the label of the strategy; if the two sides differ in fold or seed, the id of the run as well."""
     row = runs.iloc[0]
-    return (
-        str(row["strategy"])
-        if set(_designs(runs)) == set(_designs(others))
-        else f"{row['strategy']} of run {row['run']}"
-    )
+    same_design = set(_folds_and_seeds(runs)) == set(_folds_and_seeds(others))
+    return str(row["strategy"]) if same_design else f"{row['strategy']} of run {row['run']}"
 
 
-def _designs(runs: pd.DataFrame) -> list[tuple[int, int]]:
+def _folds_and_seeds(runs: pd.DataFrame) -> list[tuple[int, int]]:
     return list(zip(runs["fold"], runs["seed"], strict=True))
 
 
-def _interval(found: Interval) -> str:
-    return "–" if math.isnan(found.low) else f"{found.low:+.4f} to {found.high:+.4f}"
+def _format_interval(interval: Interval) -> str:
+    return "–" if math.isnan(interval.low) else f"{interval.low:+.4f} to {interval.high:+.4f}"
 
 
-def _verdict(comparisons: Sequence[Comparison]) -> str:
-    """What may not be claimed: a difference needs an interval without 0, over runs too where there are several."""
-    found = [each.paired.difference if math.isnan(each.over_runs.low) else each.over_runs for each in comparisons]
-    undecided = sum(not (each.low > 0 or each.high < 0) for each in found)
+def _conclusion(comparisons: Sequence[Comparison]) -> str:
+    """Say in how many rows no difference may be claimed.
+
+    A difference requires an interval that excludes 0: the interval over runs and subjects where there are several runs,
+    else the interval over subjects.
+    """
+    intervals = [each.paired.difference if math.isnan(each.over_runs.low) else each.over_runs for each in comparisons]
+    undecided = sum(not (each.low > 0 or each.high < 0) for each in intervals)
     single = sum(len(each.runs) == 1 for each in comparisons)
-    told = [
-        f"In {undecided} of {len(found)} rows the wider interval has 0 in it, or there is none: no difference there."
+    sentences = [
+        f"In {undecided} of {len(intervals)} rows the interval over runs and subjects (over subjects only, if there is "
+        "a single pair of runs) includes 0 or is missing: these rows show no difference."
     ]
     if single:
-        told.append(
-            f"{single} of {len(found)} rows compare one run with one: they say nothing of others trained alike."
+        sentences.append(
+            f"{single} of {len(intervals)} rows compare a single pair of runs: variation between training runs is not "
+            "included."
         )
-    return " ".join(told)
+    return " ".join(sentences)
 
 
-def _what_differs(first: pd.Series, second: pd.Series) -> str:  # type: ignore[type-arg]
+def _describe_difference(first: pd.Series, second: pd.Series) -> str:  # type: ignore[type-arg]
     names = ("dataset", "dataset_version", "data_checksum", "form", "n_train", "protocol")
     for name in names:
         if first[name] != second[name]:
-            return f"they differ in {name.replace('_', ' ')}: {first[name]} and {second[name]}"
-    return "they differ in how the images were prepared, or in the protocol"
+            return f"the runs differ in {name.replace('_', ' ')}: {first[name]} and {second[name]}"
+    return "the runs differ in how images were prepared, or in the protocol"

@@ -1,4 +1,4 @@
-"""Tables of latency."""
+"""Tables of inference latency."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ import pandas as pd
 from tabulate import tabulate
 
 MACHINE = ("processor", "device", "driver", "threads", "torch")
-"""What has to be the same in a table."""
-_ROUNDS_FOR_P99 = 100
-"""Of fewer the 99th percentile is next to the largest."""
+"""Columns that must have a single value in a table of timings."""
+_MIN_ROUNDS_FOR_P99 = 100
+"""With fewer rounds the 99th percentile is almost the maximum, so it is not shown."""
 
 
 class MixedMachinesError(ValueError):
-    """Timings of different machines, devices or threads, which no table compares."""
+    """Timings come from different machines, devices or thread counts and cannot share a table."""
 
 
 def latency_tables(timings: pd.DataFrame) -> str:
-    """Markdown: a table for each backend, precision and batch; a row per network, the ratio to the first one first.
+    """Return markdown with a table for each backend, precision, batch size and image shape.
+
+    A table has a row per network; the first column of numbers is the time relative to the first network.
 
     Args:
-        timings: the columns of `latency.csv`.
+        timings: rows with the columns of `latency.csv`.
 
     Raises:
-        MixedMachinesError: timings of more than one machine, device or number of threads.
+        MixedMachinesError: when the timings come from more than one machine, device or number of threads.
     """
     for column in MACHINE:
         values = timings[column].fillna("none").astype(str).unique()
         if len(values) > 1:
-            raise MixedMachinesError(f"timings differ in {column}: {', '.join(values)}; a table has only one")
+            raise MixedMachinesError(f"timings differ in {column}: {', '.join(values)}; make one table for each value")
     parts = []
     for (backend, precision, batch, shape), rows in timings.groupby(
         ["backend", "precision", "batch", "shape"], sort=False
@@ -48,15 +50,19 @@ def latency_tables(timings: pd.DataFrame) -> str:
         parts.append(f"{title}\n\n{tabulate(table, header, tablefmt='pipe', disable_numparse=True)}\n")
     first = timings.iloc[0]
     machine = f"{first['processor']}, device {first['device']}, driver {first['driver'] or 'none'}, {first['clock']}"
-    parts.append(f"{machine}, {first['threads']} threads, torch {first['torch']}; rounds {_rounds(timings)}.\n")
+    parts.append(
+        f"{machine}, {first['threads']} threads, torch {first['torch']}; {_rounds(timings)} rounds of interleaved "
+        "timing.\n"
+    )
     return "\n".join(parts)
 
 
 def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
+    """Return the cells of a network; numbers that are too noisy are replaced by words and dashes."""
     size = [f"{row['parameters']:,}", f"{row['macs']:,}", f"{row['tensor_bytes'] / 1e6:.1f}"]
     ratio = f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
     times = [f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")] + [f"{row['images_per_second']:.1f}"]
-    if row["rounds"] < _ROUNDS_FOR_P99:
+    if row["rounds"] < _MIN_ROUNDS_FOR_P99:
         times[2] = "–"
     if row["noisy_ratio"]:
         ratio = "too noisy"
@@ -66,5 +72,6 @@ def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
 
 
 def _rounds(timings: pd.DataFrame) -> str:
+    """Return the number of rounds, or its range if tables differ."""
     least, most = timings["rounds"].min(), timings["rounds"].max()
     return str(least) if least == most else f"{least} to {most}"

@@ -1,4 +1,4 @@
-"""A static page of leaderboards and runs, which opens from disk and needs no network."""
+"""Static web pages of leaderboards and runs; they open from disk and need no network connection."""
 
 from __future__ import annotations
 
@@ -14,18 +14,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stampbench.reports.leaderboard import Board
 from stampbench.reports.mean_rank import OverallRanking
-from stampbench.reports.palette import COLOURS, places
+from stampbench.reports.palette import COLOURS, palette_positions
 from stampbench.reports.table_formats import board_table, ranking_table
 
-_MOST_CHECKPOINTS = 40
-"""Of longer trajectories some are left out: two thousand pages have to stay small."""
+_MAX_CHECKPOINTS = 40
+"""Longer trajectories are thinned out to this many checkpoints, so that reports of two thousand runs stay small."""
 
 
 class RunDetails(NamedTuple):
-    """What a run's page tells.
+    """The contents of a run's page.
 
-    `facts` and `provenance` are shown as they stand; `worst` holds case, Dice and HD95; `picture` is a WebP of these
-    cases side by side, or the reason why there is none.
+    `facts` and `provenance` are shown as name and value; `command` reproduces the run; `worst` holds case, Dice and
+    HD95 of the worst test cases; `picture` is a WebP image of these cases side by side, or the reason why there is
+    none.
     """
 
     run: str
@@ -45,12 +46,24 @@ def write_page(
     trajectories: pd.DataFrame,
     details: Iterable[RunDetails],
 ) -> int:
-    """Write `index.html`, `runs/ID.html` for each of `details`, and what they need; returns the bytes written.
+    """Write `index.html`, `runs/ID.html` for each run, and the scripts and styles that they use.
 
-    Tables are DataTables (from the package itables), plots are plotly.js (from the package plotly).
+    Tables use DataTables (from the package itables), plots use plotly.js (from the package plotly); both are copied
+    into the folder.
+
+    Args:
+        folder: folder of the pages; it is created if it does not exist.
+        boards: leaderboards.
+        rankings: rankings over several datasets.
+        runs: rows of `runs` as for `leaderboards`.
+        trajectories: a row per checkpoint with `run`, `step`, `epoch`, `parameters`, `validation_dice` and `widths`.
+        details: contents of the page of each run.
+
+    Returns:
+        The number of bytes written.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: when the folder cannot be written.
     """
     templates = Environment(
         loader=PackageLoader("stampbench.reports", "assets"), autoescape=True, undefined=StrictUndefined,
@@ -65,26 +78,23 @@ def write_page(
         (folder / name).write_bytes(data)
         written += len(data)
 
-    assets = resources.files("stampbench.reports") / "assets"
-    for name in ("page.css", "page.js"):
-        write(name, (assets / name).read_text())
-    write("plotly.js", (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes())
-    html = resources.files("itables") / "html"
-    write("tables.js", _classic((html / "dt_bundle.js").read_text()))
-    write("tables.css", (html / "dt_bundle.css").read_text())
+    for name, content in _static_files().items():
+        write(name, content)
     index = templates.get_template("index.html")
-    place = places(runs["strategy"])
-    tables = [_table(board, runs, place) for board in boards]
+    positions = palette_positions(runs["strategy"])
+    tables = [_board_context(board, runs, positions) for board in boards]
     write(
         "index.html",
-        index.render(boards=tables, colours=COLOURS, rankings=[_ranking(each) for each in rankings], runs=len(runs)),
+        index.render(
+            boards=tables, colours=COLOURS, rankings=[_ranking_context(each) for each in rankings], runs=len(runs)
+        ),
     )
     page = templates.get_template("run.html")
     by_run = dict(tuple(trajectories.groupby("run"))) if len(trajectories) else {}
     for each in details:
         if isinstance(each.picture, bytes):
             write(f"runs/{each.run}.webp", each.picture)
-        data = _plots(by_run.get(each.run))
+        data = _plot_data(by_run.get(each.run))
         write(
             f"runs/{each.run}.html",
             page.render(each._asdict() | {"data": data, "drawn": not isinstance(each.picture, str)}),
@@ -92,20 +102,40 @@ def write_page(
     return written
 
 
+def _static_files() -> dict[str, str | bytes]:
+    """Return the scripts and styles that all pages use, by file name."""
+    assets = resources.files("stampbench.reports") / "assets"
+    html = resources.files("itables") / "html"
+    return {
+        "page.css": (assets / "page.css").read_text(),
+        "page.js": (assets / "page.js").read_text(),
+        "plotly.js": (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes(),
+        "tables.js": _classic((html / "dt_bundle.js").read_text()),
+        "tables.css": (html / "dt_bundle.css").read_text(),
+    }
+
+
 def _classic(bundle: str) -> str:
-    """A module as a script, since browsers load no modules from disk."""
+    """Convert a JavaScript module into a classic script, because browsers do not load modules from disk.
+
+    Raises:
+        ValueError: when the module does not have exactly one export statement.
+    """
     exports = list(re.finditer(r"export\s*\{([^}]*)\};?", bundle))
     if len(exports) != 1:
-        raise ValueError("the table library of the package itables is not built as expected")
-    own = {
-        outside: inside for inside, _, outside in (pair.strip().partition(" as ") for pair in exports[0][1].split(","))
+        raise ValueError(
+            f"the table library of the package itables is not built as expected: {len(exports)} export statements"
+        )
+    local_names = {
+        exported: local for local, _, exported in (pair.strip().partition(" as ") for pair in exports[0][1].split(","))
     }
     start, end = exports[0].span()
-    given = f"window.jQuery={own['jQuery']};"
-    return f"(function(){{{bundle[:start]};{given}{bundle[end:]}\n}})();\n"
+    assignment = f"window.jQuery={local_names['jQuery']};"
+    return f"(function(){{{bundle[:start]};{assignment}{bundle[end:]}\n}})();\n"
 
 
-def _table(board: Board, runs: pd.DataFrame, place: Mapping[str, int]) -> dict[str, Any]:
+def _board_context(board: Board, runs: pd.DataFrame, positions: Mapping[str, int]) -> dict[str, Any]:
+    """Return what the template shows of a leaderboard: its table, the points of its plots, and its runs."""
     text = board_table(board)
     numbers = {
         "rank": "rank", "Dice (95 %)": "dice", "p (Holm)": "p_holm", "run sd": "run_sd", "parameters": "parameters",
@@ -115,7 +145,7 @@ def _table(board: Board, runs: pd.DataFrame, place: Mapping[str, int]) -> dict[s
     for column in map(str, text):
         if column.startswith(("HD95", "MSD")):
             numbers[column] = column.split()[0].lower()
-    own = runs[runs["group"] == board.about["group"]].sort_values(["strategy", "fold", "seed"])
+    board_runs = runs[runs["group"] == board.about["group"]].sort_values(["strategy", "fold", "seed"])
     return {
         "title": board.title,
         "notes": board.notes,
@@ -123,52 +153,52 @@ def _table(board: Board, runs: pd.DataFrame, place: Mapping[str, int]) -> dict[s
         "rows": [
             {
                 "strategy": strategy,
-                "cells": [(cell, _order(board.rows[numbers[name]].iloc[index]) if name in numbers else "")
+                "cells": [(cell, _sort_key(board.rows[numbers[name]].iloc[index]) if name in numbers else "")
                           for name, cell in zip(text, row, strict=True)],
             }
             for index, (strategy, row) in enumerate(zip(board.rows["strategy"], text.to_numpy().tolist(), strict=True))
         ],
-        "points": [_point(row) | {"place": place[row["strategy"]]} for row in board.rows.to_dict("records")],
+        "points": [_point(row) | {"place": positions[row["strategy"]]} for row in board.rows.to_dict("records")],
         "unit": board.about["unit"],
-        "runs": own.to_dict("records"),
+        "runs": board_runs.to_dict("records"),
     }  # fmt: skip
 
 
 def _point(row: dict[Any, Any]) -> dict[str, Any]:
+    """Return a point of the plots; `small` and `fast` say whether it is on a Pareto front."""
     names = ("strategy", "dice", "dice_low", "dice_high", "parameters", "latency_ratio", "flops")
     marks = {"small": bool(row["pareto_parameters"]), "fast": bool(row["pareto_latency"])}
     return {name: _number(row[name]) for name in names} | marks
 
 
-def _ranking(ranking: OverallRanking) -> dict[str, Any]:
+def _ranking_context(ranking: OverallRanking) -> dict[str, Any]:
     text = ranking_table(ranking)
     return {"title": ranking.title, "notes": ranking.notes, "columns": list(text), "rows": text.to_numpy().tolist()}
 
 
-def _plots(trajectory: pd.DataFrame | None) -> dict[str, Any]:
+def _plot_data(trajectory: pd.DataFrame | None) -> dict[str, Any]:
+    """Return the points of a run's plots; the best checkpoint is always among them."""
     if trajectory is None or trajectory.empty:
         return {"epoch": [], "parameters": [], "dice": [], "widths": []}
     rows = trajectory.sort_values("step", ignore_index=True)
     best = int(rows["validation_dice"].to_numpy().argmax())
-    kept = sorted(
-        {round(each * (len(rows) - 1) / (_MOST_CHECKPOINTS - 1)) for each in range(_MOST_CHECKPOINTS)} | {best}
-    )
-    some = rows.iloc[[each for each in kept if each < len(rows)]]
+    kept = sorted({round(each * (len(rows) - 1) / (_MAX_CHECKPOINTS - 1)) for each in range(_MAX_CHECKPOINTS)} | {best})
+    shown = rows.iloc[[each for each in kept if each < len(rows)]]
     return {
-        "epoch": some["epoch"].astype(int).tolist(),
-        "parameters": some["parameters"].astype(int).tolist(),
-        "dice": [round(float(each), 4) for each in some["validation_dice"]],
+        "epoch": shown["epoch"].astype(int).tolist(),
+        "parameters": shown["parameters"].astype(int).tolist(),
+        "dice": [round(float(each), 4) for each in shown["validation_dice"]],
         "widths": [list(map(int, rows["widths"].iloc[each].split())) for each in sorted({0, best})],
     }
 
 
 def _number(value: Any) -> Any:
-    """As JSON has it; NaN is null."""
+    """Return a value for JSON: numbers rounded to six digits, NaN as None."""
     if isinstance(value, str):
         return value
     return None if math.isnan(value) else round(float(value), 6)
 
 
-def _order(value: Any) -> str:
-    """What a column is sorted by; what is not known has the number that page.js puts last."""
+def _sort_key(value: Any) -> str:
+    """Return the value that a column is sorted by; page.js sorts 1e300, which stands for a missing number, last."""
     return "1e300" if isinstance(value, float) and math.isnan(value) else str(value)

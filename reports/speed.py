@@ -1,4 +1,4 @@
-"""How long strategies' networks take beside the standard network's, from timings of their runs."""
+"""Latency of strategies relative to the standard network, computed from the timings of their runs."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ import pandas as pd
 
 from stampbench.reports.latency import MACHINE
 
-_BACKENDS = ("onnxruntime", "openvino", "compile", "fast", "eager")
-"""Where several were timed as often, the first of these: a network is deployed in a runtime."""
+_BACKEND_PREFERENCE = ("onnxruntime", "openvino", "compile", "fast", "eager")
+"""Breaks ties between backends that time equally many strategies; inference runtimes come first, as in deployment."""
 
 
 def standard_label(runs: pd.DataFrame) -> str | None:
-    """What the standard network is called among runs: plainly, else as the variant with the shortest label."""
+    """Return the label of the strategy `standard` among runs; of several variants, the one with the shortest label."""
     labels = set(runs.loc[runs["name"] == "standard", "strategy"])
     return min(labels, key=lambda label: (len(label), label)) if labels else None
 
 
 class Speed(NamedTuple):
-    """Latency over that of `standard` by strategy, of one image in single precision, and what to know of it."""
+    """Latency relative to `standard` by strategy, for one image in single precision.
+
+    `notes` name the backend, the machine and what was skipped; `backend` and `machine` are empty if there is no ratio.
+    """
 
     ratios: dict[str, float]
     notes: list[str]
@@ -28,15 +31,16 @@ class Speed(NamedTuple):
 
 
 def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
-    """Ratios within each session on one machine; timings of other machines are left out, and said so.
+    """Compute the latency ratio of every strategy to `standard` within the sessions of one machine.
 
-    A session is one measurement of networks in turns; times of different sessions are never compared. The machine is
-    the one that most strategies were timed on, whatever the backend.
+    A session is one interleaved timing of several networks; times of different sessions are never compared. The
+    machine is the one on which most strategies were timed with any backend. Timings of other machines are skipped, and
+    a note names these machines.
 
     Args:
-        runs: of one dataset and form.
-        timings: the columns that `stampbench latency` writes, and `run`.
-        backend: None takes the one that most strategies were timed with.
+        runs: runs on one dataset in one image form.
+        timings: rows with the columns that `stampbench latency` writes, and `run`.
+        backend: backend to report; None selects the one with which most strategies were timed.
     """
     standard = standard_label(runs)
     if timings.empty or standard is None:
@@ -48,35 +52,35 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     frame = frame.merge(with_standard, on=["measured", "backend"])
     if frame.empty:
         return Speed({}, [])
-    told = frame[list(MACHINE)].fillna("").astype(str)
-    told = told.assign(threads=told["threads"] + " threads", torch="torch " + told["torch"])
-    machines = pd.Series([", ".join(filter(None, parts)) for parts in told.to_numpy().tolist()], frame.index)
-    kept = frame.groupby(machines)["strategy"].nunique().idxmax()
-    others = sorted(set(machines) - {kept})
-    frame = frame[machines == kept]
+    parts = frame[list(MACHINE)].fillna("").astype(str)
+    parts = parts.assign(threads=parts["threads"] + " threads", torch="torch " + parts["torch"])
+    machines = pd.Series([", ".join(filter(None, row)) for row in parts.to_numpy().tolist()], frame.index)
+    machine = frame.groupby(machines)["strategy"].nunique().idxmax()
+    other_machines = sorted(set(machines) - {machine})
+    frame = frame[machines == machine]
     counts = frame.groupby("backend")["strategy"].nunique()
-    chosen = backend or min(counts.index, key=lambda each: (-counts[each], _order(each)))
-    notes = [f"Latency: × {standard}, {chosen}, one image, in turns, on {kept}."]
-    if others:
-        notes.append(f"Latency: timings of other machines are left out: {'; '.join(others)}.")
-    return Speed(_ratios(frame[frame["backend"] == chosen], standard), notes, str(chosen), str(kept))
+    chosen = backend or min(counts.index, key=lambda each: (-counts[each], _preference(each)))
+    notes = [f"Latency: relative to {standard} ({chosen} backend, one image, interleaved timing) on {machine}."]
+    if other_machines:
+        notes.append(f"Latency: timings from other machines are skipped: {'; '.join(other_machines)}.")
+    return Speed(_ratios(frame[frame["backend"] == chosen], standard), notes, str(chosen), str(machine))
 
 
 def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, float]:
-    """The median over runs of each one's time over the standard networks' in the same session.
+    """Return the median over runs of each strategy's time over the standard networks' time in the same session.
 
-    Both are ratios to the session's first network, measured turn by turn, which the noise of a machine moves least.
+    Both times are ratios to the session's first network from interleaved timing, which are robust to machine noise.
     """
-    found = []
+    sessions = []
     for _, session in frame.groupby("measured"):
         base = session.loc[session["strategy"] == standard, "ratio"].median()
         if base > 0:
-            found.append(session.assign(ratio_to_standard=session["ratio"] / base))
-    if not found:
+            sessions.append(session.assign(ratio_to_standard=session["ratio"] / base))
+    if not sessions:
         return {}
-    ratios = pd.concat(found).groupby("strategy")["ratio_to_standard"].median()
+    ratios = pd.concat(sessions).groupby("strategy")["ratio_to_standard"].median()
     return {str(strategy): float(value) for strategy, value in ratios.items()}
 
 
-def _order(backend: object) -> int:
-    return _BACKENDS.index(str(backend)) if backend in _BACKENDS else len(_BACKENDS)
+def _preference(backend: object) -> int:
+    return _BACKEND_PREFERENCE.index(str(backend)) if backend in _BACKEND_PREFERENCE else len(_BACKEND_PREFERENCE)

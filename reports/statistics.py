@@ -1,4 +1,4 @@
-"""Intervals, tests and ranks of scores that belong to cases, and cases to subjects."""
+"""Confidence intervals, paired tests, Pareto fronts and mean ranks for scores of cases clustered by subject."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from scipy import stats
 Floats = NDArray[np.float64]
 
 RESAMPLES = 4000
-"""Bootstrap resamples; they tell a standard error to about one per cent."""
+"""Number of bootstrap resamples; it makes the estimated standard error accurate to about one per cent."""
 _SEED = 20220801
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % interval; one subject has none, which is NaN."""
+    """A mean and the bounds of its 95 % confidence interval; the bounds are NaN if there is only one subject or run."""
 
     mean: float
     low: float
@@ -28,26 +28,37 @@ class Interval(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """One strategy's scores less another's on the same cases."""
+    """The paired difference between the scores of two strategies on the same cases, first minus second."""
 
     cases: int
+    """Number of cases."""
     subjects: int
+    """Number of subjects."""
     difference: Interval
+    """Mean difference over cases, with an interval from a bootstrap over subjects."""
     t_p: float
+    """p-value of the paired t-test over subjects."""
     wilcoxon_p: float
+    """p-value of Wilcoxon's signed-rank test over subjects."""
     effect: float
-    """Cohen's d of paired differences: their mean over their standard deviation, over subjects."""
+    """Cohen's d of the paired differences: their mean over their standard deviation, over subjects."""
 
 
 def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], level: float = 0.95) -> Interval:
-    """The mean over cases, with an interval from a bootstrap that draws subjects with all their cases.
+    """Return the mean over cases with a confidence interval from a bootstrap over subjects.
 
-    The bootstrap gives the standard error, Student's t of one degree of freedom less than subjects the width:
-    percentiles of a bootstrap never leave the range of the sample, and with five subjects they cover the truth nine
-    times in ten at most. Subjects with as many cases each have the interval of the t-test.
+    The bootstrap draws subjects with all their cases. It provides the standard error; Student's t with one degree of
+    freedom fewer than there are subjects provides the width. Percentiles of a bootstrap are not used because they never
+    leave the range of the sample: with five subjects they cover the true mean in at most nine of ten experiments. If
+    all subjects have the same number of cases, the interval equals that of the t-test.
+
+    Args:
+        values: the score of every case.
+        subjects: the subject of every case, in the same order.
+        level: confidence level.
     """
     scores = np.asarray(values, dtype=float)
-    sums, counts = _clusters(scores, subjects)
+    sums, counts = _sums_and_counts(scores, subjects)
     mean = float(scores.mean()) if len(scores) else math.nan
     if len(counts) < 2:
         return Interval(mean, math.nan, math.nan)
@@ -57,133 +68,152 @@ def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], 
 
 
 def crossed_interval(table: pd.DataFrame, subjects: Mapping[Any, Any], level: float = 0.95) -> Interval:
-    """The mean of scores by run (rows) and case (columns), for other runs and other subjects than these.
+    """Return the mean score with a confidence interval over runs and subjects.
 
-    Runs and subjects are drawn independently of each other; degrees of freedom are those of the fewer of them. One run
-    has no interval.
+    The interval holds for other runs and other subjects than the measured ones: the bootstrap draws runs and subjects
+    independently of each other. The degrees of freedom are those of the smaller of the two samples. A single run has
+    no interval.
+
+    Args:
+        table: scores with a row per run and a column per case.
+        subjects: the subject of every case.
+        level: confidence level.
     """
-    owners = [subjects[case] for case in table.columns]
-    by_subject = table.T.groupby(owners).sum().to_numpy(dtype=float)
-    cases = pd.Series(1.0, table.columns).groupby(owners).sum().to_numpy(dtype=float)
+    subject_of_column = [subjects[case] for case in table.columns]
+    by_subject = table.T.groupby(subject_of_column).sum().to_numpy(dtype=float)
+    cases = pd.Series(1.0, table.columns).groupby(subject_of_column).sum().to_numpy(dtype=float)
     mean = float(table.to_numpy().mean())
     fewest = min(by_subject.shape)
     if fewest < 2:
         return Interval(mean, math.nan, math.nan)
-    of_subjects = resample(by_subject.shape[0])
-    of_runs = np.random.default_rng(_SEED).permutation(resample(by_subject.shape[1]))
-    sums = np.einsum("bs,sr,br->b", of_subjects, by_subject, of_runs)
-    half = float(half_width(sums / (of_subjects @ cases) / by_subject.shape[1], fewest, level))
+    subject_weights = resample(by_subject.shape[0])
+    run_weights = np.random.default_rng(_SEED).permutation(resample(by_subject.shape[1]))
+    sums = np.einsum("bs,sr,br->b", subject_weights, by_subject, run_weights)
+    half = float(half_width(sums / (subject_weights @ cases) / by_subject.shape[1], fewest, level))
     return Interval(mean, mean - half, mean + half)
 
 
-def half_width(drawn: Floats, units: int, level: float = 0.95) -> Any:
-    """Half the width of the interval of a mean whose bootstrap resamples are `drawn` (along the first axis).
+def half_width(resampled_means: Floats, units: int, level: float = 0.95) -> Any:
+    """Return half the width of a mean's confidence interval.
 
-    A bootstrap's variance is (n − 1)/n of the unbiased one.
+    The variance of a bootstrap is (n − 1)/n times the unbiased variance; this is corrected.
+
+    Args:
+        resampled_means: the mean in every bootstrap resample; resamples are along the first axis.
+        units: number of subjects or runs that the bootstrap draws.
+        level: confidence level.
     """
-    error = np.std(drawn, axis=0) * math.sqrt(units / (units - 1))
+    error = np.std(resampled_means, axis=0) * math.sqrt(units / (units - 1))
     return stats.t.ppf((1 + level) / 2, units - 1) * error
 
 
 @lru_cache(maxsize=32)
 def resample(subjects: int) -> Floats:
-    """How often each subject is drawn in each resample, `(RESAMPLES, subjects)`; the same whenever it is asked."""
+    """Return how often every bootstrap resample contains each subject, shape `(RESAMPLES, subjects)`.
+
+    The seed is fixed, so every call with the same number of subjects returns the same counts.
+    """
     generator = np.random.default_rng(_SEED + subjects)
-    drawn = generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=RESAMPLES).astype(np.float64)
-    drawn.flags.writeable = False
-    return drawn
+    counts = generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=RESAMPLES).astype(np.float64)
+    counts.flags.writeable = False
+    return counts
 
 
 def paired(first: pd.Series[float], second: pd.Series[float], subjects: Mapping[Any, Any]) -> Paired:
-    """Compare scores of the same cases, `first` less `second`.
+    """Compare the scores of two strategies on the same cases, first minus second.
 
-    The interval is over cases, clustered by subject; tests are over subjects, whose cases are averaged first, since
-    cases of a subject are not independent.
+    The interval is over cases, clustered by subject. The tests are over subjects: the cases of a subject are averaged
+    first because they are not independent.
 
     Args:
-        first, second: scores by case.
+        first: scores of the first strategy by case.
+        second: scores of the second strategy by case.
         subjects: the subject of every case.
 
     Raises:
-        ValueError: the cases differ, or a score is NaN.
+        ValueError: when the cases differ or a score is NaN.
     """
     if set(first.index) != set(second.index):
-        raise ValueError("the cases differ")
+        raise ValueError("scores cannot be paired: the cases differ")
     difference = first - second.reindex(first.index)
     if difference.isna().any():
-        raise ValueError(f"case {difference.index[difference.isna()][0]} has no score")
-    owners = [subjects[case] for case in difference.index]
-    mine = first.groupby(owners).mean()
-    other = second.reindex(first.index).groupby(owners).mean()
-    each = mine - other
-    alike = np.allclose(each, each.iloc[0])
-    t_p, wilcoxon_p = _tests(each, alike=alike)
+        raise ValueError(f"scores cannot be paired: case {difference.index[difference.isna()][0]} has no score")
+    subject_of_case = [subjects[case] for case in difference.index]
+    first_by_subject = first.groupby(subject_of_case).mean()
+    second_by_subject = second.reindex(first.index).groupby(subject_of_case).mean()
+    by_subject = first_by_subject - second_by_subject
+    constant = np.allclose(by_subject, by_subject.iloc[0])
+    t_p, wilcoxon_p = _tests(by_subject, constant=constant)
     return Paired(
         cases=len(difference),
-        subjects=len(each),
-        difference=cluster_interval(difference.to_list(), owners),
+        subjects=len(by_subject),
+        difference=cluster_interval(difference.to_list(), subject_of_case),
         t_p=t_p,
         wilcoxon_p=wilcoxon_p,
-        effect=math.nan if alike else float(each.mean() / each.std()),
+        effect=math.nan if constant else float(by_subject.mean() / by_subject.std()),
     )
 
 
-def _tests(differences: pd.Series[float], *, alike: bool) -> tuple[float, float]:
-    """p of the t-test and of Wilcoxon's signed-rank test; differences that are all the same have no t-test."""
+def _tests(differences: pd.Series[float], *, constant: bool) -> tuple[float, float]:
+    """Return the p-values of the t-test and of Wilcoxon's test; the t-test is undefined for constant differences."""
     if len(differences) < 2:
         return math.nan, math.nan
     if np.allclose(differences, 0):
         return 1.0, 1.0
-    t_p = math.nan if alike else float(stats.ttest_1samp(differences, 0).pvalue)
+    t_p = math.nan if constant else float(stats.ttest_1samp(differences, 0).pvalue)
     return t_p, float(stats.wilcoxon(differences).pvalue)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's adjusted p-values (1979): the smallest times their number, the next times one less, never falling.
+    """Return p-values adjusted by Holm's method (1979).
 
-    NaN, a test that could not be made, stays NaN and is not counted.
+    The smallest p-value is multiplied by the number of tests m, the next one by m − 1, and so on; an adjusted value is
+    never smaller than the one before it. NaN marks a test that was not possible: it stays NaN and does not count.
     """
     adjusted = [math.nan] * len(p_values)
-    made = [index for index, p in enumerate(p_values) if not math.isnan(p)]
+    valid = [index for index, p in enumerate(p_values) if not math.isnan(p)]
     largest = 0.0
-    for position, index in enumerate(sorted(made, key=lambda each: p_values[each])):
-        largest = max(largest, min(1.0, (len(made) - position) * p_values[index]))
+    for position, index in enumerate(sorted(valid, key=lambda each: p_values[each])):
+        largest = max(largest, min(1.0, (len(valid) - position) * p_values[index]))
         adjusted[index] = largest
     return adjusted
 
 
 def pareto_front(costs: Sequence[float], scores: Sequence[float]) -> list[bool]:
-    """Which points no other point beats: none has a lower cost without a lower score, or a higher score as cheaply.
+    """Return which points are on the Pareto front of low cost and high score.
 
-    A point without cost or score is on no front.
+    A point is on the front if no other point is at least as good in both and better in one. A point whose cost or score
+    is NaN is never on the front.
     """
     points = list(zip(costs, scores, strict=True))
 
-    def beaten(cost: float, score: float) -> bool:
+    def dominated(cost: float, score: float) -> bool:
         return any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in points)
 
-    return [not (math.isnan(cost) or math.isnan(score) or beaten(cost, score)) for cost, score in points]
+    return [not (math.isnan(cost) or math.isnan(score) or dominated(cost, score)) for cost, score in points]
 
 
 def mean_ranks(scores: pd.DataFrame, subjects: Mapping[Any, Any]) -> tuple[pd.Series[float], Floats]:
-    """Ranks within every case, 1 the best, averaged over cases; and the same of every bootstrap resample.
+    """Rank strategies within every case, 1 for the best, and average the ranks over cases.
 
     Args:
-        scores: a row per case, a column per strategy, no gaps.
+        scores: a row per case and a column per strategy, without missing values.
         subjects: the subject of every case.
 
     Returns:
-        Mean rank by strategy, and `(resamples, strategies)` in the order of the columns.
+        The mean rank of every strategy, and the mean ranks in every bootstrap resample over subjects, shape
+        `(resamples, strategies)`, in the order of the columns.
     """
     ranks = scores.rank(axis=1, ascending=False, method="average")
-    owners = [subjects[case] for case in ranks.index]
-    sums = ranks.groupby(owners).sum().to_numpy()
-    counts = ranks.groupby(owners).size().to_numpy().astype(float)
+    subject_of_case = [subjects[case] for case in ranks.index]
+    sums = ranks.groupby(subject_of_case).sum().to_numpy()
+    counts = ranks.groupby(subject_of_case).size().to_numpy().astype(float)
     weights = resample(len(counts))
     return ranks.mean(), (weights @ sums) / (weights @ counts)[:, None]
 
 
-def _clusters(values: Floats, subjects: Sequence[Any]) -> tuple[Floats, Floats]:
+def _sums_and_counts(values: Floats, subjects: Sequence[Any]) -> tuple[Floats, Floats]:
+    """Return the sum of values and the number of cases of every subject."""
     codes, found = pd.factorize(np.asarray(subjects, dtype=object))
     sums = np.bincount(codes, values, len(found)).astype(np.float64)
     return sums, np.bincount(codes, minlength=len(found)).astype(np.float64)

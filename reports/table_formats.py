@@ -1,10 +1,11 @@
-"""Boards as markdown, CSV, JSON and LaTeX."""
+"""Leaderboards and overall rankings as markdown, CSV, JSON and LaTeX."""
 
 from __future__ import annotations
 
 import json
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
@@ -14,30 +15,35 @@ from stampbench.reports.mean_rank import OverallRanking
 
 
 def to_markdown(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
-    """Titles, tables and notes."""
+    """Return markdown with the title, table and notes of every ranking and leaderboard."""
     return "\n".join(
-        f"### {each.title}\n\n{_tabulate(_shown(each), 'github')}\n\n{chr(10).join(each.notes)}\n"
-        for each in _in_order(boards, rankings)
+        f"### {each.title}\n\n{_tabulate(_text_table(each), 'github')}\n\n{chr(10).join(each.notes)}\n"
+        for each in _rankings_first(boards, rankings)
     )
 
 
 def to_latex(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
-    """A `table` with `booktabs` rules for each; the title is its caption, notes are comments."""
+    """Return a LaTeX `table` with `booktabs` rules for each; titles become captions, notes become comments."""
     return "\n".join(
         f"% {' '.join(each.notes)}\n\\begin{{table}}\n\\caption{{{_escaped(each.title)}}}\n"
-        f"{_tabulate(_shown(each), 'latex_booktabs')}\n\\end{{table}}\n"
-        for each in _in_order(boards, rankings)
+        f"{_tabulate(_text_table(each), 'latex_booktabs')}\n\\end{{table}}\n"
+        for each in _rankings_first(boards, rankings)
     )
 
 
 def to_csv(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
-    """All boards in one table, what their runs have in common in the first columns; rankings are not in it."""
+    """Return all leaderboards as one CSV table; the first columns hold `Board.about`. Rankings are not included."""
+    return str(board_frame(boards).to_csv(index=False)) if boards else ""
+
+
+def board_frame(boards: Sequence[Board]) -> pd.DataFrame:
+    """Return the rows of all leaderboards as one data frame; the first columns hold `Board.about`."""
     tables = [board.rows.assign(**board.about)[[*board.about, *board.rows]] for board in boards]
-    return str(pd.concat(tables, ignore_index=True).to_csv(index=False)) if tables else ""
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def to_json(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
-    """Boards and rankings with title, notes and rows."""
+    """Return JSON with the title, notes and rows of every leaderboard and ranking."""
     content = {
         "boards": [
             {"title": each.title, "about": dict(each.about), "notes": each.notes, "rows": _records(each.rows)}
@@ -54,14 +60,18 @@ FORMATS: dict[str, Callable[[Sequence[Board], Sequence[OverallRanking]], str]] =
     "json": to_json,
     "latex": to_latex,
 }
+"""Functions that format leaderboards and rankings, by the name of the format."""
 
 
-def _in_order(boards: Sequence[Board], rankings: Sequence[OverallRanking]) -> list[Board | OverallRanking]:
+def _rankings_first(boards: Sequence[Board], rankings: Sequence[OverallRanking]) -> list[Board | OverallRanking]:
     return [*rankings, *boards]
 
 
 def board_table(board: Board) -> pd.DataFrame:
-    """The rows as text, under the headings of a reader."""
+    """Return the rows of a leaderboard as formatted text, with readable column headings.
+
+    The columns `latency` and `run sd` are dropped if no row has a value.
+    """
     rows = board.rows
     table = pd.DataFrame(
         {
@@ -70,7 +80,7 @@ def board_table(board: Board) -> pd.DataFrame:
             "Dice (95 %)": [
                 _with_interval(*each) for each in zip(rows["dice"], rows["dice_low"], rows["dice_high"], strict=True)
             ],
-            "p (Holm)": rows["p_holm"].map(p_value),
+            "p (Holm)": rows["p_holm"].map(format_p),
             "run sd": rows["run_sd"].map(lambda sd: _or_dash(sd, ".3f")),
             f"HD95 [{board.about['unit']}]": rows["hd95"].map("{:.2f}".format),
             f"MSD [{board.about['unit']}]": rows["msd"].map("{:.2f}".format),
@@ -80,33 +90,28 @@ def board_table(board: Board) -> pd.DataFrame:
             "latency": rows["latency_ratio"].map(lambda ratio: _or_dash(ratio, ".2f")),
             "epochs": rows["epochs"].astype(str),
             "ranking passes": rows["ranking_passes"].astype(str),
-            "folds × seeds": [_design(*each) for each in zip(rows["folds"], rows["seeds"], rows["runs"], strict=True)],
-            "Pareto": [
-                " ".join(
-                    name for name, on in (("parameters", small), ("latency", fast and not math.isnan(ratio))) if on
-                )
-                for small, fast, ratio in zip(
-                    rows["pareto_parameters"], rows["pareto_latency"], rows["latency_ratio"], strict=True
-                )
+            "folds × seeds": [
+                _folds_by_seeds(*each) for each in zip(rows["folds"], rows["seeds"], rows["runs"], strict=True)
             ],
+            "Pareto": [_pareto_fronts(row) for row in rows.to_dict("records")],
         }
     )
     return table.drop(columns=[name for name in ("latency", "run sd") if table[name].eq("–").all()])
 
 
-def p_value(p: float) -> str:
-    """Of a test that could not be made, or of the best itself, a dash."""
+def format_p(p: float) -> str:
+    """Format a p-value as in papers; NaN (a test that was not possible) becomes a dash."""
     if math.isnan(p):
         return "–"
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
-def _shown(table: Board | OverallRanking) -> pd.DataFrame:
+def _text_table(table: Board | OverallRanking) -> pd.DataFrame:
     return board_table(table) if isinstance(table, Board) else ranking_table(table)
 
 
 def ranking_table(ranking: OverallRanking) -> pd.DataFrame:
-    """The rows as text, under the headings of a reader."""
+    """Return the rows of an overall ranking as formatted text, with readable column headings."""
     rows = ranking.rows
     result = pd.DataFrame(
         {
@@ -124,6 +129,13 @@ def ranking_table(ranking: OverallRanking) -> pd.DataFrame:
     return result
 
 
+def _pareto_fronts(row: dict[Any, Any]) -> str:
+    """Name the Pareto fronts that a row is on."""
+    on_latency_front = row["pareto_latency"] and not math.isnan(row["latency_ratio"])
+    fronts = {"parameters": row["pareto_parameters"], "latency": on_latency_front}
+    return " ".join(name for name, on_front in fronts.items() if on_front)
+
+
 def _with_interval(mean: float, low: float, high: float) -> str:
     return f"{mean:.3f}" if math.isnan(low) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
@@ -132,7 +144,8 @@ def _or_dash(value: float, form: str) -> str:
     return "–" if math.isnan(value) else format(value, form)
 
 
-def _design(folds: int, seeds: int, runs: int) -> str:
+def _folds_by_seeds(folds: int, seeds: int, runs: int) -> str:
+    """Return "folds × seeds"; the number of runs if not every combination was run."""
     return f"{folds} × {seeds}" if folds * seeds == runs else f"{runs} runs"
 
 
@@ -144,6 +157,7 @@ def _tabulate(table: pd.DataFrame, style: str) -> str:
 
 
 def _escaped(text: str) -> str:
+    """Escape the special characters of LaTeX."""
     for character in "_%&#$":
         text = text.replace(character, f"\\{character}")
     return text.replace("×", "$\\times$")

@@ -1,1 +1,1 @@
-"""How a compact network comes about: start, schedule, which filter goes next, dropout."""
+"""Training and pruning strategies: start architecture, schedule, filter selection and dropout."""

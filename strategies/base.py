@@ -1,4 +1,4 @@
-"""What a strategy is, and what it can ask of the harness that runs it."""
+"""The `Strategy` base class, and the `Trainer` protocol through which a strategy controls training."""
 
 from __future__ import annotations
 
@@ -14,20 +14,25 @@ from stampbench.models.network import Architecture
 from stampbench.strategies.importance import Scores
 
 Shape = Literal["doubling", "flat"]
-"""Filters per level: f·2^level, or f everywhere."""
+"""Filters on each level: f·2^level (`doubling`) or f (`flat`)."""
 
 
 class Validation(NamedTuple):
-    """Loss and mean foreground Dice (over cases and classes) on the validation images."""
+    """Loss and foreground Dice on the validation images; Dice is the mean over cases and classes."""
 
     loss: float
     dice: float
 
 
 class Parent(NamedTuple):
-    """Another strategy's run that has to be there first: same data, training size, fold, seed and protocol.
+    """Description of a parent run: a run of another strategy that must be finished first.
 
-    `hyperparameters` that are not given are the protocol's and that strategy's defaults; `seed` None is the run's own.
+    The parent run has the same data, training size, fold and protocol as the run that builds on it.
+
+    Attributes:
+        strategy: Name of the parent run's strategy.
+        hyperparameters: Its hyperparameters; the others have the defaults of the protocol and of that strategy.
+        seed: Its seed; None means the seed of the run that builds on it.
     """
 
     strategy: str
@@ -36,7 +41,7 @@ class Parent(NamedTuple):
 
 
 class ParentCheckpoint(NamedTuple):
-    """A checkpoint of a source's trajectory: its step, the epochs charged until then, its architecture."""
+    """One checkpoint of a parent run: its step, the epochs charged up to it, and its architecture."""
 
     step: int
     epoch: int
@@ -44,24 +49,24 @@ class ParentCheckpoint(NamedTuple):
 
 
 class ParentRun(NamedTuple):
-    """What a finished source passed through, and which step was selected."""
+    """All checkpoints of a finished parent run, and the step of the selected one."""
 
     checkpoints: tuple[ParentCheckpoint, ...]
     selected: int
 
 
 class Trainer(Protocol):
-    """The harness, as a strategy sees it: one network in training, and everything that is done to it.
+    """The interface between a strategy and the harness: one network, and the operations on it.
 
-    Every method is recorded when it has finished. After an interruption the strategy is run again from
-    its start: finished calls then return what they returned, without being done twice. So a strategy
-    must decide from these returns, `architecture` and `rng` alone.
+    The trainer records every finished call. When an interrupted run resumes, the strategy's `fit` runs again
+    from the start; finished calls return their recorded results without repeating the work. A strategy must
+    therefore base its decisions only on returned values, on `architecture` and on `rng`.
 
     Attributes:
-        rng: for the strategy's own draws; seeded by the run, and drawn again on resume.
-        patience: epochs without a better validation loss until training has converged (protocol).
-        finetune_patience: the same after a prune of a converged network (protocol).
-        max_epochs: the most epochs that one training to convergence may take (protocol).
+        rng: Random generator for the strategy, seeded by the run. After a resume it yields the same numbers.
+        patience: Epochs without a better validation loss after which training has converged (protocol).
+        finetune_patience: The same for fine-tuning after a converged network was pruned (protocol).
+        max_epochs: Maximum number of epochs of one training to convergence (protocol).
     """
 
     rng: np.random.Generator
@@ -71,73 +76,106 @@ class Trainer(Protocol):
 
     @property
     def architecture(self) -> Architecture:
-        """The network as it is now."""
+        """Architecture of the current network."""
 
     def train(self, epochs: int, *, gather: bool = False) -> None:
-        """Train; every epoch is charged to the run. `gather` prepares the importance `l2_gathered` in the last one."""
+        """Train for a number of epochs, which are charged to the run.
+
+        Args:
+            epochs: Number of epochs.
+            gather: Whether the last epoch collects the norms for the importance `l2_gathered`.
+        """
 
     def validate(self) -> Validation:
-        """Score the network on the validation images."""
+        """Return the loss and the Dice of the network on the validation images."""
 
     def score(self, importance: str) -> Scores:
-        """Score every prunable filter by a name of `IMPORTANCES`; a pass over the training images is charged."""
+        """Return the scores of all prunable filters; a pass over the training images is charged to the run.
+
+        Args:
+            importance: Name in `stampbench.strategies.importance.IMPORTANCES`.
+        """
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
-        """Remove filters; the optimiser starts anew (as in STAMP's code) or carries its moments over."""
+        """Remove filters from the network.
+
+        Args:
+            filters: The filters; their channels refer to the network before the call.
+            optimiser: `new` creates a new optimiser (as in STAMP's code); `carry` carries its moments over.
+        """
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None:
-        """Set the channelwise dropout probability of layers."""
+        """Set the channelwise dropout probability of the given layers; other layers keep theirs."""
 
     def keep(self) -> None:
-        """Remember weights and architecture, instead of what was kept before."""
+        """Save a copy of the weights and the architecture; it replaces the previous copy."""
 
     def restore(self) -> None:
-        """Go back to the weights and architecture that were kept."""
+        """Restore the weights and the architecture that `keep` saved last."""
 
     def checkpoint(self, *, candidate: bool = True) -> None:
-        """Validate the network and enter it in the trajectory; the best candidate by validation Dice is selected."""
+        """Validate the network and append it to the trajectory.
+
+        Args:
+            candidate: Whether the checkpoint may be selected; the candidate with the best validation Dice is.
+        """
 
     def reset(self, architecture: Architecture) -> None:
-        """Begin again with freshly initialised weights of an architecture."""
+        """Replace the network by a newly initialised one of the given architecture."""
 
     def parent(self, name: str) -> ParentRun:
-        """Look at one of the strategy's `sources`; all that it cost is charged, once."""
+        """Return the checkpoints of a run in `Strategy.parents`; its whole cost is charged once, on first use."""
 
     def adopt(self, name: str) -> None:
-        """Continue from a source's selected network; all that it cost is charged, once."""
+        """Continue from the selected network of a parent run; its whole cost is charged once, on first use."""
 
     def distill(self, name: str, weight: float, temperature: float) -> None:
-        """From now on learn from a source's selected network too; all that it cost is charged, once."""
+        """Distill from the selected network of a parent run in all following epochs.
+
+        The whole cost of the parent run is charged once, on first use.
+
+        Args:
+            name: Key in `Strategy.parents`.
+            weight: Weight of the distillation term in the loss, 0 to 1; the label loss has weight 1 − `weight`.
+            temperature: Temperature that softens the outputs of teacher and student.
+        """
 
 
 class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
-    """A way to a compact network: its fields are its hyperparameters, `fit` is the method.
+    """Base class of strategies: the fields are hyperparameters, and `fit` is the training method.
 
-    `f` filters on the first level and `depth` poolings make the doubling U-Net it starts from.
+    The inherited fields `f`, `depth` and `convs_per_level` define the U-Net that training starts from.
     """
 
     f: int = Field(4, ge=1, description="filters on the first level")
-    depth: int = Field(4, ge=1, le=7, description="poolings")
+    depth: int = Field(4, ge=1, le=7, description="number of pooling steps")
     convs_per_level: int = Field(2, ge=1, description="convolutions on every level")
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
-        """The architecture that training starts from."""
+        """Return the architecture that training starts from; by default the doubling U-Net."""
         return self.unet("doubling", spatial_dims, in_channels, out_channels)
 
     def unet(self, shape: Shape, spatial_dims: int, in_channels: int, out_channels: int) -> UNetArchitecture:
-        """The U-Net of this strategy's hyperparameters."""
+        """Return the U-Net that this strategy's hyperparameters define.
+
+        Args:
+            shape: Filters on each level, `doubling` or `flat`.
+            spatial_dims: 2 or 3.
+            in_channels: Channels of the input image.
+            out_channels: Output channels, one per class including the background.
+        """
         make = UNetArchitecture.doubling if shape == "doubling" else UNetArchitecture.flat
         dims = (spatial_dims, in_channels, out_channels)
         return make(*dims, f=self.f, depth=self.depth, convs_per_level=self.convs_per_level)
 
-    def network(self) -> dict[str, int]:
-        """The hyperparameters that make the U-Net, for a source that is to have the same."""
+    def unet_hyperparameters(self) -> dict[str, int]:
+        """Return the hyperparameters that define the U-Net, for a parent run with the same U-Net."""
         return {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
 
     def parents(self) -> Mapping[str, Parent]:
-        """Runs of other strategies that this one builds on, by names of its own."""
+        """Return the parent runs that this strategy builds on; the keys are names for use in `fit`."""
         return {}
 
     @abstractmethod
     def fit(self, trainer: Trainer) -> None:
-        """Train, prune, checkpoint: all that the strategy does; at least one checkpoint."""
+        """Train and prune the network with the methods of `trainer`; make at least one checkpoint."""

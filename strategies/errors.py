@@ -1,5 +1,5 @@
-"""What can be wrong with a strategy's settings or a plug-in."""
+"""Exceptions of the `strategies` package."""
 
 
 class StrategyError(ValueError):
-    """A strategy that cannot do what it is asked; the message is one line."""
+    """Invalid hyperparameters, a failing strategy or an unusable plug-in; the message is one line."""

@@ -1,4 +1,4 @@
-"""How much a filter matters: one number per filter (Dinsdale et al. 2022, §2.1 and supplement)."""
+"""Importance scores: one number per filter (Dinsdale et al. 2022, §2.1 and supplement)."""
 
 from __future__ import annotations
 
@@ -11,21 +11,26 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, runs_fast
+from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, uses_fast_kernels
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
 
 ImportanceName = Literal["l2", "l2_gathered", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"]
+"""Names in `IMPORTANCES`."""
 
 Scores = dict[str, list[float]]
-"""Per prunable layer, the score of each of its filters."""
+"""For each prunable layer, the scores of its filters."""
 
 
 class ImportanceInputs(NamedTuple):
-    """What a score may look at, all on the model's device.
+    """Inputs of an importance score; all tensors are on the model's device.
 
-    `batches` yields images `(n, channels, *spatial)` and labels `(n, *spatial)`; `loss` takes logits and
-    labels; `rng` is the strategy's own. `gathered` are mean L2 norms of the epoch just trained, if it gathered them.
+    Attributes:
+        model: The network whose filters are scored.
+        batches: Training images `(n, channels, *spatial)` with labels `(n, *spatial)`.
+        loss: Loss function of logits and labels.
+        rng: Random generator for random scores.
+        gathered: Mean L2 norms of the last training epoch, or None if that epoch did not gather them.
     """
 
     model: UNet
@@ -36,57 +41,71 @@ class ImportanceInputs(NamedTuple):
 
 
 class Importance(NamedTuple):
-    """A score, whether it passes over the training images, and whether layers are normalised (eq. 3)."""
+    """An importance score and how a ranking uses it.
+
+    Attributes:
+        score: Function that computes the scores.
+        passes: Whether it makes a pass over the training images, which is charged to the run.
+        normalised: Whether the scores are divided by the layer's L2 norm (eq. 3).
+    """
 
     score: Callable[[ImportanceInputs], Scores]
     passes: bool = True
     normalised: bool = True
 
 
-def _per_image_norms(evidence: ImportanceInputs, order: int) -> dict[str, Tensor]:
-    """Lp norms of each filter's ReLU output over each image, `(images, filters)` per layer (eq. 1).
+def _per_image_norms(inputs: ImportanceInputs, order: int) -> dict[str, Tensor]:
+    """Return the Lp norm of each filter's ReLU output for each image, `(images, filters)` per layer (eq. 1).
 
-    In evaluation mode (running statistics, no dropout) and without gradients.
+    The network is in evaluation mode (running statistics, no dropout), and gradients are disabled.
     """
     norms: dict[str, list[Tensor]] = {}
 
     def add(name: str, output: Tensor) -> None:
-        if runs_fast(evidence.model.kernels, output):
+        if uses_fast_kernels(inputs.model.kernels, output):
             output = channels_last(output)
             sums = channel_products(output, output).sqrt() if order == 2 else channel_sums(output.abs())
         else:
             sums = torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2)
         norms.setdefault(name, []).append(sums)
 
-    with _watched(evidence.model, add), torch.inference_mode():
-        for images, _ in evidence.batches:
-            # Nothing behind the last ranked layer has to be computed.
-            evidence.model.features(images, units=len(evidence.model.units) - 1)
-    # Doubled on the CPU: not every device has double precision.
-    return {name: torch.cat(norms[name]).cpu().double() for name in evidence.model.architecture.layers}
+    with _activation_hooks(inputs.model, add), torch.inference_mode():
+        for images, _ in inputs.batches:
+            # The last convolution unit is never ranked, so the forward pass can stop before it.
+            inputs.model.features(images, units=len(inputs.model.units) - 1)
+    # Convert to double precision on the CPU, because not every device supports it.
+    return {name: torch.cat(norms[name]).cpu().double() for name in inputs.model.architecture.layers}
 
 
-def _mean_norm(evidence: ImportanceInputs, order: int) -> Scores:
-    """Averaged over all training images, each of which counts once (eq. 2)."""
-    return {name: norms.mean(0).tolist() for name, norms in _per_image_norms(evidence, order).items()}
+def _mean_norm(inputs: ImportanceInputs, order: int) -> Scores:
+    """Return the Lp norms averaged over all training images, each with the same weight (eq. 2)."""
+    return {name: norms.mean(0).tolist() for name, norms in _per_image_norms(inputs, order).items()}
 
 
-def _gathered(evidence: ImportanceInputs) -> Scores:
-    """The L2 norms of the last training epoch: no pass, but not the paper's ranking.
+def _gathered(inputs: ImportanceInputs) -> Scores:
+    """Return the mean L2 norms gathered in the last training epoch, without a pass over the training images.
 
-    Each image counts as the network was at its step, with batch statistics and dropout.
+    This is not the paper's ranking: each image is measured with the weights at its training step, with batch
+    statistics and with dropout.
 
     Raises:
-        StrategyError: that epoch did not gather them, or the network has changed since.
+        StrategyError: when that epoch did not gather norms, or the network has changed since.
     """
-    if evidence.gathered is None:
-        raise StrategyError("importance 'l2_gathered' needs the epoch before to gather norms, and it did not")
-    return evidence.gathered
+    if inputs.gathered is None:
+        raise StrategyError(
+            "importance 'l2_gathered': the last training epoch gathered no norms; "
+            "call train(epochs, gather=True) directly before score"
+        )
+    return inputs.gathered
 
 
 @contextmanager
 def gather_norms(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
-    """While it trains, collect per layer the L2 norms of its ReLU outputs, `(images, filters)` for every batch."""
+    """Collect the L2 norms of ReLU outputs while `model` trains.
+
+    Yields:
+        For each layer, a list that receives one tensor `(images, filters)` for every training batch.
+    """
     units = {name: model.layer(name) for name in model.architecture.layers if name.startswith("conv")}
     norms: dict[str, list[Tensor]] = {name: [] for name in units}
 
@@ -102,15 +121,19 @@ def gather_norms(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
             unit.see_squares = None
 
 
-def _l1_spread(evidence: ImportanceInputs) -> Scores:
-    """Standard deviation over images of the L1 norm: a filter that answers to every image alike tells little."""
-    return {name: norms.std(0, correction=0).tolist() for name, norms in _per_image_norms(evidence, 1).items()}
+def _l1_std(inputs: ImportanceInputs) -> Scores:
+    """Return the standard deviation of the L1 norm over images.
+
+    A filter whose response is the same for every image carries little information.
+    """
+    return {name: norms.std(0, correction=0).tolist() for name, norms in _per_image_norms(inputs, 1).items()}
 
 
-def _taylor(evidence: ImportanceInputs) -> Scores:
-    """|Σ over batches of mean(activation · gradient of the loss)|, as in STAMP's code.
+def _taylor(inputs: ImportanceInputs) -> Scores:
+    """Return |Σ over batches of mean(activation · gradient of the loss)|, as in STAMP's code.
 
-    The absolute value comes after the sum, so images on which a filter helps and harms cancel out.
+    The absolute value is taken after the sum, so images on which a filter lowers the loss and images on which
+    it raises the loss cancel out.
     """
     activations: dict[str, Tensor] = {}
     sums: dict[str, Tensor] = {}
@@ -119,55 +142,57 @@ def _taylor(evidence: ImportanceInputs) -> Scores:
         output.retain_grad()
         activations[name] = output
 
-    with _watched(evidence.model, add), torch.enable_grad():
-        for images, labels in evidence.batches:
-            evidence.model.zero_grad(set_to_none=True)
+    with _activation_hooks(inputs.model, add), torch.enable_grad():
+        for images, labels in inputs.batches:
+            inputs.model.zero_grad(set_to_none=True)
             activations.clear()
-            evidence.loss(evidence.model(images), labels).backward()  # type: ignore[no-untyped-call]
+            inputs.loss(inputs.model(images), labels).backward()  # type: ignore[no-untyped-call]
             for name, output in activations.items():
                 assert output.grad is not None
                 product = (output.detach() * output.grad).flatten(2).mean((0, 2)).cpu().double()
                 sums[name] = sums[name] + product if name in sums else product
-    evidence.model.zero_grad(set_to_none=True)
-    return {name: sums[name].abs().tolist() for name in evidence.model.architecture.layers}
+    inputs.model.zero_grad(set_to_none=True)
+    return {name: sums[name].abs().tolist() for name in inputs.model.architecture.layers}
 
 
-def _weight_norm(evidence: ImportanceInputs) -> Scores:
-    """L2 norm of a filter's kernel (Li et al. 2017 use L1)."""
-    model, scores = evidence.model, {}
+def _weight_norm(inputs: ImportanceInputs) -> Scores:
+    """Return the L2 norm of each filter's kernel (Li et al. 2017 use the L1 norm)."""
+    model, scores = inputs.model, {}
     for name in model.architecture.layers:
         if name.startswith("conv"):
             weight = model.layer(name).conv.weight
         else:
-            weight = model.upconv(_step(name)).weight.transpose(0, 1)
+            weight = model.upconv(_upconv_step(name)).weight.transpose(0, 1)
         scores[name] = weight.detach().flatten(1).cpu().double().norm(dim=1).tolist()
     return scores
 
 
-def _random(evidence: ImportanceInputs) -> Scores:
-    """Uniform over all filters, not over layers; as STAMP's `Random`."""
-    return {name: evidence.rng.random(width).tolist() for name, width in evidence.model.architecture.layers.items()}
+def _random(inputs: ImportanceInputs) -> Scores:
+    """Return random scores, uniform over all filters and not over layers, like `Random` in STAMP's code."""
+    return {name: inputs.rng.random(width).tolist() for name, width in inputs.model.architecture.layers.items()}
 
 
-def _group_norm(evidence: ImportanceInputs) -> Scores:
-    """Torch-Pruning's group L2 norm: the weights of all that goes with a filter (DepGraph, Fang et al. 2023).
+def _group_norm(inputs: ImportanceInputs) -> Scores:
+    """Return Torch-Pruning's group L2 norm over all weights removed with a filter (DepGraph, Fang et al. 2023).
 
     Raises:
-        StrategyError: the extra is not installed.
+        StrategyError: when Torch-Pruning is not installed.
     """
     try:
         import torch_pruning as tp
     except ImportError:
-        raise StrategyError("importance 'group_l2' needs Torch-Pruning: pip install 'stampbench[depgraph]'") from None
-    images, _ = next(iter(evidence.batches))
-    # Torch-Pruning traces PyTorch's own modules.
-    model = UNet(evidence.model.architecture).to(images.device)
-    model.load_state_dict(evidence.model.state_dict())
+        raise StrategyError(
+            "importance 'group_l2': Torch-Pruning is not installed; run pip install 'stampbench[depgraph]'"
+        ) from None
+    images, _ = next(iter(inputs.batches))
+    # Torch-Pruning can only trace PyTorch's own modules, so this copy uses the plain kernels.
+    model = UNet(inputs.model.architecture).to(images.device)
+    model.load_state_dict(inputs.model.state_dict())
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=images[:1])
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None)
     scores = {}
     for name, width in model.architecture.layers.items():
-        root: nn.Module = model.layer(name).conv if name.startswith("conv") else model.upconv(_step(name))
+        root: nn.Module = model.layer(name).conv if name.startswith("conv") else model.upconv(_upconv_step(name))
         prune = graph.get_pruner_of_module(root).prune_out_channels
         group = graph.get_pruning_group(root, prune, idxs=list(range(width)))
         scores[name] = importance(group).double().tolist()
@@ -175,11 +200,11 @@ def _group_norm(evidence: ImportanceInputs) -> Scores:
 
 
 @contextmanager
-def _watched(model: UNet, see: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """In evaluation mode, `see` every ranked activation; the mode is put back at the end."""
+def _activation_hooks(model: UNet, callback: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Call `callback(layer, output)` for every ranked activation; the model is in evaluation mode meanwhile."""
 
     def hook(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        see(name, output)
+        callback(name, output)
 
     hooks = [module.register_forward_hook(partial(hook, name)) for name, module in model.activations().items()]
     training = model.training
@@ -192,7 +217,7 @@ def _watched(model: UNet, see: Callable[[str, Tensor], None]) -> Iterator[None]:
             each.remove()
 
 
-def _step(name: str) -> int:
+def _upconv_step(name: str) -> int:
     return int(name.removeprefix("up")) - 1
 
 
@@ -200,10 +225,10 @@ IMPORTANCES: dict[str, Importance] = {
     "l2": Importance(partial(_mean_norm, order=2)),
     "l2_gathered": Importance(_gathered, passes=False),
     "l1": Importance(partial(_mean_norm, order=1)),
-    "l1_std": Importance(_l1_spread),
+    "l1_std": Importance(_l1_std),
     "taylor": Importance(_taylor),
     "weight_l2": Importance(_weight_norm, passes=False),
     "group_l2": Importance(_group_norm, passes=False),
     "random": Importance(_random, passes=False, normalised=False),
 }
-"""By the name that a strategy's `importance` takes."""
+"""Importance scores by the value of the hyperparameter `importance`."""

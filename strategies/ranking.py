@@ -1,4 +1,4 @@
-"""Filters in order of importance, and what follows from the order."""
+"""Ranking of filters by importance, and the targeted dropout probabilities that follow from it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ _EPSILON = 1e-12
 
 
 class Ranking(NamedTuple):
-    """Filter magnitudes Θ, normalised within each layer (Dinsdale et al. 2022, eq. 3)."""
+    """Filter magnitudes Θ by layer, normalised within each layer (Dinsdale et al. 2022, eq. 3)."""
 
     magnitudes: Mapping[str, tuple[float, ...]]
 
     @classmethod
     def of(cls, scores: Scores, *, normalised: bool = True) -> Ranking:
-        """Divide each layer's scores by their L2 norm, or take them as they are.
+        """Make a ranking from scores.
 
-        A layer whose filters are all dead stays zero.
+        Args:
+            scores: For each layer, the scores of its filters.
+            normalised: Whether to divide each layer's scores by their L2 norm. A layer with only zero scores
+                stays zero.
         """
         if not normalised:
             return cls({layer: tuple(values) for layer, values in scores.items()})
@@ -33,7 +36,7 @@ class Ranking(NamedTuple):
         )
 
     def ascending(self) -> list[Filter]:
-        """All filters, the least important first; equals in the order of layer and filter."""
+        """Return all filters, the least important first; ties are ordered by layer, then by filter."""
         filters = [
             (value, position, index, layer)
             for position, (layer, values) in enumerate(self.magnitudes.items())
@@ -42,25 +45,25 @@ class Ranking(NamedTuple):
         return [Filter(layer, index, value) for value, _, index, layer in sorted(filters)]
 
     def lowest(self, count: int, min_filters: int = 1) -> list[Filter]:
-        """The `count` least important filters whose removal leaves `min_filters` in every layer.
+        """Return the `count` least important filters whose removal leaves `min_filters` in every layer.
 
-        Fewer, if there are no more.
+        The list is shorter when fewer filters can be removed.
         """
-        left = {layer: len(values) for layer, values in self.magnitudes.items()}
+        remaining = {layer: len(values) for layer, values in self.magnitudes.items()}
         chosen: list[Filter] = []
         for filter in self.ascending():
             if len(chosen) == count:
                 break
-            if left[filter.layer] > min_filters:
-                left[filter.layer] -= 1
+            if remaining[filter.layer] > min_filters:
+                remaining[filter.layer] -= 1
                 chosen.append(filter)
         return chosen
 
     def dropout(self, base: float) -> dict[str, float]:
-        """Targeted dropout (Dinsdale et al. 2022, Algorithm 1): p_l = base · μ_l / max μ.
+        """Return each layer's targeted dropout probability p_l = base · μ_l / max μ.
 
-        μ_l is the mean position, counted from 1, of layer l's filters among all filters sorted by descending
-        magnitude; equals keep the order of layer and filter.
+        μ_l is the mean position of layer l's filters, counted from 1, when all filters are sorted by descending
+        magnitude; ties are ordered by layer, then by filter (Dinsdale et al. 2022, Algorithm 1).
         """
         descending = sorted(
             ((-value, position, index, layer)

@@ -1,4 +1,4 @@
-"""The strategies that are known by name: compositions of start, schedule, selection and dropout."""
+"""Registry of strategies and selections: the built-in ones, and plug-ins from packages and files."""
 
 from __future__ import annotations
 
@@ -16,16 +16,25 @@ if TYPE_CHECKING:
     from stampbench.strategies.base import Strategy
 
 GROUP = "stampbench.strategies"
+"""Entry point group of plug-in strategies."""
+
 SELECTION_GROUP = "stampbench.selections"
+"""Entry point group of plug-in selections."""
 
 SELECTION_CODES: dict[str, str] = {}
-"""Which version of each selection from outside; it becomes part of a run's id."""
+"""Code version of each plug-in selection; it is part of the ids of the runs that use it."""
 
 
 class Entry(NamedTuple):
-    """A strategy's class as `module:Class`, resolved when used, and the hyperparameters its name stands for.
+    """A registered strategy.
 
-    `origin` says where a strategy from outside comes from, `code` which version of it; both are None for ours.
+    Attributes:
+        target: The class as `module:Class`, which is imported on first use.
+        preset: Hyperparameters that the name stands for.
+        summary: Description for lists; if empty, the first line of the class docstring is used.
+        origin: Package or file of a plug-in; None for a built-in strategy.
+        code: Code version of a plug-in, part of the ids of its runs; None for a built-in strategy.
+        loaded: The class, if it is imported already.
     """
 
     target: str
@@ -36,24 +45,24 @@ class Entry(NamedTuple):
     loaded: type[Strategy] | None = None
 
     def load(self) -> type[Strategy]:
-        """Import the class.
+        """Return the strategy class; import it if necessary.
 
         Raises:
-            StrategyError: a plug-in that cannot be imported, or is no strategy.
+            StrategyError: when a plug-in cannot be imported or is not a valid strategy.
         """
         if self.loaded is not None:
             return self.loaded
         module, _, name = self.target.partition(":")
         try:
             found = getattr(import_module(module), name)
-        except Exception as error:  # a plug-in may fail in any way
+        except Exception as error:  # the code of a plug-in can raise any exception
             if self.origin is None:
                 raise
             raise StrategyError(f"{self.origin}: {self.target} cannot be imported ({_one_line(error)})") from error
         return _checked(found, f"{self.origin or 'stampbench'}: {self.target}")
 
     def describe(self) -> str:
-        """A line for lists."""
+        """Return a one-line description for lists."""
         return self.summary or next(iter((self.load().__doc__ or "").strip().splitlines()), "no description")
 
 
@@ -87,25 +96,25 @@ STRATEGIES: dict[str, Entry] = {
     "random_largest": Entry(
         _PRUNE,
         {"selection": "random_largest"},
-        "a random filter of the largest layer, no ranking (Hassler 2024, abstract)",
+        "prune a random filter of the largest layer, without a ranking (Hassler 2024, abstract)",
     ),
     "random_stamp_layer": Entry(
         _PRUNE,
         {"selection": "random_in_stamp_layer"},
-        "a random filter of the layer that stamp would prune (Hassler 2024, abstract)",
+        "prune a random filter of the layer that stamp would prune (Hassler 2024, abstract)",
     ),
     "random_uniform": Entry(
-        _PRUNE, {"selection": "random_uniform"}, "any filter at random (the Random mode of STAMP's code)"
+        _PRUNE, {"selection": "random_uniform"}, "prune random filters of any layer (mode Random in STAMP's code)"
     ),
     "depgraph": Entry(
         _PRUNE,
         {"importance": "group_l2", "prune_upconvs": True},
-        "stamp's schedule with Torch-Pruning's group L2 importance (Fang et al. 2023, §3.2); extra depgraph",
+        "stamp with Torch-Pruning's group L2 importance (Fang et al. 2023, §3.2); needs the extra depgraph",
     ),
     "flat": Entry(
         _STANDARD,
         {"shape": "flat"},
-        "Flat or Lean U-Net: f filters everywhere, to convergence (Hassler 2024, abstract)",
+        "Flat or Lean U-Net: f filters on every level, trained to convergence (Hassler 2024, abstract)",
     ),
     **{
         f"{kind}_{block}": Entry(
@@ -119,36 +128,41 @@ STRATEGIES: dict[str, Entry] = {
     "retrain_scratch": Entry(
         "stampbench.strategies.retrain:RetrainScratch",
         {},
-        f"the shapes another strategy passed through, trained from scratch ({_STAMP}, §3.3.3)",
+        f"architectures of a parent run, retrained from scratch ({_STAMP}, §3.3.3)",
     ),
     "distill": Entry(
         "stampbench.strategies.distill:Distill",
         {},
-        "a flat student of a converged standard U-Net (Hinton et al. 2015, §2)",
+        "a flat U-Net distilled from a converged standard U-Net (Hinton et al. 2015, §2)",
     ),
 }
+"""Strategies by name; plug-ins add their own."""
 
 
 def register(name: str, entry: Entry) -> None:
-    """Add a strategy from outside.
+    """Register a plug-in strategy.
 
     Raises:
-        StrategyError: the name is taken; both origins are named.
+        StrategyError: when another strategy has the name already; the message names the origins of both.
     """
-    taken = STRATEGIES.get(name)
-    # The same file, unchanged, may be named twice.
-    if taken is not None and (taken.origin is None or (taken.origin, taken.code) != (entry.origin, entry.code)):
+    known = STRATEGIES.get(name)
+    # The same unchanged file may be given twice.
+    if known is not None and (known.origin is None or (known.origin, known.code) != (entry.origin, entry.code)):
         raise StrategyError(
-            f"strategy '{name}' of {entry.origin} ({entry.target}) is not added: the name is taken by "
-            f"{taken.origin or 'stampbench'} ({taken.target})"
+            f"strategy '{name}' of {entry.origin} ({entry.target}): not registered, because the name is already used "
+            f"by {known.origin or 'stampbench'} ({known.target}); choose another name"
         )
     STRATEGIES[name] = entry
 
 
 def discover() -> Iterator[str]:
-    """Register the strategies and selections of installed packages; yields a line for each that cannot be.
+    """Register the strategies and selections of installed packages.
 
-    Strategies are imported only when used; selections at once, because hyperparameters are checked against them.
+    Strategies are imported on first use. Selections are imported immediately, because hyperparameters are
+    validated against their names.
+
+    Yields:
+        One line for each plug-in that cannot be registered, with the reason.
     """
     for point in metadata.entry_points(group=GROUP):
         origin = _package(point)
@@ -163,7 +177,7 @@ def discover() -> Iterator[str]:
     for point in metadata.entry_points(group=SELECTION_GROUP):
         try:
             selection = point.load()
-        except Exception as error:  # a plug-in may fail in any way
+        except Exception as error:  # the code of a plug-in can raise any exception
             yield f"{_package(point)}: selection {point.value} cannot be imported ({_one_line(error)})"
             continue
         if problem := register_selection(point.name, selection, _package(point), _package(point)):
@@ -171,36 +185,54 @@ def discover() -> Iterator[str]:
 
 
 def register_selection(name: str, selection: Any, origin: str, code: str) -> str | None:
-    """Add a selection from outside; returns the line that says why it cannot be."""
+    """Register a plug-in selection.
+
+    Args:
+        name: Value of the hyperparameter `selection`.
+        selection: The function; see `stampbench.strategies.selection.Selection`.
+        origin: Package or file of the plug-in.
+        code: Code version of the plug-in, part of the ids of the runs that use it.
+
+    Returns:
+        None, or one line with the reason why the selection cannot be registered.
+    """
     from stampbench.strategies.selection import SELECTIONS
 
     if not callable(selection):
-        return f"selection '{name}' of {origin} is not added: it is no function"
+        return f"selection '{name}' of {origin}: not registered, because it is not callable; define it as a function"
     if SELECTIONS.setdefault(name, selection) is not selection:
-        taken = SELECTION_CODES.get(name) or SELECTIONS[name].__module__
-        return f"selection '{name}' of {origin} is not added: the name is taken by {taken}"
+        known = SELECTION_CODES.get(name) or SELECTIONS[name].__module__
+        return (
+            f"selection '{name}' of {origin}: not registered, because the name is already used by {known}; "
+            "choose another name"
+        )
     SELECTION_CODES[name] = code
     return None
 
 
 def load_plugin(path: Path) -> list[str]:
-    """Register the strategies that a Python file defines, by the snake_case of their class names; returns the names.
+    """Register the strategies and selections that a Python file defines.
 
-    A dict `SELECTIONS` in the file adds selections by its keys.
+    A strategy is registered under its class name in snake_case. A dictionary `SELECTIONS` in the file registers
+    selections under its keys.
+
+    Returns:
+        The names of the registered strategies.
 
     Raises:
-        StrategyError: the file is missing, cannot be imported, defines no strategy, or a name is taken.
+        StrategyError: when the file is missing, cannot be imported or defines neither strategies nor selections,
+            when a strategy is not valid, or when a name is already used.
     """
     if not path.is_file():
         raise StrategyError(f"plug-in {path}: no such file")
     spec = util.spec_from_file_location(f"stampbench_plugin_{path.stem}", path)
     if spec is None or spec.loader is None:
-        raise StrategyError(f"plug-in {path}: is no Python file")
+        raise StrategyError(f"plug-in {path}: not a Python file; the name must end in .py")
     module = util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where pydantic looks up postponed annotations
+    sys.modules[spec.name] = module  # pydantic resolves postponed annotations there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # a plug-in may fail in any way
+    except Exception as error:  # the code of a plug-in can raise any exception
         del sys.modules[spec.name]
         raise StrategyError(f"plug-in {path}: cannot be imported ({_one_line(error)})") from error
     from stampbench.strategies.base import Strategy
@@ -213,7 +245,9 @@ def load_plugin(path: Path) -> list[str]:
     ]
     selections = vars(module).get("SELECTIONS", {})
     if not found and not selections:
-        raise StrategyError(f"plug-in {path}: defines no subclass of stampbench.strategies.base.Strategy")
+        raise StrategyError(
+            f"plug-in {path}: defines neither a subclass of stampbench.strategies.base.Strategy nor SELECTIONS"
+        )
     for name, selection in selections.items():
         if problem := register_selection(str(name), selection, f"plug-in {path}", code):
             raise StrategyError(problem)
@@ -228,21 +262,24 @@ def load_plugin(path: Path) -> list[str]:
 
 
 def snake_case(name: str) -> str:
-    """`MyIdea` → `my_idea`."""
+    """Convert a class name such as `MyIdea` to snake_case, `my_idea`."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
 def _checked(found: object, what: str) -> type[Strategy]:
+    """Return `found` if it is a strategy class that can be created with its defaults."""
     from stampbench.strategies.base import Strategy
 
     if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise StrategyError(f"{what} is no subclass of stampbench.strategies.base.Strategy")
+        raise StrategyError(f"{what}: not a subclass of stampbench.strategies.base.Strategy")
     if missing := getattr(found, "__abstractmethods__", None):
-        raise StrategyError(f"{what} does not define {', '.join(sorted(missing))}")
+        raise StrategyError(f"{what}: does not define {', '.join(sorted(missing))}")
     try:
         found()
-    except Exception as error:  # pydantic may also find the class itself at fault
-        raise StrategyError(f"{what} has a hyperparameter without a valid default ({_one_line(error)})") from error
+    except Exception as error:  # besides invalid defaults, pydantic reports errors in the class definition here
+        raise StrategyError(
+            f"{what}: a hyperparameter has no valid default ({_one_line(error)}); give every field a default"
+        ) from error
     return found
 
 

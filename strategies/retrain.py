@@ -1,4 +1,4 @@
-"""Shapes that another strategy found, trained again from scratch."""
+"""Retraining, from scratch, of the architectures that another strategy found."""
 
 from __future__ import annotations
 
@@ -14,19 +14,28 @@ from stampbench.strategies.errors import StrategyError
 
 
 class RetrainScratch(Strategy):
-    """Re-initialise the shapes that pruning passed through and train each as a standard U-Net.
+    """Retrain the architectures of a parent run as standard U-Nets with new initial weights.
 
-    Dinsdale et al. 2022, §3.3.3 and Fig. 15: every 40th step. STAMP says that its weights matter, Hassler
-    (2024) that the shape is enough. `budget` "source" trains each shape for as many epochs as the source had
-    been charged when it got there, so that both have had the same.
+    Dinsdale et al. 2022, §3.3.3 and Fig. 15, retrain every 40th pruning step. STAMP claims that the weights
+    found by pruning matter; Hassler (2024) claims that the architecture is sufficient. With `budget="source"`,
+    each architecture trains for the number of epochs that the parent run was charged up to that step, which
+    compares both at equal epochs.
     """
 
-    source: str = Field("stamp_plus", description="the strategy whose shapes are taken")
-    source_settings: dict[str, Any] = Field(default_factory=dict, description='its hyperparameters, as JSON: {"f": 8}')
-    source_seed: int | None = Field(None, ge=0, description="its seed; one source, several seeds: same shapes")
-    every_steps: int = Field(40, ge=1, description="take every so many pruning steps")
-    step: int | Literal["selected"] | None = Field(None, description="take one step only, or the selected one")
-    budget: Literal["convergence", "source"] = Field("convergence", description="how long a shape trains")
+    source: str = Field("stamp_plus", description="strategy of the parent run whose architectures are retrained")
+    source_settings: dict[str, Any] = Field(
+        default_factory=dict, description='hyperparameters of the parent run as JSON, such as {"f": 8}'
+    )
+    source_seed: int | None = Field(
+        None, ge=0, description="seed of the parent run; set it to retrain the same architectures with several seeds"
+    )
+    every_steps: int = Field(40, ge=1, description="retrain every N-th pruning step")
+    step: int | Literal["selected"] | None = Field(
+        None, description="retrain a single step: its number, or the selected one"
+    )
+    budget: Literal["convergence", "source"] = Field(
+        "convergence", description="train each architecture to convergence, or for the epochs charged to the parent run"
+    )
 
     @field_validator("source_settings", mode="before")
     @classmethod
@@ -36,13 +45,17 @@ class RetrainScratch(Strategy):
         try:
             return json.loads(value)
         except json.JSONDecodeError as error:
-            raise ValueError(f"is no JSON object ({error.msg})") from None
+            raise ValueError(f"must be a JSON object ({error.msg})") from None
 
     def parents(self) -> Mapping[str, Parent]:
-        return {"shapes": Parent(self.source, {**self.network(), **self.source_settings}, self.source_seed)}
+        """Return the parent run whose architectures are retrained."""
+        return {
+            "shapes": Parent(self.source, {**self.unet_hyperparameters(), **self.source_settings}, self.source_seed)
+        }
 
     def fit(self, trainer: Trainer) -> None:
-        for checkpoint in self._chosen(trainer.parent("shapes")):
+        """Train each chosen architecture from scratch and make a checkpoint of it."""
+        for checkpoint in self._chosen_checkpoints(trainer.parent("shapes")):
             trainer.reset(checkpoint.architecture)
             if self.budget == "source":
                 trainer.train(epochs=checkpoint.epoch)
@@ -50,11 +63,12 @@ class RetrainScratch(Strategy):
                 train_to_convergence(trainer, trainer.patience)
             trainer.checkpoint()
 
-    def _chosen(self, source: ParentRun) -> list[ParentCheckpoint]:
+    def _chosen_checkpoints(self, parent: ParentRun) -> list[ParentCheckpoint]:
         if self.step is None:
-            return [each for each in source.checkpoints if each.step % self.every_steps == 0]
-        wanted = source.selected if self.step == "selected" else self.step
-        chosen = [each for each in source.checkpoints if each.step == wanted]
+            return [each for each in parent.checkpoints if each.step % self.every_steps == 0]
+        wanted = parent.selected if self.step == "selected" else self.step
+        chosen = [each for each in parent.checkpoints if each.step == wanted]
         if not chosen:
-            raise StrategyError(f"step={wanted}: {self.source} made steps 0 to {source.checkpoints[-1].step}")
+            last = parent.checkpoints[-1].step
+            raise StrategyError(f"step={wanted}: the parent run of {self.source} has only steps 0 to {last}")
         return chosen

@@ -1,4 +1,4 @@
-"""Which filters go next."""
+"""Filter selections: functions that choose the filters to prune next."""
 
 from __future__ import annotations
 
@@ -14,45 +14,56 @@ from stampbench.strategies.importance import IMPORTANCES
 from stampbench.strategies.ranking import Ranking
 
 LargestBy = Literal["channels", "parameters", "block"]
+"""How the size of a layer is measured: by its filters, by its weights, or by the filters of its level."""
 
 
 class Settings(Protocol):
     """The hyperparameters of a pruning strategy that a selection may use."""
 
     @property
-    def filters_per_step(self) -> int: ...
+    def filters_per_step(self) -> int:
+        """Number of filters to remove."""
+
     @property
-    def min_filters(self) -> int: ...
+    def min_filters(self) -> int:
+        """Number of filters that must remain in every layer."""
+
     @property
-    def importance(self) -> str: ...
+    def importance(self) -> str:
+        """Name in `IMPORTANCES`."""
+
     @property
-    def largest_by(self) -> LargestBy: ...
+    def largest_by(self) -> LargestBy:
+        """How `random_largest` measures the size of a layer."""
 
 
 class Chosen(NamedTuple):
-    """The filters to remove, and the ranking they came from where there was one."""
+    """The filters to remove, and the ranking that they were chosen by, if any."""
 
     filters: list[Filter]
     ranking: Ranking | None = None
 
 
 Selection = Callable[[Trainer, Settings], Chosen]
-"""Chooses at most `filters_per_step` filters and leaves `min_filters` in every layer."""
+"""A function that chooses at most `filters_per_step` filters and leaves `min_filters` in every layer."""
 
 
 def rank(trainer: Trainer, importance: str) -> Ranking:
-    """Score the filters now and order them."""
+    """Score the filters of the current network by a name in `IMPORTANCES` and rank them."""
     return Ranking.of(trainer.score(importance), normalised=IMPORTANCES[importance].normalised)
 
 
 def lowest(trainer: Trainer, settings: Settings) -> Chosen:
-    """The least important filters (Dinsdale et al. 2022, §2.1)."""
+    """Choose the least important filters (Dinsdale et al. 2022, §2.1)."""
     ranking = rank(trainer, settings.importance)
     return Chosen(ranking.lowest(settings.filters_per_step, settings.min_filters), ranking)
 
 
 def random_in_stamp_layer(trainer: Trainer, settings: Settings) -> Chosen:
-    """Random filters of the layers that STAMP would prune (Hassler 2024, first procedure); ranking is paid for."""
+    """Choose random filters of the layers that STAMP would prune (Hassler 2024, first procedure).
+
+    The ranking that finds these layers is charged to the run.
+    """
     ranking = rank(trainer, settings.importance)
     remaining = _remaining(trainer)
     layers = [layer for layer, *_ in ranking.lowest(settings.filters_per_step, settings.min_filters)]
@@ -60,26 +71,27 @@ def random_in_stamp_layer(trainer: Trainer, settings: Settings) -> Chosen:
 
 
 def random_uniform(trainer: Trainer, settings: Settings) -> Chosen:
-    """Any filters, each as likely as the next, so that wide layers lose more."""
+    """Choose filters at random, all with the same probability, so that wide layers lose more of them."""
 
-    def choose(open_layers: Mapping[str, int]) -> str:
-        widths = np.array(list(open_layers.values()), dtype=float)
-        return str(trainer.rng.choice(list(open_layers), p=widths / widths.sum()))
+    def choose(prunable: Mapping[str, int]) -> str:
+        widths = np.array(list(prunable.values()), dtype=float)
+        return str(trainer.rng.choice(list(prunable), p=widths / widths.sum()))
 
     return _one_by_one(trainer, settings, choose)
 
 
 def random_largest(trainer: Trainer, settings: Settings) -> Chosen:
-    """Random filters of the largest layer (Hassler 2024, second procedure); nothing is ranked.
+    """Choose random filters of the largest layer, without a ranking (Hassler 2024, second procedure).
 
-    `largest_by` says what large means, since the abstract does not: the layer with most filters, with most
-    weights, or any layer of the level with most filters. Equals are drawn from uniformly.
+    The abstract does not define the size of a layer, so `largest_by` does: the largest layer is the one with
+    the most filters, the one with the most weights, or any layer of the level with the most filters. Ties are
+    broken at random with equal probability.
     """
     architecture = _unet(trainer)
 
-    def choose(open_layers: Mapping[str, int]) -> str:
-        sizes = _sizes(architecture, open_layers, settings.largest_by)
-        ties = [layer for layer in open_layers if sizes[layer] == max(sizes.values())]
+    def choose(prunable: Mapping[str, int]) -> str:
+        sizes = _sizes(architecture, prunable, settings.largest_by)
+        ties = [layer for layer in prunable if sizes[layer] == max(sizes.values())]
         return str(trainer.rng.choice(ties))
 
     def shrink(layer: str) -> None:
@@ -95,13 +107,14 @@ def _one_by_one(
     choose: Callable[[Mapping[str, int]], str],
     shrink: Callable[[str], None] = lambda layer: None,
 ) -> Chosen:
+    """Choose random filters one at a time; `choose` picks the layer, and `shrink` is then called with it."""
     remaining = _remaining(trainer)
     filters: list[Filter] = []
     while len(filters) < settings.filters_per_step:
-        open_layers = {layer: len(left) for layer, left in remaining.items() if len(left) > settings.min_filters}
-        if not open_layers:
+        prunable = {layer: len(left) for layer, left in remaining.items() if len(left) > settings.min_filters}
+        if not prunable:
             break
-        layer = choose(open_layers)
+        layer = choose(prunable)
         filters.append(_take(layer, remaining, trainer.rng))
         shrink(layer)
     return Chosen(filters)
@@ -123,7 +136,10 @@ def _sizes(architecture: UNetArchitecture, layers: Mapping[str, int], by: Larges
 
 def _position(layer: str) -> int:
     if not layer.startswith("conv"):
-        raise StrategyError(f"largest_by=channels is the only one that can compare '{layer}' (prune_upconvs)")
+        raise StrategyError(
+            f"largest_by: the transposed convolution '{layer}' (prune_upconvs) can only be compared by its filters; "
+            "set largest_by=channels"
+        )
     return int(layer.removeprefix("conv")) - 1
 
 
@@ -146,4 +162,4 @@ SELECTIONS: dict[str, Selection] = {
     "random_largest": random_largest,
     "random_uniform": random_uniform,
 }
-"""By the name that a strategy's `selection` takes; plug-ins add theirs."""
+"""Selections by the value of the hyperparameter `selection`; plug-ins add their own."""

@@ -1,4 +1,4 @@
-"""Train and prune: STAMP, STAMP+, their random relatives, and pruning after training."""
+"""Pruning during training: STAMP, STAMP+, their random variants, and pruning of a converged network."""
 
 from __future__ import annotations
 
@@ -19,71 +19,85 @@ from stampbench.strategies.selection import SELECTIONS, LargestBy, rank
 class TrainAndPrune(Strategy):
     """Remove filters every few epochs while the network trains (Dinsdale et al. 2022, Fig. 1).
 
-    Ends when only `min_filters` are left in every layer (§2.3), or at `stop_parameters` or `stop_fraction`.
-    `pretrained` starts from a converged standard network and `recovery` "convergence" fine-tunes after every
-    prune until the validation loss stops improving: PruneFinetune (§2.5.1).
+    The strategy ends when only `min_filters` filters remain in every layer (§2.3), or earlier at
+    `stop_parameters` or `stop_fraction`. PruneFinetune (§2.5.1) is this strategy with `pretrained`, which starts
+    from a converged standard network, and `recovery="convergence"`, which fine-tunes after every prune until
+    the validation loss stops improving.
     """
 
-    recovery_epochs: int = Field(5, ge=1, description="R, epochs after every prune")
-    filters_per_step: int = Field(1, ge=1, description="filters removed at a time")
-    min_filters: int = Field(1, ge=1, description="filters that stay in every layer")
+    recovery_epochs: int = Field(5, ge=1, description="R, training epochs after every prune")
+    filters_per_step: int = Field(1, ge=1, description="filters removed per pruning step")
+    min_filters: int = Field(1, ge=1, description="filters that remain in every layer")
     stop_parameters: int | None = Field(None, ge=1, description="stop at this many parameters or fewer")
-    stop_fraction: float | None = Field(None, gt=0, lt=1, description="stop at this share of the parameters or less")
-    select_parameters: int | None = Field(None, ge=1, description="select only among networks of at most this many")
-    selection: str = Field("lowest", description="which filters go next")
-    largest_by: LargestBy = Field("channels", description="what random_largest calls large")
-    importance: ImportanceName = Field("l2", description="what a filter is ranked by")
+    stop_fraction: float | None = Field(
+        None, gt=0, lt=1, description="stop at this fraction of the initial parameters or less"
+    )
+    select_parameters: int | None = Field(
+        None, ge=1, description="select only among checkpoints with at most this many parameters"
+    )
+    selection: str = Field("lowest", description="how the filters to remove are chosen")
+    largest_by: LargestBy = Field("channels", description="how random_largest measures the size of a layer")
+    importance: ImportanceName = Field("l2", description="score that filters are ranked by")
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
-    base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted probability")
-    recompute: bool = Field(False, description="rank again after a prune before dropout is set")
-    optimiser: Literal["new", "carry"] = Field("new", description="Adam after a prune: new, or moments carried")
+    base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted dropout probability")
+    recompute: bool = Field(False, description="rank again after a prune, before dropout is set")
+    optimiser: Literal["new", "carry"] = Field("new", description="Adam after a prune: new, or with carried moments")
     prune_upconvs: bool = Field(False, description="prune transposed convolutions too")
-    pretrained: bool = Field(False, description="start from the converged standard network")
-    recovery: Literal["epochs", "convergence"] = Field("epochs", description="after a prune: R epochs, or fine-tune")
+    pretrained: bool = Field(False, description="start from a converged standard network")
+    recovery: Literal["epochs", "convergence"] = Field(
+        "epochs", description="training after a prune: recovery_epochs, or fine-tuning to convergence"
+    )
 
     @field_validator("selection")
     @classmethod
     def _selection_exists(cls, name: str) -> str:
         if name not in SELECTIONS:
-            raise ValueError(f"known selections are {', '.join(SELECTIONS)}")
+            raise ValueError(f"unknown selection; known selections are {', '.join(SELECTIONS)}")
         return name
 
     @model_validator(mode="after")
     def _one_way_to_stop(self) -> Self:
         if self.stop_parameters is not None and self.stop_fraction is not None:
-            raise ValueError("stop_parameters and stop_fraction exclude each other")
+            raise ValueError("stop_parameters and stop_fraction are mutually exclusive; set only one of them")
         if self.dropout == "targeted" and self.selection in ("random_largest", "random_uniform"):
-            raise ValueError(f"targeted dropout needs a ranking, and selection {self.selection} makes none")
+            raise ValueError(
+                f"dropout=targeted needs a ranking, which selection={self.selection} does not compute; "
+                "choose another selection or another dropout"
+            )
         return self
 
     @model_validator(mode="after")
     def _norms_can_be_gathered(self) -> Self:
-        # `recompute` ranks before anything was trained, and transposed convolutions have no ReLU to watch.
-        unable = {
+        # `recompute` ranks directly after a prune, before an epoch could gather norms. Transposed convolutions
+        # have no ReLU output to gather.
+        conflicts = {
             "pretrained": self.pretrained,
             "recovery=convergence": self.recovery == "convergence",
             "recompute": self.recompute,
             "prune_upconvs": self.prune_upconvs,
         }
-        if self._gathers and (reasons := [name for name, holds in unable.items() if holds]):
-            raise ValueError(f"importance l2_gathered and {reasons[0]} exclude each other")
+        if self._gathers and (active := [name for name, is_set in conflicts.items() if is_set]):
+            raise ValueError(f"importance=l2_gathered cannot be combined with {active[0]}; change one of them")
         return self
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
-        whole = self.unet("doubling", spatial_dims, in_channels, out_channels)
-        return whole.model_copy(update={"prune_upconvs": self.prune_upconvs})
+        """Return the doubling U-Net, with prunable transposed convolutions if `prune_upconvs`."""
+        unet = self.unet("doubling", spatial_dims, in_channels, out_channels)
+        return unet.model_copy(update={"prune_upconvs": self.prune_upconvs})
 
     def parents(self) -> Mapping[str, Parent]:
-        return {"converged": Parent("standard", self.network())} if self.pretrained else {}
+        """Return the parent run with the converged network, if `pretrained`."""
+        return {"converged": Parent("standard", self.unet_hyperparameters())} if self.pretrained else {}
 
     def fit(self, trainer: Trainer) -> None:
+        """Prune and train in turn until no filter can be removed or the parameter limit is reached."""
         begin_dropout(trainer, self.dropout, self.base_dropout)
         if self.pretrained:
             trainer.adopt("converged")
         else:
             trainer.train(epochs=1, gather=self._gathers)
         self._checkpoint(trainer)
-        limit = self._limit(trainer.architecture)
+        limit = self._parameter_limit(trainer.architecture)
         while trainer.architecture.prunable(self.min_filters) and parameter_count(trainer.architecture) > limit:
             self._prune(trainer)
             if self.recovery == "epochs":
@@ -100,9 +114,9 @@ class TrainAndPrune(Strategy):
         size = parameter_count(trainer.architecture)
         trainer.checkpoint(candidate=self.select_parameters is None or size <= self.select_parameters)
 
-    def _limit(self, whole: Architecture) -> int:
+    def _parameter_limit(self, initial: Architecture) -> int:
         if self.stop_fraction is not None:
-            return int(self.stop_fraction * parameter_count(whole))
+            return int(self.stop_fraction * parameter_count(initial))
         return self.stop_parameters or 0
 
     def _prune(self, trainer: Trainer) -> None:
@@ -111,5 +125,5 @@ class TrainAndPrune(Strategy):
         if self.dropout == "targeted":
             ranking = rank(trainer, self.importance) if self.recompute else chosen.ranking
             if ranking is None:
-                raise StrategyError(f"targeted dropout needs a ranking, and selection {self.selection} made none")
+                raise StrategyError(f"dropout=targeted needs a ranking, but selection={self.selection} returned none")
             trainer.set_dropout(ranking.dropout(self.base_dropout))

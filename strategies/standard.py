@@ -1,4 +1,4 @@
-"""Networks trained to convergence and never pruned: doubling, flat, and PocketNet's."""
+"""Strategies that train to convergence without pruning: standard and flat U-Nets, and PocketNet's networks."""
 
 from __future__ import annotations
 
@@ -16,47 +16,50 @@ from stampbench.strategies.selection import rank
 
 
 class Standard(Strategy):
-    """A U-Net trained to convergence with the protocol's patience (Dinsdale et al. 2022, §2.5.1).
+    """Train a U-Net to convergence with the protocol's patience (Dinsdale et al. 2022, §2.5.1).
 
-    With targeted dropout it is ranked every `rank_every` epochs, and still never pruned (SU+, §3.2).
+    With targeted dropout, the filters are ranked every `rank_every` epochs but never pruned (SU+, §3.2).
     """
 
-    shape: Shape = Field("doubling", description="filters per level: f·2^level, or f everywhere")
+    shape: Shape = Field("doubling", description="filters on each level: f·2^level (doubling) or f (flat)")
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
-    base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted probability")
-    importance: ImportanceName = Field("l2", description="what targeted dropout ranks filters by")
-    rank_every: int = Field(5, ge=1, description="epochs between rankings for targeted dropout")
+    base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted dropout probability")
+    importance: ImportanceName = Field("l2", description="score that targeted dropout ranks filters by")
+    rank_every: int = Field(5, ge=1, description="epochs between two rankings for targeted dropout")
 
     @field_validator("importance")
     @classmethod
     def _nothing_is_gathered(cls, name: str) -> str:
         if name == "l2_gathered":
-            raise ValueError("l2_gathered is for strategies that train and prune")
+            raise ValueError("l2_gathered is available only for strategies that prune; choose another importance")
         return name
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
+        """Return the U-Net with `f` filters on the first level, doubling or flat."""
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)
 
     def fit(self, trainer: Trainer) -> None:
-        def retarget(epoch: int) -> None:
+        """Train to convergence and make one checkpoint."""
+
+        def update_dropout(epoch: int) -> None:
             if self.dropout == "targeted" and epoch % self.rank_every == 0:
                 trainer.set_dropout(rank(trainer, self.importance).dropout(self.base_dropout))
 
         begin_dropout(trainer, self.dropout, self.base_dropout)
-        train_to_convergence(trainer, trainer.patience, retarget)
+        train_to_convergence(trainer, trainer.patience, update_dropout)
         trainer.checkpoint()
 
 
 class Pocket(Strategy):
-    """One of PocketNet's networks trained to convergence (Celaya et al. 2022, §2)."""
+    """Train one of PocketNet's networks to convergence (Celaya et al. 2022, §2)."""
 
     f: int = Field(16, ge=1, description="features on the first level")
-    convs_per_level: Literal[2] = Field(2, description="convolutions on every level; PocketNet has two")
-    block: Block = Field("unet", description="unet, resnet or densenet")
-    pocket: bool = Field(True, description="the same width on every level; else doubled")
+    convs_per_level: Literal[2] = Field(2, description="convolutions on every level; always two")
+    block: Block = Field("unet", description="type of block: unet, resnet or densenet")
+    pocket: bool = Field(True, description="same number of features on every level instead of doubling")
     construction: Literal["table1", "lits2021"] = Field(
         "table1",
-        description="the network of the paper's Table 1, or of the code of Table 2 (depth 3 unless set)",
+        description="network of the paper's Table 1, or of the code behind Table 2 (default depth 3)",
     )
 
     @model_validator(mode="before")
@@ -67,6 +70,7 @@ class Pocket(Strategy):
         return values
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
+        """Return the PocketNet architecture."""
         return PocketNetArchitecture(
             spatial_dims=spatial_dims,  # type: ignore[arg-type]
             in_channels=in_channels,
@@ -79,5 +83,6 @@ class Pocket(Strategy):
         )
 
     def fit(self, trainer: Trainer) -> None:
+        """Train to convergence and make one checkpoint."""
         train_to_convergence(trainer, trainer.patience)
         trainer.checkpoint()

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from stampbench.benchmark.cli import main as cli
-from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 
 torch.set_num_threads(1)
 
@@ -25,9 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture
-def compute(request: pytest.FixtureRequest) -> Compute:
+def compute(request: pytest.FixtureRequest) -> ComputeSettings:
     """What runs are computed with, as `--kernels` says."""
-    return Compute(kernels=request.config.getoption("--kernels"))
+    return ComputeSettings(device="cpu", kernels=request.config.getoption("--kernels"))
 
 
 @pytest.fixture(autouse=True)

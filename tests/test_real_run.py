@@ -15,10 +15,13 @@ import pandas as pd
 import pytest
 import torch
 
-from stampbench.benchmark.config.resolve import resolve_dataset, resolve_protocol, resolve_strategies
-from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.config.dataset_request import find_definition
+from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
+from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.runner import execute, plan_run, prepare_cases
+from stampbench.benchmark.execution.run import Draw, plan_run, prepare_cases
+from stampbench.benchmark.execution.runner import Workplace, execute
 from stampbench.benchmark.measure.evaluate import evaluate
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import open_dataset
@@ -28,16 +31,17 @@ from stampbench.models.unet import UNet
 @pytest.mark.slow
 def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_path: Path) -> None:
     """To the digits that docs/performance.md states."""
-    dataset = open_dataset(resolve_dataset("hippocampus"), real_data)
-    protocol = resolve_protocol("quick", [])
-    (choice,) = resolve_strategies("stamp_plus", protocol, ["filters_per_step=50", "recovery_epochs=1"])
-    run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
+    dataset = open_dataset(find_definition("hippocampus"), real_data)
+    protocol = resolve_protocol("quick", {})
+    (resolved,) = resolve_strategies(["stamp_plus"], protocol, {"filters_per_step": "50", "recovery_epochs": "1"})
+    run = plan_run(resolved, dataset, protocol, Draw(25, fold=0, seed=0))
     progress = Progress("test", 1, quiet=True)
     prepared = prepare_cases([run], progress)
     losses = []
     for kernels in ("plain", "fast"):
         store = RunStore(tmp_path / kernels)
-        execute(run, prepared, store, Compute(kernels=kernels), progress)  # type: ignore[arg-type]
+        compute = ComputeSettings(device="cpu", kernels=kernels)  # type: ignore[arg-type]
+        execute(run, prepared, Workplace(store, compute, progress))
         losses.append(pd.read_csv(store.read(run.spec)[0] / "trajectory.csv")["training_loss"])
     plain, fast = losses
     assert len(plain) == len(fast) > 1
@@ -86,17 +90,18 @@ def test_real_sets_are_checked_prepared_and_run(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hippocampus", "Dataset120_DSB2018"])
 def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: Path, tmp_path: Path, name: str) -> None:
-    definition = resolve_dataset(name if name == "hippocampus" else str(real_data / name))
+    definition = find_definition(name if name == "hippocampus" else str(real_data / name))
     dataset = open_dataset(definition, real_data)
-    protocol = resolve_protocol("quick", [])
-    (choice,) = resolve_strategies("stamp_plus", protocol, ["filters_per_step=30", "recovery_epochs=2"])
-    run = plan_run(choice, dataset, protocol, n_train=25, fold=0, seed=0)
+    protocol = resolve_protocol("quick", {})
+    (resolved,) = resolve_strategies(["stamp_plus"], protocol, {"filters_per_step": "30", "recovery_epochs": "2"})
+    run = plan_run(resolved, dataset, protocol, Draw(25, fold=0, seed=0))
     progress = Progress("test", 1, quiet=True)
     prepared = prepare_cases([run], progress)
-    trained = execute(run, prepared, RunStore(tmp_path / "runs"), Compute(), progress)["test_dice"]
+    place = Workplace(RunStore(tmp_path / "runs"), ComputeSettings(device="cpu"), progress)
+    trained = execute(run, prepared, place).test_dice
     test = [prepared[case] for case in run.split.test]
-    rows = evaluate(UNet(run.architecture), test, dataset.classes, torch.device("cpu"))
-    untrained = sum(row["dice"] for row in rows) / len(rows)
+    rows = evaluate(UNet(run.architecture), test, dataset.classes, torch.device("cpu"), EvaluationSettings())
+    untrained = sum(row.dice for row in rows) / len(rows)
     assert trained > untrained + 0.3
 
 

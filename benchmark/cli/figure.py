@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stampbench.benchmark.cli.leaderboard import DATASET, N_TRAIN, PROTOCOL, STRATEGY, read
-from stampbench.benchmark.cli.options import ROOT, RUNS
+from stampbench.benchmark.cli.common import read_chosen
+from stampbench.benchmark.cli.options import DATA_ROOT, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 from stampbench.reports.figures import FIGURES, Entry
 
@@ -36,39 +36,37 @@ def figure() -> None:
 
 
 def _command(name: str, entry: Entry) -> click.Command:
-    hyphened = name.replace("_", "-")
+    hyphenated = name.replace("_", "-")
     like = f" After {entry.source}." if entry.source else ""
 
-    def draw(
-        runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None,
-        strategies: tuple[str, ...], output: Path | None, **options: Any,
-    ) -> None:  # fmt: skip
-        records = read(runs_folder, dataset, n_train, protocol, strategies)
+    def draw(runs_folder: Path, chosen: RecordFilter, output: Path | None, **options: Any) -> None:
+        records = read_chosen(runs_folder, chosen)
         module, _, function = entry.function.partition(":")
-        _write(partial(getattr(import_module(module), function), **options), records, output or Path(name))
+        _draw(partial(getattr(import_module(module), function), **options), records, output or Path(name))
 
     draw.__doc__ = f"""{entry.summary[0].upper()}{entry.summary[1:]}.{like}
 
     \b
     Example:
-      stampbench figure {hyphened} --dataset hippocampus --output {name}.svg
+      stampbench figure {hyphenated} --dataset hippocampus --output {name}.svg
     """
+    command: Callable[..., Any] = draw
     if name == "filters_per_layer":
-        draw = click.option(
-            "--parameters", type=int, help="The first network with at most so many  [default: selected]"
-        )(draw)
-    for option in (OUTPUT, STRATEGY, PROTOCOL, N_TRAIN, DATASET, RUNS):
-        draw = option(draw)
-    return click.command(hyphened)(draw)
+        command = click.option(
+            "--parameters", type=int, help="First network with at most so many parameters  [default: selected]"
+        )(command)
+    for option in (OUTPUT, filter_options(), RUNS):
+        command = option(command)
+    return click.command(hyphenated)(command)
 
 
-def _write(draw: Callable[..., Figure], records: Records, output: Path) -> None:
+def _draw(draw: Callable[..., Figure], records: Records, output: Path) -> None:
     from stampbench.reports.figures.style import NothingToDrawError
 
     try:
         drawn = draw(**records._asdict())
     except NothingToDrawError as error:
-        raise UserError(f"nothing to draw: {error}") from error
+        raise UserError(f"nothing to draw: {error}", setting=error.setting) from error
     _save(drawn, output)
 
 
@@ -84,20 +82,16 @@ def _save(drawn: Figure, output: Path) -> None:
 
 @figure.command()
 @RUNS
-@DATASET
-@N_TRAIN
-@PROTOCOL
-@STRATEGY
+@filter_options()
 @OUTPUT
-@click.option("--folder", help="The dataset's folder, where the dataset is not one that is known by name")
-@ROOT
+@click.option("--folder", help="Folder of the dataset, if the dataset is not known by name")
+@DATA_ROOT
 def segmentations(
-    runs_folder: Path, dataset: str | None, n_train: int | None, protocol: str | None, strategies: tuple[str, ...],
-    output: Path | None, folder: str | None, data_root: Path | None,
-) -> None:  # fmt: skip
-    """Best, median and worst test case of each strategy's first run, with outlines. After Dinsdale et al. 2022, Fig. 4.
+    runs_folder: Path, chosen: RecordFilter, output: Path | None, folder: str | None, data_root: Path | None
+) -> None:
+    """Draw best, median and worst test case of each strategy's first run. After Dinsdale et al. 2022, Fig. 4.
 
-    The recorded networks look at the cases again, so the store and the data have to be here.
+    It runs inference again, so it needs the store and the data.
 
     \b
     Example:
@@ -108,18 +102,18 @@ def segmentations(
     from stampbench.reports.figures.segmentations import chosen_cases
     from stampbench.reports.figures.segmentations import segmentations as draw
 
-    records = read(runs_folder, dataset, n_train, protocol, strategies, trajectories=False)
+    records = read_chosen(runs_folder, chosen, trajectories=False)
     if records.runs["group"].nunique() > 1:
-        raise UserError("these runs belong to several tables; --dataset, --n-train and --protocol choose one")
+        raise UserError("these runs belong to several tables; choose one", setting="dataset")
     store = RunStore(runs_folder)
-    gallery = Reinference(store, data_root, folder)
+    reinference = Reinference(store, data_root, folder)
     examples, classes = {}, tuple[str, ...]()
-    for strategy in strategies or sorted(set(records.runs["strategy"])):
+    for strategy in chosen.strategies or sorted(set(records.runs["strategy"])):
         run = records.runs[records.runs["strategy"] == strategy].sort_values(["fold", "seed"])["run"].iloc[0]
-        chosen = chosen_cases(records.cases[records.cases["run"] == run])
-        found = {each.case: each for each in gallery.examples(run, [case for case, _ in chosen.values()])}
-        examples[strategy] = [(rank, dice, found[case]) for rank, (case, dice) in chosen.items()]
-        classes = gallery.dataset(store.find(run)[1]).classes
+        ranked = chosen_cases(records.cases[records.cases["run"] == run])
+        found = {each.case: each for each in reinference.examples(run, [case for case, _ in ranked.values()])}
+        examples[strategy] = [(rank, dice, found[case]) for rank, (case, dice) in ranked.items()]
+        classes = reinference.dataset(store.find(run)[1]).classes
     _save(draw(examples, classes), output or Path("segmentations"))
 
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they stand for."""
+"""Option blocks that several commands share."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import click
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
-    from stampbench.benchmark.config.resolve import DatasetRequest
-    from stampbench.datasets.dataset import Dataset
-    from stampbench.datasets.definition import Definition
+    from stampbench.benchmark.config.dataset_request import DatasetRequest
 
-ROOT = click.option(
+Command = Callable[..., Any]
+
+DATA_ROOT = click.option(
     "--data-root",
     envvar="STAMPBENCH_DATA",
     type=click.Path(path_type=Path),
@@ -28,103 +28,176 @@ RUNS = click.option(
     type=click.Path(path_type=Path),
     default=Path("runs"),
     show_default=True,
-    help="Record store",
+    help="Folder of recorded runs",
 )
 PLUGIN = click.option(
     "--plugin",
     "plugins",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Python file with strategies in the making, repeatable",
+    help="Python file that defines plug-in strategies, repeatable",
 )
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps")
-THREADS = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]")
-SAVE_EVERY = click.option(
-    "--save-every",
-    default=10.0,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="Seconds of training that are lost at most when a process is killed",
-)
-_VIEW = (
-    ROOT,
-    click.option("--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"),
-    click.option("--subject-pattern", help="Regular expression; its first group in a case id is the subject"),
-    click.option("--image-size", metavar="AxBxC", help="Pad and crop, or resize, images to this size"),
-    click.option("--patch-size", metavar="AxBxC", help="Train on patches of this size; none: on whole images"),
-)
+_COMPUTE = {
+    "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps"),
+    "threads": click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]"),
+    "kernels": click.option(
+        "--kernels",
+        type=click.Choice(["fast", "plain"]),
+        default="fast",
+        show_default=True,
+        help="fast: channels-last and fused normalisation on a CPU; plain: PyTorch's modules",
+    ),
+    "allocator": click.option(
+        "--allocator",
+        type=click.Choice(["keep", "system"]),
+        default="keep",
+        show_default=True,
+        help="keep: glibc keeps freed memory for reuse",
+    ),
+    "save_memory": click.option("--save-memory", is_flag=True, help="Activation checkpointing: less memory, slower"),
+    "deterministic": click.option("--deterministic", is_flag=True, help="Use deterministic algorithms only"),
+    "tf32": click.option("--tf32", is_flag=True, help="Allow TF32 on NVIDIA GPUs"),
+    "save_every": click.option(
+        "--save-every",
+        default=10.0,
+        show_default=True,
+        type=click.FloatRange(0),
+        help="Seconds between saved resume states",
+    ),
+}
+_EXECUTORS = {
+    "executor": click.option(
+        "--executor",
+        type=click.Choice(["serial", "local", "ray", "slurm"]),
+        help="serial: in this process; local: in workers  [default: serial, local if --jobs > 1]",
+    ),
+    "jobs": click.option(
+        "--jobs",
+        default=1,
+        show_default=True,
+        type=click.IntRange(1),
+        help="local: runs at a time, which share threads",
+    ),
+    "gpus": click.option(
+        "--gpus",
+        default=0.0,
+        type=click.FloatRange(0),
+        show_default=True,
+        help="local: GPUs to share out; ray: fraction per run; slurm: per job",
+    ),
+    "ray_address": click.option("--ray-address", help="ray: address  [default: the cluster around, or a new one here]"),
+    "partition": click.option("--partition", help="slurm: partition"),
+    "memory_gb": click.option(
+        "--memory-gb",
+        default=8.0,
+        show_default=True,
+        type=click.FloatRange(0, min_open=True),
+        help="slurm: GB of a job",
+    ),
+    "minutes": click.option(
+        "--minutes", default=24 * 60, show_default=True, type=click.IntRange(1), help="slurm: time limit of a job"
+    ),
+}
+_FORM = {
+    "spatial_dims": click.option(
+        "--spatial-dims", type=click.Choice(["2", "3"]), help="2 cuts the volumes of a folder into slices"
+    ),
+    "subject_pattern": click.option(
+        "--subject-pattern", help="Regular expression; its first group in a case id is the subject"
+    ),
+    "image_size": click.option("--image-size", metavar="AxBxC", help="Pad and crop, or resize, images to this size"),
+    "patch_size": click.option("--patch-size", metavar="AxBxC", help="Patch size of training; none: whole images"),
+}
+_FILTERS = {
+    "dataset": click.option("--dataset", help="Only this dataset"),
+    "n_train": click.option("--n-train", type=int, help="Only this training size"),
+    "protocol": click.option("--protocol", help="Only this protocol, as tables name it"),
+    "strategies": click.option(
+        "--strategy", "strategies", multiple=True, help="Only this strategy, as tables name it; repeatable"
+    ),
+}
 
 
-class View(NamedTuple):
-    """Where a dataset is looked for, and in what form it is seen; None: as its definition says."""
+def _block(argument: str, options: dict[str, Any], make: Callable[..., Any]) -> Callable[[Command], Command]:
+    """Return a decorator that adds options to a command and passes their values as one object."""
 
-    data_root: Path | None = None
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(**values: Any) -> Any:
+            own = {name: values.pop(name) for name in options}
+            return command(**{argument: make(**own)}, **values)
+
+        for option in reversed(options.values()):
+            wrapped = option(wrapped)
+        return wrapped
+
+    return decorate
+
+
+def compute_options(*names: str) -> Callable[[Command], Command]:
+    """Add options of compute settings (all, or some by name); the command gets them as `compute`."""
+
+    def make(**values: Any) -> Any:
+        from stampbench.benchmark.environment.compute_settings import ComputeSettings
+
+        return ComputeSettings(**values)
+
+    return _block("compute", {name: _COMPUTE[name] for name in names or _COMPUTE}, make)
+
+
+def executor_options(command: Command) -> Command:
+    """Add the options of where runs are executed; the command gets them as `executors`."""
+
+    def make(**values: Any) -> Any:
+        from stampbench.benchmark.execution.launch import ExecutorSettings
+
+        return ExecutorSettings(**values)
+
+    return _block("executors", _EXECUTORS, make)(command)
+
+
+class Form(NamedTuple):
+    """The form in which networks see a dataset; None: as its definition says."""
+
     spatial_dims: str | None = None
     subject_pattern: str | None = None
     image_size: str | None = None
     patch_size: str | None = None
 
+    def request(self, name: str) -> DatasetRequest:
+        """Return the request for a dataset in this form.
 
-def dataset_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of a `View`, which the command gets as `view`."""
+        Raises:
+            UserError: when a size is not valid.
+        """
+        from pydantic import ValidationError
 
-    @functools.wraps(command)
-    def with_view(**values: Any) -> Any:
-        return command(view=View(**{name: values.pop(name) for name in View._fields}), **values)
+        from stampbench.benchmark.config.dataset_request import DatasetRequest
+        from stampbench.benchmark.config.validated import explain
 
-    for option in reversed(_VIEW):
-        with_view = option(with_view)
-    return with_view
-
-
-def find_datasets() -> dict[str, Definition]:
-    """The named datasets; installed ones that cannot be added are told and left out."""
-    from stampbench.datasets.catalogue import CATALOGUE, discover
-
-    for problem in discover():
-        click.echo(f"warning: {problem}", err=True)
-    return CATALOGUE
+        dims = None if self.spatial_dims is None else int(self.spatial_dims)
+        try:
+            return DatasetRequest.model_validate({"name": name, **self._asdict(), "spatial_dims": dims})
+        except ValidationError as error:
+            option = f"--{str(error.errors()[0]['loc'][0]).replace('_', '-')}"
+            raise UserError(f"{option} '{error.errors()[0]['input']}': {explain(error)[1]}") from None
 
 
-def dataset_choice(text: str, view: View) -> DatasetRequest:
-    """A dataset as these options name it."""
-    from stampbench.benchmark.config.resolve import DatasetRequest
-
-    form = view._asdict()
-    del form["data_root"]
-    return DatasetRequest.model_validate({"name": text, **form})
+def form_options(command: Command) -> Command:
+    """Add the options of a dataset's form; the command gets them as `form`."""
+    return _block("form", _FORM, Form)(command)
 
 
-def define_named(text: str, view: View) -> Definition:
-    """The definition of a dataset by name or folder."""
-    find_datasets()
-    return dataset_choice(text, view).define()
+class RecordFilter(NamedTuple):
+    """Which finished runs a command shows; None and empty: all."""
+
+    dataset: str | None = None
+    n_train: int | None = None
+    protocol: str | None = None
+    strategies: tuple[str, ...] = ()
 
 
-def open_named(text: str, view: View) -> Dataset:
-    """The dataset that these options name."""
-    from stampbench.datasets.dataset import open_dataset
-
-    return open_dataset(define_named(text, view), view.data_root)
-
-
-def load_plugins(plugins: tuple[Path, ...]) -> None:
-    """Installed ones that cannot be loaded are told and left out; a file that was asked for has to work."""
-    from stampbench.strategies.registry import discover, load_plugin
-
-    for problem in discover():
-        click.echo(f"warning: {problem}", err=True)
-    for path in plugins:
-        load_plugin(path)
-
-
-def write_output(path: Path, text: str) -> None:
-    """Write what `--output` asks for.
-
-    Raises:
-        UserError: it cannot be written.
-    """
-    try:
-        path.write_text(text)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+def filter_options(*, strategies: bool = True) -> Callable[[Command], Command]:
+    """Add the options that filter records; the command gets them as `chosen`."""
+    names = [name for name in _FILTERS if strategies or name != "strategies"]
+    return _block("chosen", {name: _FILTERS[name] for name in names}, RecordFilter)

@@ -1,4 +1,4 @@
-"""`stampbench store`: whether records are whole, and what to do with old ones."""
+"""`stampbench store`: verification and upgrade of recorded runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from stampbench.benchmark.errors import UserError
 
 @click.group()
 def store() -> None:
-    """Look after recorded runs. Stores of several machines merge by copying one over the other.
+    """Verify and upgrade recorded runs. The stores of several machines merge by copying one over the other.
 
     \b
     Example:
@@ -24,7 +24,7 @@ def store() -> None:
 @store.command()
 @RUNS
 def check(runs_folder: Path) -> int:
-    """Verify every record: schema, id, checksums, network. Ends with exit code 1 when one is damaged.
+    """Verify every record: schema, id, checksums, network. The exit code is 1 if one is damaged.
 
     \b
     Example:
@@ -33,12 +33,12 @@ def check(runs_folder: Path) -> int:
     from stampbench.benchmark.records.run_store import RunStore
     from stampbench.benchmark.records.verify import verify_store
 
-    _exists(runs_folder)
+    _check_exists(runs_folder)
     counts = Counter[str]()
-    for finding in verify_store(RunStore(runs_folder)):
-        counts[finding.state] += 1
-        if finding.state != "finished":
-            click.echo(f"{finding.state}: {finding.folder}: {finding.text}")
+    for status in verify_store(RunStore(runs_folder)):
+        counts[status.state] += 1
+        if status.state != "finished":
+            click.echo(f"{status.state}: {status.folder}: {status.text}")
     click.echo(", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "no runs")
     return 1 if counts["damaged"] else 0
 
@@ -46,24 +46,37 @@ def check(runs_folder: Path) -> int:
 @store.command()
 @RUNS
 def migrate(runs_folder: Path) -> None:
-    """Lift records of older versions to the present schema.
+    """Upgrade records of older versions to the present schema.
 
     \b
     Example:
       stampbench store migrate --runs old-runs
     """
-    from stampbench.benchmark.records import verify
+    from stampbench.benchmark.records.migrate import migrate as upgrade
     from stampbench.benchmark.records.run_store import RunStore
 
-    _exists(runs_folder)
+    _check_exists(runs_folder)
     number = 0
-    for line in verify.migrate(RunStore(runs_folder)):
+    for line in upgrade(RunStore(runs_folder)):
         number += 1
         click.echo(line)
     if not number:
-        click.echo("nothing to lift")
+        click.echo("nothing to upgrade")
 
 
-def _exists(folder: Path) -> None:
+@store.command()
+def schema() -> None:
+    """Print the reference of all files of a run, as markdown: every key and column with type and unit.
+
+    \b
+    Example:
+      stampbench store schema > docs/records.md
+    """
+    from stampbench.benchmark.execution.record_reference import record_reference
+
+    click.echo(record_reference(), nl=False)
+
+
+def _check_exists(folder: Path) -> None:
     if not folder.is_dir():
-        raise UserError(f"no runs at {folder}; --runs takes the folder that 'stampbench run' wrote")
+        raise UserError(f"no runs at {folder}: the folder does not exist", setting="runs")

@@ -1,43 +1,56 @@
-"""Everything of training that is the same for all strategies."""
+"""Training protocols: everything of training that is the same for all strategies."""
 
 from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 Augmentation = Literal["none", "flip", "monai"]
-"""See `stampbench.benchmark.training.augmentation`."""
+"""Names of augmentations; see `stampbench.benchmark.training.augmentation`."""
+Postprocessing = Literal["none", "largest_component"]
+"""Names of post-processing of test predictions."""
+
+_YOUNGER: dict[str, Any] = {"average_hausdorff": False}
+"""Fields that are younger than published runs: the stored form omits them at these defaults, so that ids hold."""
 
 
 class Protocol(BaseModel, frozen=True, extra="forbid"):
-    """Optimiser, batch, loss, patience and folds; results of different protocols never share a table.
+    """Optimiser, batch size, loss, patience and folds; results of different protocols never share a table.
 
-    `hyperparameters` are what the protocol sets for strategies that have them; they end up in a run's
-    strategy, not in its protocol.
+    `hyperparameters` are values that the protocol sets for strategies that have them; they become part of a run's
+    strategy, not of its protocol.
     """
 
-    name: str
-    summary: str = Field("", exclude=True)
-    learning_rate: float = Field(gt=0)
-    batch_size: int = Field(ge=1)
-    initialisation: Literal["xavier", "default"]
-    loss: Literal["dice", "dice_ce", "dice_l2"]
+    name: str = Field(description="name of the protocol")
+    summary: str = Field("", exclude=True, description="one line for lists")
+    learning_rate: float = Field(gt=0, description="Adam's learning rate")
+    batch_size: int = Field(ge=1, description="images or patches per training step")
+    initialisation: Literal["xavier", "default"] = Field(description="weight initialisation: Xavier or PyTorch's")
+    loss: Literal["dice", "dice_ce", "dice_l2"] = Field(description="training loss")
     plateau_factor: float | None = Field(
-        None, gt=0, lt=1, description="learning rate × this on a plateau; None: constant"
+        None, gt=0, lt=1, description="factor of the learning rate on a plateau; null: constant learning rate"
     )
     plateau_patience: int = Field(5, ge=0, description="validations without a better loss that make a plateau")
-    plateau_minimum: float = Field(1e-6, ge=0)
+    plateau_minimum: float = Field(1e-6, ge=0, description="lowest learning rate on plateaus")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
-        "fp32", description="of convolutions in training; weights stay fp32; fp16 needs a GPU"
+        "fp32", description="precision of convolutions in training; weights stay fp32; fp16 needs a GPU"
     )
-    augmentation: Augmentation = Field("none", description="of training images; the papers' is none, or flip")
-    postprocessing: Literal["none", "largest_component"] = "none"
-    patience: int = Field(ge=1)
-    finetune_patience: int = Field(ge=1)
-    max_epochs: int = Field(ge=1)
-    folds: int = Field(ge=2)
-    hyperparameters: dict[str, Any] = Field(default_factory=dict, exclude=True)
+    augmentation: Augmentation = Field("none", description="augmentation of training images: none, flip or monai")
+    postprocessing: Postprocessing = Field("none", description="post-processing of test predictions")
+    average_hausdorff: bool = Field(False, description="whether test cases get PocketNet's average Hausdorff distance")
+    patience: int = Field(ge=1, description="epochs without a better validation loss until training has converged")
+    finetune_patience: int = Field(ge=1, description="the same after pruning a converged network")
+    max_epochs: int = Field(ge=1, description="most epochs of one training to convergence")
+    folds: int = Field(ge=2, description="folds of the training set")
+    hyperparameters: dict[str, Any] = Field(
+        default_factory=dict, exclude=True, description="hyperparameters that the protocol sets"
+    )
+
+    @model_serializer(mode="wrap")
+    def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        stored: dict[str, Any] = serialise(self)
+        return {key: value for key, value in stored.items() if key not in _YOUNGER or value != _YOUNGER[key]}
 
 
 PAPER = Protocol(
@@ -49,7 +62,7 @@ PAPER = Protocol(
     loss="dice",
     patience=25,
     finetune_patience=10,
-    # The paper names no limit; this one ends a training that never converges.
+    # The paper gives no limit; this one ends a training that never converges.
     max_epochs=1000,
     folds=5,
 )
@@ -60,9 +73,9 @@ QUICK = PAPER.model_copy(
         "summary": "the paper's method shortened to minutes: Dice + cross-entropy, batch 4, 8 filters a step, R = 3",
         "learning_rate": 0.005,
         "batch_size": 4,
-        # With soft Dice alone the first fifty epochs of so few steps bring next to nothing.
+        # With soft Dice alone, networks learn next to nothing in fifty epochs of so few steps.
         "loss": "dice_ce",
-        # What train and prune takes from f=4, depth 4: 1 + 44 · 3 epochs.
+        # Epochs of train and prune from f=4, depth 4: 1 + 44 · 3.
         "max_epochs": 133,
         "hyperparameters": {"filters_per_step": 8, "recovery_epochs": 3, "every_steps": 5},
     }
@@ -73,10 +86,10 @@ CPU = PAPER.model_copy(
         "name": "cpu",
         "summary": "the paper's method at the size of two cores: Dice + cross-entropy, batch 2, 24 filters a step",
         "learning_rate": 0.005,
-        # Hippocampus, 25 images: batches of 2 reach by epoch 26 what batches of 4 do not in 111.
+        # Hippocampus, 25 images: batches of 2 reach in 26 epochs a Dice that batches of 4 do not reach in 111.
         "batch_size": 2,
         "loss": "dice_ce",
-        # What train and prune takes from f=4, depth 4: 1 + 15 · 5 epochs, where the paper's takes 1 + 347 · 5.
+        # Epochs of train and prune from f=4, depth 4: 1 + 15 · 5; the paper's schedule takes 1 + 347 · 5.
         "max_epochs": 76,
         "hyperparameters": {"filters_per_step": 24},
     }
@@ -90,13 +103,14 @@ POCKETNET = PAPER.model_copy(
         "batch_size": 4,
         "loss": "dice_l2",
         "plateau_factor": 0.5,
-        # The authors train 50 epochs and keep the best by validation loss; an epoch of theirs is a quarter of ours.
+        # The authors train 50 epochs, each a quarter of one here, and keep the best checkpoint by validation loss.
         "patience": 50,
         "max_epochs": 50,
         "postprocessing": "largest_component",
+        "average_hausdorff": True,
     }
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, CPU, QUICK, POCKETNET)}
 SETTABLE = tuple(name for name in Protocol.model_fields if name not in ("name", "summary", "hyperparameters"))
-"""What `--protocol-set` can change."""
+"""Fields that a user can set."""

@@ -1,82 +1,85 @@
-"""The command that makes a recorded run again."""
+"""The command line that repeats a recorded run."""
 
 from __future__ import annotations
 
 import json
 import math
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
+from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE
 from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategy
 from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
+from stampbench.benchmark.environment.provenance import Environment
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import WHOLE
 from stampbench.strategies.errors import StrategyError
 
 
-def command(record: Mapping[str, Any]) -> str:
-    """`stampbench run …` with all that differs from defaults, and how it was computed: on a CPU other threads round
-    otherwise, which is enough to train another network.
+def rerun_command(spec: RunSpec, dataset: DatasetDescription, environment: Environment) -> str:
+    """Return `stampbench run …` with everything that differs from defaults, and device, threads and kernels.
 
-    A folder is called `./` and its name; a strategy from a file needs `--plugin` with it besides, and has all its
-    hyperparameters named where it is not known.
+    Threads belong to it because sums over another number of CPU threads round differently, which is enough to train
+    another network. A folder is written as `./` and its name. A strategy of a plug-in file needs `--plugin` besides;
+    if it is not known here, all its hyperparameters are written.
     """
-    spec = RunSpec.model_validate(record["spec"])
-    words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, record["dataset"])]
+    words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
     words += ["--n-train", str(spec.n_train), "--folds", str(spec.fold), "--seed", str(spec.seed)]
     words += ["--protocol", spec.protocol.name]
-    for key, value in _settings(spec).items():
+    for key, value in _changed_hyperparameters(spec).items():
         words += ["--set", f"{key}={_text(value)}"]
     named = PROTOCOLS.get(spec.protocol.name)
     for key in SETTABLE:
         if named is None or getattr(spec.protocol, key) != getattr(named, key):
             words += ["--protocol-set", f"{key}={_text(getattr(spec.protocol, key))}"]
-    return shlex.join([*words, *_computing(record["environment"])])
+    return shlex.join([*words, *_compute(environment)])
 
 
-def _computing(environment: Mapping[str, Any]) -> list[str]:
-    kind = environment["device"].partition(":")[0]
+def _compute(environment: Environment) -> list[str]:
+    kind = environment.device.partition(":")[0]
     words = ["--device", kind]
-    words += ["--threads", str(environment["threads"])] if kind == "cpu" else []
-    kernels = environment.get("kernels", "plain")  # the only ones there were before records had this
-    words += ["--kernels", kernels] if kernels != "fast" else []
-    flags = ("save_memory", "deterministic", "tf32")
-    return words + [f"--{flag.replace('_', '-')}" for flag in flags if environment.get(flag)]
+    words += ["--threads", str(environment.threads)] if kind == "cpu" else []
+    words += ["--kernels", environment.kernels] if environment.kernels != "fast" else []
+    flags = {
+        "--save-memory": environment.save_memory,
+        "--deterministic": environment.deterministic,
+        "--tf32": environment.tf32,
+    }
+    return words + [flag for flag, on in flags.items() if on]
 
 
-def _dataset(identity: DatasetIdentity, described: Mapping[str, Any]) -> list[str]:
+def _dataset(identity: DatasetIdentity, described: DatasetDescription) -> list[str]:
     known = CATALOGUE.get(identity.name)
     if known is None:
         words = [f"./{identity.name}", "--spatial-dims", str(identity.spatial_dims)]
-        if pattern := described.get("subject_pattern"):
-            words += ["--subject-pattern", pattern]
+        if described.subject_pattern:
+            words += ["--subject-pattern", described.subject_pattern]
     else:
-        words = [described.get("called", identity.name)]
+        words = [described.called or identity.name]
         if known.phantom is not None:
             return words
     if known is None or known.size != identity.size:
         words += ["--image-size", "x".join(map(str, identity.size))]
     if identity.patch is not None:
         words += ["--patch-size", "x".join(map(str, identity.patch))]
-    elif identity.spatial_dims == 3 and math.prod(identity.size) > WHOLE:  # which would be patches if nothing is said
+    elif identity.spatial_dims == 3 and math.prod(identity.size) > WHOLE:  # patches would be the default
         words += ["--patch-size", "none"]
     return words
 
 
-def _settings(spec: RunSpec) -> dict[str, Any]:
-    """The hyperparameters that differ from those that the strategy has under its protocol."""
+def _changed_hyperparameters(spec: RunSpec) -> dict[str, Any]:
+    """Return the hyperparameters that differ from those that the strategy has under its protocol."""
     try:
-        protocol = resolve_protocol(spec.protocol.name, [])
+        protocol = resolve_protocol(spec.protocol.name, {})
         defaults = resolve_strategy(spec.strategy, protocol, {}).strategy.model_dump(mode="json")
     except (UserError, StrategyError):
         defaults = {}
     return {
         key: value
         for key, value in spec.hyperparameters.items()
-        if value is not None and (key not in defaults or value != defaults[key])  # None cannot be typed
+        if value is not None and (key not in defaults or value != defaults[key])  # None has no text form
     }
 
 

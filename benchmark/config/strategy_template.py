@@ -1,4 +1,4 @@
-"""A new strategy's first file, and its test."""
+"""Template of a new strategy: a file with the strategy, and a file with its test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from stampbench.benchmark.errors import UserError
 from stampbench.strategies.registry import STRATEGIES, snake_case
 
-_STRATEGY = '''"""{name}: say in one line what the idea is."""
+_STRATEGY = '''"""{name}: describe the idea in one line."""
 
 from pydantic import Field
 
@@ -19,28 +19,29 @@ from stampbench.strategies.ranking import Ranking
 class {cls}(Strategy):
     """The line that 'stampbench list strategies' shows, with the paper and section (Author et al. year, §)."""
 
-    # Hyperparameters are typed fields; `--set recovery_epochs=3` changes them, a wrong type is refused.
-    # `f`, `depth` and `convs_per_level` are inherited: they make the U-Net that training starts from.
+    # Hyperparameters are typed fields; `--set recovery_epochs=3` changes them, and a wrong type is an error.
+    # `f`, `depth` and `convs_per_level` are inherited; they define the U-Net that training starts from.
     recovery_epochs: int = Field(2, ge=1, description="epochs after every prune")
     filters_per_step: int = Field(8, ge=1, description="filters removed at a time")
 
     def fit(self, trainer: Trainer) -> None:
-        """Say what happens next; the harness trains, validates, charges, selects, resumes and evaluates.
+        """Define the schedule; the harness trains, validates, charges, selects, resumes and evaluates.
 
-        Decide from what the trainer returns, `trainer.architecture` and `trainer.rng` (never `random` or the
-        clock): after an interruption this runs again, and finished calls return what they returned.
+        Base decisions on return values of the trainer, `trainer.architecture` and `trainer.rng` only, never on
+        `random` or the clock: to resume an interrupted run, this method is called again, and finished calls return
+        what they returned before.
         """
         trainer.train(epochs=1)
-        trainer.checkpoint()  # validated; the checkpoint with the best validation Dice is selected
+        trainer.checkpoint()  # validates; the checkpoint with the best validation Dice is selected
         while trainer.architecture.prunable():
-            scores = trainer.score("l2")  # per layer, a number per filter; see strategies/importance.py
+            scores = trainer.score("l2")  # a score per filter of every layer; see strategies/importance.py
             ranking = Ranking.of(scores)
             trainer.prune(ranking.lowest(self.filters_per_step))
             trainer.train(epochs=self.recovery_epochs)
             trainer.checkpoint()
 '''
 
-_TEST = '''"""{cls} keeps what every strategy has to keep."""
+_TEST = '''"""Conformance of {cls}."""
 
 import pytest
 from {name} import {cls}
@@ -55,18 +56,18 @@ def test_{name}_conforms(spatial_dims, tmp_path):
 
 
 def write_strategy(name: str, folder: Path) -> tuple[Path, Path]:
-    """Write `NAME.py` and `test_NAME.py` into `folder`; returns their paths.
+    """Write `NAME.py` and `test_NAME.py` into `folder` and return their paths.
 
     Raises:
-        UserError: no snake_case identifier, a name that is taken, or a file that is there.
+        UserError: when the name is not a snake_case identifier or is taken, or a file exists or cannot be written.
     """
     if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or name.startswith("_"):
-        raise UserError(f"strategy name '{name}' is no snake_case identifier such as my_idea")
+        raise UserError(f"strategy name '{name}' is not a snake_case identifier such as my_idea")
     if name in STRATEGIES:
         raise UserError(f"strategy name '{name}' is taken by {STRATEGIES[name].origin or 'stampbench'}")
     cls = "".join(part.capitalize() for part in name.split("_"))
     if snake_case(cls) != name:
-        raise UserError(f"strategy name '{name}' does not come back from its class name {cls}; try '{snake_case(cls)}'")
+        raise UserError(f"strategy name '{name}' does not match its class name {cls}; use '{snake_case(cls)}'")
     texts = {folder / f"{name}.py": _STRATEGY, folder / f"test_{name}.py": _TEST}
     for path in texts:
         if path.exists():

@@ -1,4 +1,4 @@
-"""The C library's heap, kept instead of handed back at every training step."""
+"""glibc's heap, kept for reuse instead of returned to the system at every training step."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ _kept = False
 
 
 def keep_heap() -> bool:
-    """Tell glibc to reuse freed blocks; a step of a small 3D network otherwise page-faults all its activations.
+    """Make glibc reuse freed blocks; otherwise each training step of a small 3D network page-faults its activations.
 
-    Holds for the whole process, whose memory then only shrinks by `release_heap`. Returns whether it was done: only
-    on Linux with glibc.
+    Applies to the whole process, whose memory then shrinks by `release_heap` only.
+
+    Returns:
+        Whether it succeeded: only on Linux with glibc.
     """
     global _kept
     glibc = _glibc()
@@ -24,15 +26,20 @@ def keep_heap() -> bool:
     return _kept
 
 
+def can_keep_heap() -> bool:
+    """Return whether `keep_heap` would succeed, without changing the process."""
+    return _glibc() is not None
+
+
 def release_heap() -> None:
-    """Hand back what a kept heap does not use, before work of another kind."""
+    """Return unused memory of a kept heap to the system, before work of another kind."""
     glibc = _glibc()
     if _kept and glibc is not None:
         glibc.malloc_trim(0)
 
 
 def heap_kept() -> bool:
-    """Whether `keep_heap` was called with success."""
+    """Return whether `keep_heap` was called with success."""
     return _kept
 
 

@@ -1,4 +1,4 @@
-"""What a strategy would do, without doing it: the epochs of a dry run and of the progress bar."""
+"""Dry run of a strategy: its epochs and ranking passes, counted without training."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES, Scores
 
 _MOST_EPOCHS = 2_000_000
-"""More than the longest of ours under the paper's protocol: 347 fine-tunings of at most 1000 epochs."""
+"""More than any built-in strategy takes under the paper's protocol: 347 fine-tunings of at most 1000 epochs."""
 
 
 class DryRunTrainer:
     """A `Trainer` that only counts.
 
-    Its validation loss keeps falling and its Dice rising, so training to convergence takes the protocol's
-    most epochs: a plan is an upper bound. `epochs` are the strategy's own, `parent_epochs` those of its parents.
-    Its scores are equal, so which filters go is not what will happen; how many is.
+    Its validation loss keeps falling and its Dice rising, so training to convergence takes the protocol's most
+    epochs, and the counts are upper bounds. All filters score the same: which filters go is not realistic, how many
+    is.
+
+    Attributes:
+        epochs: the strategy's own epochs.
+        parent_epochs: epochs of its parent runs.
+        ranking_passes: passes that score filters.
+        checkpoints: checkpoints so far.
     """
 
     def __init__(
@@ -53,7 +59,7 @@ class DryRunTrainer:
 
     def score(self, importance: str) -> Scores:
         if importance == "l2_gathered" and not self._gathered:
-            raise StrategyError("importance 'l2_gathered' needs the epoch before to gather norms, and it does not")
+            raise StrategyError("importance 'l2_gathered' needs norms from the last epoch, which gathered none")
         self.ranking_passes += IMPORTANCES[importance].passes
         return {layer: [1.0] * width for layer, width in self.architecture.layers.items()}
 
@@ -91,26 +97,32 @@ class DryRunTrainer:
         self.parent(name)
 
 
-def plan(
+def dry_run(
     strategy: Strategy, architecture: Architecture, protocol: Protocol, parents: Mapping[str, DryRunTrainer]
 ) -> DryRunTrainer:
-    """Follow a strategy from `architecture` to its end, counting; `parents` are the plans of its parents.
+    """Follow a strategy from `architecture` to its end, counting.
+
+    Args:
+        strategy: the strategy.
+        architecture: where it starts.
+        protocol: the protocol.
+        parents: dry runs of its parent runs, by the strategy's names for them.
 
     Raises:
-        StrategyError: the strategy fails, or does not end.
+        StrategyError: when the strategy fails or does not end.
     """
     key = (type(strategy), strategy.model_dump_json(), architecture, protocol.model_dump_json(), *parents.values())
-    if key not in _PLANS:
-        planner = DryRunTrainer(architecture, protocol, parents)
+    if key not in _FINISHED:
+        trainer = DryRunTrainer(architecture, protocol, parents)
         try:
-            strategy.fit(planner)
+            strategy.fit(trainer)
         except StrategyError:
             raise
-        except Exception as error:  # a strategy from outside may fail in any way
+        except Exception as error:  # a plug-in may fail in any way
             raise StrategyError(f"{type(strategy).__name__} fails: {type(error).__name__}: {error}") from error
-        _PLANS[key] = planner
-    return _PLANS[key]
+        _FINISHED[key] = trainer
+    return _FINISHED[key]
 
 
-_PLANS: dict[tuple[object, ...], DryRunTrainer] = {}
-"""Folds and seeds share a plan."""
+_FINISHED: dict[tuple[object, ...], DryRunTrainer] = {}
+"""Dry runs by their arguments: folds and seeds share one."""

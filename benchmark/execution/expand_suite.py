@@ -1,83 +1,112 @@
-"""From a suite to its runs."""
+"""Expansion of a suite's grids into tasks."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
-from stampbench.benchmark.config.resolve import (
-    DatasetRequest,
-    resolve_folds,
-    resolve_n_train,
-    resolve_protocol,
-    resolve_strategies,
-)
-from stampbench.benchmark.config.suite import Block, Document
+from stampbench.benchmark.config.dataset_request import DatasetRequest
+from stampbench.benchmark.config.resolve import resolve_folds, resolve_protocol, resolve_strategies
+from stampbench.benchmark.config.suite import Block
+from stampbench.benchmark.config.suite_file import SuiteFile
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.job import Job
-from stampbench.benchmark.execution.runner import Run, plan_run, with_parents
-from stampbench.benchmark.execution.scheduler import Task
+from stampbench.benchmark.execution.job import Job, Task
+from stampbench.benchmark.execution.run import Draw, Run, plan_run, with_parents
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.strategies.errors import StrategyError
 
+Open = Callable[[DatasetRequest], Dataset]
+"""Opens a dataset."""
+_Keys = tuple[str | int, ...]
 
-def unfold(document: Document, data_root: Path | None, absent: list[str] | None = None) -> list[Task]:
-    """Every run of a suite and all that they build on, each once, parents first.
+
+def expand_suite(file: SuiteFile, open_dataset: Open, absent: list[str] | None = None) -> list[Task]:
+    """Return every run of a suite and all that they build on, each once, parents first.
 
     Args:
-        absent: gets a line for each dataset that is not here, whose runs are then left out; None: that is an error.
+        file: the suite.
+        open_dataset: opens a dataset.
+        absent: receives a line for each dataset that is absent, whose runs are skipped; None: that is an error.
 
     Raises:
-        UserError, DatasetError, StrategyError: something of the suite that does not exist or fit, with its line.
+        UserError: when something in the suite does not exist or fit; the message names file and line.
     """
+    found: dict[DatasetRequest, Dataset | None] = {}
     tasks: dict[str, Task] = {}
-    opened: dict[DatasetRequest, Dataset | None] = {}
-    for number, block in enumerate(document.suite.blocks()):
-        within: tuple[str | int, ...] = ("runs", number) if document.suite.runs else ()
-        for dataset in block.datasets:
-            if dataset not in opened:
-                opened[dataset] = _open(document, dataset, data_root, absent, (*within, "datasets"))
-            found = opened[dataset]
-            if found is not None:
-                for run in _runs(document, block, found, within):
-                    for each in with_parents([run]):
-                        if each.spec.id not in tasks:
-                            settings = tuple(f"{key}={value}" for key, value in block.protocol_set.items())
-                            tasks[each.spec.id] = Task(each, Job.of(each, dataset, block.protocol, settings))
+    for number, block in enumerate(file.suite.blocks()):
+        within: _Keys = ("runs", number) if file.suite.runs else ()
+        for request in block.datasets:
+            if request not in found:
+                found[request] = _open(file, open_dataset, request, absent, (*within, "datasets"))
+        opened = {request: dataset for request, dataset in found.items() if dataset is not None}
+        present = block.model_copy(update={"datasets": [each for each in block.datasets if each in opened]})
+        _merge(tasks, expand_block(present, opened.__getitem__, partial(file.location, *within)))
     return list(tasks.values())
 
 
-def _runs(document: Document, block: Block, dataset: Dataset, within: tuple[str | int, ...]) -> Iterator[Run]:
-    settings = [f"{key}={value}" for key, value in block.protocol_set.items()]
-    place: tuple[str | int, ...] = (*within, "protocol")
+def expand_block(block: Block, open_dataset: Open, locate: Callable[..., str] | None = None) -> list[Task]:
+    """Return every run of one grid and all that they build on, each once, parents first.
+
+    Args:
+        block: the grid.
+        open_dataset: opens a dataset of it.
+        locate: returns `file:line` of a key of the grid, for messages; None: it does not come from a file.
+
+    Raises:
+        UserError, DatasetError, StrategyError: when something in the grid does not exist or fit.
+    """
+    tasks: dict[str, Task] = {}
+    for request in block.datasets:
+        for run in _runs(block, open_dataset(request), locate):
+            _merge(
+                tasks,
+                [
+                    Task(each, Job.of(each, request, block.protocol_set), each.spec.id == run.spec.id)
+                    for each in with_parents([run])
+                ],
+            )
+    return list(tasks.values())
+
+
+def _merge(tasks: dict[str, Task], more: Sequence[Task]) -> None:
+    for task in more:
+        known = tasks.get(task.job.id)
+        if known is None:
+            tasks[task.job.id] = task
+        elif task.requested:
+            tasks[task.job.id] = known._replace(requested=True)
+
+
+def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> Iterator[Run]:
+    place: _Keys = ("protocol",)
     try:
-        protocol = resolve_protocol(block.protocol, settings)
-        place = (*within, "folds")
+        protocol = resolve_protocol(block.protocol, block.protocol_set)
+        place = ("folds",)
         folds = resolve_folds(block.folds, protocol)
-        place = (*within, "n_train")
-        sizes = [resolve_n_train(each) for each in block.n_train]
         for index, entry in enumerate(block.strategies):
-            place = (*within, "strategies", index)
+            place = ("strategies", index)
             if entry.name == "all" or "," in entry.name:
                 raise UserError(f"strategy '{entry.name}': an entry names one strategy")
             for point in entry.settings():
-                (choice,) = resolve_strategies(entry.name, protocol, point)
-                for size, fold, seed in itertools.product(sizes, folds, block.seeds):
-                    yield plan_run(choice, dataset, protocol, n_train=size, fold=fold, seed=seed)
+                (resolved,) = resolve_strategies([entry.name], protocol, point)
+                for size, fold, seed in itertools.product(block.n_train, folds, block.seeds):
+                    draw = Draw(None if size == "all" else size, fold, seed)
+                    yield plan_run(resolved, dataset, protocol, draw)
     except (UserError, DatasetError, StrategyError) as error:
-        raise UserError(f"{document.place(*place)}: {error}") from error
+        if locate is None:
+            raise
+        raise UserError(f"{locate(*place)}: {error}") from error
 
 
 def _open(
-    document: Document, dataset: DatasetRequest, data_root: Path | None, absent: list[str] | None,
-    place: tuple[str | int, ...],
-) -> Dataset | None:  # fmt: skip
+    file: SuiteFile, open_dataset: Open, request: DatasetRequest, absent: list[str] | None, place: _Keys
+) -> Dataset | None:
     try:
-        return dataset.open(data_root)
+        return open_dataset(request)
     except (UserError, DatasetError) as error:
         if absent is None or isinstance(error, UserError):
-            raise UserError(f"{document.place(*place)}: {error}") from error
+            raise UserError(f"{file.location(*place)}: {error}", setting=error.setting) from error
         absent.append(str(error))
         return None

@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from pydantic import AfterValidator, BaseModel
 
-from stampbench.benchmark.cli.options import load_plugins
-from stampbench.benchmark.config.resolve import DatasetRequest, resolve_protocol, resolve_strategy
-from stampbench.benchmark.environment import allocator
-from stampbench.benchmark.environment.compute_settings import Compute, set_up_process
+from stampbench.benchmark.config import plugins
+from stampbench.benchmark.config.dataset_request import DatasetRequest
+from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategy
+from stampbench.benchmark.environment.allocator import keep_heap
+from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.environment.provenance import choose_device
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.runner import Run, execute, plan_run, prepare_cases
+from stampbench.benchmark.execution.run import Draw, Run, plan_run, prepare_cases
+from stampbench.benchmark.execution.runner import Workplace, execute
 from stampbench.benchmark.records.run_store import RunStore
-from stampbench.datasets.catalogue import discover
+from stampbench.benchmark.records.schema import Summary
 from stampbench.datasets.dataset import Dataset
 
-_Anywhere = Annotated[Path, AfterValidator(Path.absolute)]
-"""A path that means the same in another process's folder."""
+_Absolute = Annotated[Path, AfterValidator(Path.absolute)]
+"""A path that is valid in another process's working directory."""
 
 
-class Machine(BaseModel, frozen=True):
-    """What a run is computed with, and where its data and records are; none of it belongs to the run."""
+class WorkerSettings(BaseModel, frozen=True):
+    """Where a worker finds data and writes records, and how it computes; none of it belongs to a run's id.
 
-    runs: _Anywhere
-    data_root: _Anywhere | None = None
-    plugins: tuple[_Anywhere, ...] = ()
-    device: str = "auto"
-    threads: int | None = None
-    kernels: Literal["fast", "plain"] = "fast"
-    allocator: Literal["keep", "system"] = "keep"
-    save_memory: bool = False
-    deterministic: bool = False
-    tf32: bool = False
-    save_every: float = 10.0
+    Attributes:
+        runs: root of the store.
+        data_root: folder that holds the named datasets' folders.
+        plugins: files that define plug-in strategies.
+        compute: compute settings.
+        environment: environment variables to set.
+        timed: whether latency is measured, which is meaningless while other runs share the device.
+    """
+
+    runs: _Absolute
+    data_root: _Absolute | None = None
+    plugins: tuple[_Absolute, ...] = ()
+    compute: ComputeSettings = ComputeSettings()
     environment: dict[str, str] = {}
-    """Variables that are set where a run is executed."""
     timed: bool = False
-    """Whether latency is measured, which means nothing where other runs share the device."""
 
-    def compute(self) -> Compute:
-        device = choose_device(self.device)
-        return Compute(
-            device, self.kernels, self.save_memory, self.deterministic, self.tf32, self.timed, self.save_every
-        )  # fmt: skip
+    def with_compute(self, **changes: Any) -> WorkerSettings:
+        """Return the same settings with other compute settings."""
+        return self.model_copy(update={"compute": self.compute.model_copy(update=changes)})
 
 
 class Job(BaseModel, frozen=True):
-    """One run, by what a user would say to get it; `id` is what it has to come out as."""
+    """One run, by names and settings as a user gives them; `id` is the id that it must get."""
 
     id: str
     title: str
@@ -61,7 +61,7 @@ class Job(BaseModel, frozen=True):
     strategy: str
     hyperparameters: dict[str, Any]
     protocol: str
-    protocol_settings: tuple[str, ...]
+    protocol_settings: dict[str, Any]
     n_train: int | None
     fold: int
     seed: int
@@ -69,74 +69,89 @@ class Job(BaseModel, frozen=True):
     """Whether a finished record is replaced."""
 
     @classmethod
-    def of(
-        cls,
-        run: Run,
-        dataset: DatasetRequest,
-        protocol: str,
-        protocol_settings: tuple[str, ...],
-        *,
-        force: bool = False,
-    ) -> Job:
-        """The job that makes `run`; the dataset and the protocol as the user gave them."""
+    def of(cls, run: Run, dataset: DatasetRequest, protocol_settings: Mapping[str, Any]) -> Job:
+        """Return the job of a run; dataset and protocol settings are those that the user gave."""
         return cls(
             id=run.spec.id,
             title=run.title,
             dataset=dataset,
-            strategy=run.choice.name,
+            strategy=run.resolved.name,
             hyperparameters=run.spec.hyperparameters,
-            protocol=protocol,
-            protocol_settings=protocol_settings,
+            protocol=run.spec.protocol.name,
+            protocol_settings=dict(protocol_settings),
             n_train=run.spec.n_train,
             fold=run.spec.fold,
             seed=run.spec.seed,
-            force=force,
         )
 
     def plan(self, data_root: Path | None) -> Run:
-        """Raises:
-        UserError: here it is another run, since data or packages differ.
+        """Plan the run here.
+
+        Raises:
+            UserError: when it gets another id, because data or packages differ.
         """
         protocol = resolve_protocol(self.protocol, self.protocol_settings)
-        choice = resolve_strategy(self.strategy, protocol, self.hyperparameters)
-        run = plan_run(
-            choice, _opened(self.dataset, data_root), protocol, n_train=self.n_train, fold=self.fold, seed=self.seed
-        )
+        resolved = resolve_strategy(self.strategy, protocol, self.hyperparameters)
+        draw = Draw(self.n_train, self.fold, self.seed)
+        run = plan_run(resolved, _opened(self.dataset, data_root), protocol, draw)
         if run.spec.id != self.id:
             raise UserError(
-                f"{self.title}: is run {self.id} where it was asked for, but {run.spec.id} here: "
+                f"{self.title}: has the id {run.spec.id} here, but {self.id} where it was planned: "
                 "data, plug-ins or versions of stampbench differ"
             )
         return run
 
 
-def perform(job: Job, machine: Machine) -> dict[str, Any]:
+class Task(NamedTuple):
+    """A run, its job, and whether it was requested itself or is only the parent of a requested run."""
+
+    run: Run
+    job: Job
+    requested: bool = True
+
+
+def execute_job(job: Job, settings: WorkerSettings) -> Summary:
     """Execute a job in this process and return the run's summary.
 
     Raises:
-        TrainingFailedError: the run failed, and is recorded so.
-        UserError, DatasetError, ModelError, StrategyError: it could not be begun; RunLeasedError is one of them.
+        TrainingFailedError: when the run fails; it is recorded as failed.
+        UserError, DatasetError, ModelError, StrategyError: when it cannot start; RunLeasedError is one of them.
     """
-    os.environ.update(machine.environment)
-    _load_plugins(machine.plugins)
-    set_up_process(machine.threads, keep_heap=False, deterministic=machine.deterministic, tf32=machine.tf32)
-    compute, progress = machine.compute(), Progress(job.title, 1, quiet=True)
-    run = job.plan(machine.data_root)
+    os.environ.update(settings.environment)
+    _load_plugins(settings.plugins)
+    configure_process(settings.compute)
+    progress = Progress(job.title, 1, quiet=True)
+    run = job.plan(settings.data_root)
+    return execute_planned(run, settings, progress, force=job.force)
+
+
+def execute_planned(run: Run, settings: WorkerSettings, progress: Progress, *, force: bool) -> Summary:
+    """Prepare a run's data and execute it in this process, which is configured already.
+
+    Args:
+        run: the run.
+        settings: store and compute settings.
+        progress: where progress is shown.
+        force: whether a finished record is replaced.
+
+    Raises:
+        RunLeasedError, TrainingFailedError, UserError, DatasetError, ModelError: as `execute` and preparation do.
+    """
     prepared = prepare_cases([run], progress)
-    if machine.allocator == "keep":
-        allocator.keep_heap()
-    summary = execute(run, prepared, RunStore(machine.runs), compute, progress, force=job.force)
-    if compute.device.type == "cuda":
+    if settings.compute.allocator == "keep":  # not earlier: preparation needs large blocks that training does not
+        keep_heap()
+    place = Workplace(RunStore(settings.runs), settings.compute, progress, settings.timed)
+    summary = execute(run, prepared, place, force=force)
+    if torch.cuda.is_available():
         torch.cuda.empty_cache()
     return summary
 
 
 @lru_cache
-def _load_plugins(plugins: tuple[Path, ...]) -> None:
-    """Once in a process; what cannot be loaded was told where the job was made."""
-    for _ in discover():
-        pass
-    load_plugins(plugins)
+def _load_plugins(files: tuple[Path, ...]) -> None:
+    """Load plug-ins, once in a process; the planning process has reported those that cannot be loaded."""
+    plugins.discover()
+    plugins.load_plugins(files)
 
 
 @lru_cache(maxsize=4)

@@ -1,4 +1,4 @@
-"""Runs brought to an end in an order that their parents allow, by whatever executes them."""
+"""Scheduler: executes runs in an order in which parent runs come first, and retries lost ones."""
 
 from __future__ import annotations
 
@@ -7,123 +7,141 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from stampbench.benchmark.environment.progress import RunCounts
 from stampbench.benchmark.execution.executors.base import Executor, Outcome
-from stampbench.benchmark.execution.job import Job
-from stampbench.benchmark.execution.runner import Run, summary_line
+from stampbench.benchmark.execution.job import Task
+from stampbench.benchmark.execution.summary import summary_line
 from stampbench.benchmark.records.lease import LeaseWatch
 from stampbench.benchmark.records.run_store import RunStore
 
-_POLL_SECONDS = 0.2
 _LATER_SECONDS = 5.0
 _TRIES = 3
 
 
-class Task(NamedTuple):
-    """A run, and the job that makes it elsewhere."""
-
-    run: Run
-    job: Job
+def _ignore(_: object) -> None: ...
 
 
-class State(NamedTuple):
-    """How far a schedule is."""
+class Reporter(NamedTuple):
+    """Callbacks of a scheduler.
 
-    done: int
-    running: tuple[str, ...]
-    failed: int
-    elsewhere: int
-    total: int
-
-
-class Report(NamedTuple):
-    """What a schedule tells: lines that stay, and its state several times a second."""
-
-    say: Callable[[str], None]
-    show: Callable[[State], None] = lambda state: None
-
-
-def complete(tasks: Sequence[Task], store: RunStore, executor: Executor, report: Report) -> dict[str, str]:
-    """Execute runs, parents before what builds on them; returns why runs failed, by id.
-
-    A run that is under way elsewhere, by another schedule over the same store, is waited for, and taken over when it
-    stands still. A run whose process is lost is tried again, three times in all.
-
-    Args:
-        tasks: parents first; what is finished may be among them.
-
-    Raises:
-        KeyboardInterrupt: after the runs under way have saved their state; a second one ends them at once.
+    Attributes:
+        done: called with a line about each finished run.
+        problem: called with a line about each failure, loss or interruption.
+        traceback: called with the traceback of each failure.
+        show: called with the present counts, several times a second.
     """
-    waiting = {task.job.id: task for task in tasks}
-    running = dict[str, Task]()
-    failed, tries, later = dict[str, str](), Counter[str](), dict[str, float]()
-    done, watch = 0, LeaseWatch()
-    failed_before = {task.job.id for task in tasks if store.status(task.run.spec) == "failed"}
 
-    def fail(task: Task, reason: str) -> None:
-        failed[task.job.id] = reason
-        report.say(f"{task.job.id}  {task.job.title}: failed: {reason}")
+    done: Callable[[str], None] = _ignore
+    problem: Callable[[str], None] = _ignore
+    traceback: Callable[[str], None] = _ignore
+    show: Callable[[RunCounts], None] = _ignore
 
-    def end(outcome: Outcome) -> None:
-        nonlocal done
-        task = running.pop(outcome.id)
-        if outcome.summary is not None:
-            done += 1
-            report.say(f"{task.job.id}  {task.job.title}: {summary_line(outcome.summary)}")
-        elif outcome.reason is not None:
-            fail(task, outcome.reason)
-        else:  # claimed elsewhere, or lost
-            if outcome.lost is not None:
-                tries[outcome.id] += 1
-                if tries[outcome.id] >= _TRIES:
-                    fail(task, f"{outcome.lost}, {_TRIES} times")
-                    return
-                report.say(f"{task.job.id}  {task.job.title}: {outcome.lost}; it is tried again")
-            # What was begun anew and is lost goes on; a finished record is still to be replaced.
-            force = task.job.force and store.status(task.run.spec) == "finished"
-            waiting[outcome.id] = task._replace(job=task.job.model_copy(update={"force": force}))
-            later[outcome.id] = time.monotonic() + (_LATER_SECONDS if outcome.claimed else 0)
 
-    try:
-        while waiting or running:
-            ready, room = list[Task](), executor.free
-            for id, task in list(waiting.items()):
-                if len(ready) >= room:
-                    break
-                parents = {parent.spec.id for parent in task.run.parents.values()}
-                if broken := parents & set(failed):
-                    del waiting[id]
-                    fail(task, f"its parent {min(broken)} failed")
-                elif any(each in waiting or each in running for each in parents) or later.get(id, 0) > time.monotonic():
-                    continue
-                elif not task.job.force and store.status(task.run.spec) == "finished":
-                    del waiting[id]
-                    done += 1
-                elif id not in failed_before and store.status(task.run.spec) == "failed":  # elsewhere, just now
-                    del waiting[id]
-                    fail(task, store.reason(task.run.spec))
-                elif not watch.free(store.leases(task.run.spec)):
-                    later[id] = time.monotonic() + _LATER_SECONDS
-                else:
-                    ready.append(task)
-            for task in ready:
-                running[task.job.id] = waiting.pop(task.job.id)
-            if ready:
-                executor.start([task.job for task in ready])
-            for outcome in executor.ended():
-                end(outcome)
-            titles = tuple(task.job.title for task in running.values())
-            report.show(State(done, titles, len(failed), len(later.keys() & waiting.keys()), len(tasks)))
-            time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        report.say("ending: the runs under way save their state; Ctrl-C again ends them at once")
+class Scheduler:
+    """Executes tasks of one store with one executor.
+
+    A run that another scheduler over the same store executes is waited for, and taken over when its lease is stale.
+    A run whose process is lost is retried, up to three tries.
+    """
+
+    def __init__(self, tasks: Sequence[Task], store: RunStore, executor: Executor, report: Reporter) -> None:
+        """`tasks` are in an order in which parents come first; finished runs may be among them."""
+        self._total = len(tasks)
+        self._waiting = {task.job.id: task for task in tasks}
+        self._running = dict[str, Task]()
+        self._failed, self._tries, self._later = dict[str, str](), Counter[str](), dict[str, float]()
+        self._done, self._watch = 0, LeaseWatch()
+        self._store, self._executor, self._report = store, executor, report
+        self._failed_before = {task.job.id for task in tasks if store.status(task.run.spec) == "failed"}
+
+    def run(self) -> dict[str, str]:
+        """Execute all tasks; return the reasons of failed runs by id.
+
+        Raises:
+            KeyboardInterrupt: after running runs have saved their state; a second Ctrl-C ends them at once.
+        """
         try:
-            executor.stop()
+            while self._waiting or self._running:
+                ready = self._ready()
+                for task in ready:
+                    self._running[task.job.id] = self._waiting.pop(task.job.id)
+                if ready:
+                    self._executor.start(ready)
+                for outcome in self._executor.ended():
+                    self._end(outcome)
+                self._report.show(self._counts())
+                time.sleep(self._executor.poll_seconds if self._running else 0 if self._startable() else 0.2)
         except KeyboardInterrupt:
-            executor.kill()
-        raise
-    except BaseException:
-        executor.stop()
-        raise
-    executor.stop()
-    return failed
+            self._report.problem("stopping: running runs save their state; press Ctrl-C again to end them at once")
+            try:
+                self._executor.stop()
+            except KeyboardInterrupt:
+                self._executor.kill()
+            raise
+        except BaseException:
+            self._executor.stop()
+            raise
+        self._executor.stop()
+        return self._failed
+
+    def _ready(self) -> list[Task]:
+        """Return the tasks to start now; tasks that need not or cannot start leave the queue."""
+        ready, room = list[Task](), self._executor.free
+        for id, task in list(self._waiting.items()):
+            if len(ready) >= room:
+                break
+            spec = task.run.spec
+            parents = {parent.spec.id for parent in task.run.parents.values()}
+            unfinished = any(each in self._waiting or each in self._running for each in parents)
+            if broken := parents & set(self._failed):
+                del self._waiting[id]
+                self._fail(task, f"its parent run {min(broken)} failed")
+            elif unfinished or self._later.get(id, 0) > time.monotonic():
+                continue
+            elif not task.job.force and self._store.status(spec) == "finished":
+                del self._waiting[id]
+                self._done += 1
+            elif id not in self._failed_before and self._store.status(spec) == "failed":  # elsewhere, just now
+                del self._waiting[id]
+                self._fail(task, self._store.reason(spec))
+            elif not self._watch.free(self._store.lease_folder(spec)):
+                self._later[id] = time.monotonic() + _LATER_SECONDS
+            else:
+                ready.append(task)
+        return ready
+
+    def _startable(self) -> bool:
+        """Return whether a waiting task is not postponed."""
+        now = time.monotonic()
+        return any(self._later.get(id, 0) <= now for id in self._waiting)
+
+    def _end(self, outcome: Outcome) -> None:
+        task = self._running.pop(outcome.id)
+        if outcome.summary is not None:
+            self._done += 1
+            self._report.done(f"{task.job.id}  {task.job.title}: {summary_line(outcome.summary)}")
+        elif outcome.reason is not None:
+            if outcome.traceback:
+                self._report.traceback(outcome.traceback)
+            self._fail(task, outcome.reason)
+        else:  # leased by another process, or lost
+            if outcome.lost is not None:
+                self._tries[outcome.id] += 1
+                if self._tries[outcome.id] >= _TRIES:
+                    self._fail(task, f"{outcome.lost}, {_TRIES} times")
+                    return
+                again = f"retrying ({self._tries[outcome.id] + 1} of {_TRIES})"
+                self._report.problem(f"{task.job.id}  {task.job.title}: {outcome.lost}; {again}")
+            # A lost run that had started over is resumed; a finished record has still to be replaced.
+            force = task.job.force and self._store.status(task.run.spec) == "finished"
+            self._waiting[outcome.id] = task._replace(job=task.job.model_copy(update={"force": force}))
+            self._later[outcome.id] = time.monotonic() + (_LATER_SECONDS if outcome.leased else 0)
+
+    def _fail(self, task: Task, reason: str) -> None:
+        self._failed[task.job.id] = reason
+        self._report.problem(f"{task.job.id}  {task.job.title}: failed: {reason}")
+
+    def _counts(self) -> RunCounts:
+        titles = tuple(task.job.title for task in self._running.values())
+        elsewhere = len(self._later.keys() & self._waiting.keys())
+        return RunCounts(self._done, titles, len(self._failed), elsewhere, self._total)

@@ -1,4 +1,4 @@
-"""A network in a form that runs without this package: ONNX, or PyTorch's exported program."""
+"""Export of a network to ONNX or to PyTorch's exported program, which run without this package."""
 
 from __future__ import annotations
 
@@ -23,28 +23,31 @@ from stampbench.models.network import Network
 
 Format = Literal["onnx", "pt2"]
 _MOST = 4096
-"""Images in a batch, and voxels per axis, that an exported network takes at most."""
+"""Most images of a batch, and most voxels per axis, of an exported network."""
 _TOLERANCE = 1e-4
-"""The largest difference from the original's logits, relative to their largest, that an export may have."""
+"""Largest accepted difference from the original logits, relative to the largest of them."""
 
 
 def export(model: Network, images: Tensor, path: Path, form: Format) -> float:
-    """Write `model` to `path`, with any batch size and any spatial size that is a multiple of its divisors.
+    """Export a network for any batch size and any spatial size that is a multiple of its divisors.
 
-    The file is kept only if it computes what the model does.
+    The file is kept only if it computes the same logits as the network.
 
     Args:
-        images: `(N, channels, *spatial)`, real ones if possible, to compare on.
+        model: the network, in evaluation mode.
+        images: `(N, channels, *spatial)`, to compare logits on; real images if possible.
+        path: file to write.
+        form: `onnx` or `pt2`.
 
     Returns:
-        The largest difference of logits, relative to the largest of them.
+        The largest difference of logits, relative to the largest logit.
 
     Raises:
-        UserError: a package is missing, the file cannot be written, or its results differ.
+        UserError: when a package is missing, the file cannot be written, or logits differ.
     """
     if form == "onnx":
         require("onnx", "onnxscript", "onnxruntime")
-    program = exportable(model, images)
+    program = exported_program(model, images.shape[1])
     unfinished = _beside(path)
     try:
         if form == "onnx":
@@ -55,7 +58,7 @@ def export(model: Network, images: Tensor, path: Path, form: Format) -> float:
             run = _loaded(unfinished)
         error = max(_difference(model, run, each) for each in (images, images[:1].repeat(3, *[1] * (images.ndim - 1))))
         if not error <= _TOLERANCE:
-            raise UserError(f"{path}: the exported network differs from the original by {error:.1e}; it was not kept")
+            raise UserError(f"{path}: not written: exported logits differ by {error:.1e} of the largest logit")
         unfinished.replace(path)
     except OSError as reason:
         raise UserError(f"cannot write {path}: {reason.strerror or reason}") from reason
@@ -66,10 +69,14 @@ def export(model: Network, images: Tensor, path: Path, form: Format) -> float:
 
 
 def require(*packages: str) -> None:
-    """Raises UserError, naming the extra, if a package is missing."""
+    """Check that packages are installed.
+
+    Raises:
+        UserError: when one is missing; the message names the extra that installs it.
+    """
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise UserError(f"package '{package}' is not installed; pip install 'stampbench[export]' brings it")
+            raise UserError(f"package '{package}' is not installed; run: pip install 'stampbench[export]'")
 
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
@@ -83,7 +90,12 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 def onnx_session(path: Path, threads: int | None = None) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
-    """A function of ONNX Runtime on the CPU."""
+    """Return a function from images to logits that runs an ONNX file with ONNX Runtime on the CPU.
+
+    Args:
+        path: the ONNX file.
+        threads: CPU threads; None: as many as PyTorch uses.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -99,14 +111,15 @@ def onnx_session(path: Path, threads: int | None = None) -> Callable[[NDArray[np
     return run
 
 
-def exportable(model: Network, images: Tensor) -> ExportedProgram:
+def exported_program(model: Network, channels: int) -> ExportedProgram:
+    """Return PyTorch's exported program of a network, with dynamic batch and spatial sizes."""
     plain = copy.deepcopy(model).cpu().eval()
     plain.kernels = "plain"
     sizes = {
         axis: divisor * Dim(f"size{axis}", max=_MOST // divisor) if divisor > 1 else Dim(f"size{axis}", max=_MOST)
         for axis, divisor in enumerate(plain.architecture.divisors, start=2)
     }
-    example = torch.zeros(2, images.shape[1], *(4 * divisor for divisor in plain.architecture.divisors))
+    example = torch.zeros(2, channels, *(4 * divisor for divisor in plain.architecture.divisors))
     with _quiet():
         return torch.export.export(plain, (example,), dynamic_shapes=({0: Dim("batch", max=_MOST), **sizes},))
 
@@ -129,7 +142,7 @@ def _difference(model: Network, run: Callable[[NDArray[np.float32]], NDArray[np.
 
 
 def _beside(path: Path) -> Path:
-    """The same name in a new folder beside it, to be moved once it is whole."""
+    """Return the same file name in a new folder beside `path`, to be renamed when it is complete."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent)) / path.name
@@ -139,7 +152,7 @@ def _beside(path: Path) -> Path:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters warn of packages that are not needed here."""
+    """Silence the exporters, which warn about packages that are not needed here."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

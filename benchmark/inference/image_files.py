@@ -1,4 +1,4 @@
-"""A recorded network applied to images that are not in any dataset."""
+"""Segmentation of image files that are not part of a dataset."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
-from stampbench.benchmark.measure.evaluate import largest_components
-from stampbench.benchmark.training.validation import class_map
 from stampbench.datasets import image_io
 from stampbench.datasets.image_io import IMAGES, NIFTI, PNG, Picture, ras_shape
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
@@ -29,19 +29,24 @@ from stampbench.models.network import Network
 
 
 def output_paths(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
-    """Where the label map of each image will be.
+    """Return the path of each image's label map.
+
+    Args:
+        paths: image files.
+        folder: folder of the label maps.
+        force: whether existing label maps may be overwritten.
 
     Raises:
-        UserError: two would be the same file, or one is there already and `force` is not given.
+        UserError: when two images would get the same label map, or it exists and `force` is false.
     """
     outputs = [folder / _output_name(path) for path in paths]
     for path, output in zip(paths, outputs, strict=True):
         if outputs.count(output) > 1:
             raise UserError(f"{output} would be the label map of {path} and of another image")
         if output.resolve() == path.resolve():
-            raise UserError(f"{output} is the image itself; --output has to be another folder")
+            raise UserError(f"{output} is the image itself; choose another output folder", setting="output")
         if output.exists() and not force:
-            raise UserError(f"{output} exists; --force writes over it")
+            raise UserError(f"{output} exists", setting="force")
     return outputs
 
 
@@ -51,50 +56,49 @@ def segment_file(
     output: Path,
     *,
     preprocessing: PreprocessingConfig,
-    window: Sequence[int],
     values: Sequence[int],
+    settings: EvaluationSettings,
     device: torch.device,
-    postprocessing: str = "none",
 ) -> Path:
     """Segment an image and write its label map, in the image's own grid, orientation and format.
 
-    The image is prepared as the training images were. Where it is larger than `window`, overlapping windows of that
-    size are blended; where smaller, it is padded.
+    The image is prepared as the training images were. If it is larger than they were, overlapping windows of their
+    size are blended; if it is smaller, it is padded.
 
     Args:
-        path: NIfTI, PNG or TIFF; of a model with several channels one file with all of them, or the first of
-            nnU-Net's files, `…_0000`, beside which the others lie.
+        model: the network.
+        path: NIfTI, PNG or TIFF; for a model with several channels one file with all of them, or the first of
+            nnU-Net's files, `…_0000`, beside the others.
+        output: file of the label map.
         preprocessing: how the training images were prepared.
-        window: the size of what the network was trained on.
-        values: the label value of each class.
-        postprocessing: as it was evaluated with, `none` or `largest_component`.
+        values: label value of each class.
+        settings: patch or image size of the training, and post-processing.
+        device: where to compute.
 
     Raises:
-        UserError: a wrong number of channels or dims, or an output that cannot be written.
-        DatasetError: a file that cannot be read.
+        UserError: when channels or dims do not fit the model, or the output cannot be written.
+        DatasetError: when a file cannot be read.
     """
     picture = _read(path, model.architecture.in_channels)
     dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
     if dims > file_dims:
-        raise UserError(f"{path}: is {file_dims}D; this model segments {dims}D images")
-    if preprocessing.crop is not None and any(
-        map(gt, ras_shape(picture.pixels.shape[1:], picture.affine), preprocessing.crop)
-    ):
+        raise UserError(f"{path}: the image is {file_dims}D; this model segments {dims}D images")
+    shape = ras_shape(picture.pixels.shape[1:], picture.affine)
+    if preprocessing.crop is not None and any(map(gt, shape, preprocessing.crop)):
         raise UserError(
-            f"{path}: this model was trained on boxes of {'×'.join(map(str, preprocessing.crop))} voxels cut "
-            "around the structure, with the intensities of the box; cut such a box first"
+            f"{path}: this model was trained on boxes of {'×'.join(map(str, preprocessing.crop))} voxels cut around "
+            "the structure, with the intensities of the box; cut such a box first"
         )
     batch = network_input(picture.pixels.astype(np.float32), picture.affine, preprocessing)
-    infer = sliding_window(model.to(device).eval(), window)
+    infer = sliding_window(model.to(device).eval(), settings.patch_size or settings.image_size)
     with torch.inference_mode():
         parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
     labels = torch.cat(parts).numpy()
     if preprocessing.fit == "resize":
-        labels = resize_labels(labels, ras_shape(picture.pixels.shape[1:], picture.affine)[:dims])
-    whole = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
-    if postprocessing == "largest_component":
-        whole = largest_components(whole)
-    _write(unorient(whole, picture.affine), values, path, output)
+        labels = resize_labels(labels, shape[:dims])
+    label_map = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
+    label_map = postprocess(label_map, settings.postprocessing)
+    _write(unorient(label_map, picture.affine), values, path, output)
     return output
 
 
@@ -105,10 +109,10 @@ def _read(path: Path, channels: int) -> Picture:
         for number, other in enumerate(others, start=1):
             check_same_space(path.with_name(f"{match[1]}_{number:04d}{match[2]}"), other, picture)
             if other.pixels.shape != picture.pixels.shape:
-                raise UserError(f"{path}: channel {number:04d} has another size")
+                raise UserError(f"{path}: channel {number:04d} has another size than the first")
         return Picture(np.concatenate([picture.pixels, *(other.pixels for other in others)]), picture.affine)
     if len(picture.pixels) != channels:
-        raise UserError(f"{path}: has {len(picture.pixels)} channels; this model takes {channels}")
+        raise UserError(f"{path}: the image has {len(picture.pixels)} channels; this model takes {channels}")
     return picture
 
 
@@ -117,7 +121,7 @@ def _output_name(path: Path) -> str:
 
 
 def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
-    """Label values of the dataset in the image's format; the file appears whole or not at all."""
+    """Write the dataset's label values in the image's format, to a temporary name that is then renamed."""
     coded = np.asarray(values, dtype=np.min_scalar_type(max(values)))[labels]
     ending = next(each for each in IMAGES if path.name.lower().endswith(each))
     unfinished = output.with_name(f".{os.getpid()}-{output.name}")
@@ -131,7 +135,7 @@ def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output:
             header = original.header.copy()
             header.set_data_dtype(coded.dtype)
             header.set_slope_inter(1, 0)
-            header["cal_min"] = header["cal_max"] = 0  # the scan's window would show labels as black
+            header["cal_min"] = header["cal_max"] = 0  # with the scan's display range, labels would look black
             nib.save(nib.Nifti1Image(coded, original.affine, header), unfinished)
         elif ending in PNG:
             Image.fromarray(coded).save(unfinished)

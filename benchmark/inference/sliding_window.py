@@ -1,4 +1,4 @@
-"""Images that are larger than what a network was trained on."""
+"""Sliding-window inference on images larger than a network's training patches."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from torch import Tensor, nn
 
 _OVERLAP = 0.25
 _WINDOWS = 4
+"""Windows that the network computes at a time."""
 
 
-def sliding_window(model: nn.Module, window: Sequence[int] | None) -> Callable[[Tensor], Tensor]:
-    """Logits of whole images, `(N, channels, *spatial)` to `(N, classes, *spatial)`.
+def sliding_window(model: nn.Module, size: Sequence[int] | None) -> Callable[[Tensor], Tensor]:
+    """Return a function from images `(N, channels, *spatial)` to logits `(N, classes, *spatial)`.
 
     Windows overlap by a quarter and are blended with Gaussian weights; an image smaller than the window is padded.
-    With `window` None the model gets the whole image.
+
+    Args:
+        model: the network.
+        size: window size in voxels per axis; None: the network gets the whole image.
     """
-    if window is None:
+    if size is None:
         return model
-    infer = SlidingWindowInferer(tuple(window), sw_batch_size=_WINDOWS, overlap=_OVERLAP, mode="gaussian")
+    infer = SlidingWindowInferer(tuple(size), sw_batch_size=_WINDOWS, overlap=_OVERLAP, mode="gaussian")
     return lambda images: infer(images, model)  # type: ignore[no-any-return]

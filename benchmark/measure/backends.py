@@ -1,4 +1,4 @@
-"""Ways of running a network whose latency is compared."""
+"""Inference backends whose latency is compared."""
 
 from __future__ import annotations
 
@@ -12,74 +12,84 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from stampbench.benchmark.environment.compute_settings import HALF, Precision, check_precision
+from stampbench.benchmark.environment.precision import HALF, Precision, check_precision
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.inference.export import exportable, onnx_session, require, write_onnx
+from stampbench.benchmark.inference.export import exported_program, onnx_session, require, write_onnx
 from stampbench.models.network import Network
 
 Backend = Literal["eager", "fast", "compile", "onnxruntime", "openvino"]
 BACKENDS: dict[Backend, str] = {
-    "eager": "PyTorch's modules as everybody stacks them",
-    "fast": "the kernels that this package trains and predicts with on a CPU",
-    "compile": "torch.compile; needs a C++ compiler, and half a minute per network",
+    "eager": "PyTorch's modules in the default layout",
+    "fast": "this package's kernels for training and prediction on a CPU",
+    "compile": "torch.compile; needs a C++ compiler and half a minute per network",
     "onnxruntime": "ONNX Runtime on the CPU",
     "openvino": "OpenVINO on the CPU",
 }
 
 
 class Session(NamedTuple):
-    """A network ready to be timed: each call computes one batch; `layout` is that of its tensors in memory."""
+    """A network that is ready to be timed: each call computes one batch; `layout` is its tensors' memory layout."""
 
     call: Callable[[], object]
     layout: str
 
 
-def check(device: torch.device, backend: Backend, precision: Precision) -> None:
-    """Raises UserError if a backend does not exist for a device or precision, or its package is missing."""
+def check_backend(device: torch.device, backend: Backend, precision: Precision) -> None:
+    """Check that a backend supports a device and a precision.
+
+    Raises:
+        UserError: when it does not, or a package is missing.
+    """
     check_precision(precision, device)
     if backend in ("onnxruntime", "openvino"):
         if device.type != "cpu":
-            raise UserError(f"backend '{backend}' is timed on the CPU only, not on '{device.type}'")
+            raise UserError(f"backend '{backend}' runs on the CPU only, not on '{device.type}'")
         if precision != "fp32" and (backend, precision) != ("openvino", "bf16"):
-            raise UserError(f"backend '{backend}' is not timed in {precision}")
+            raise UserError(f"backend '{backend}' does not support precision '{precision}'")
         require("onnx", "onnxscript", backend)
     if backend == "fast" and device.type != "cpu":
-        raise UserError("backend 'fast' is for the CPU; eager is the same elsewhere")
+        raise UserError("backend 'fast' runs on the CPU only; elsewhere it is the same as 'eager'")
     if backend == "compile" and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise UserError("backend 'compile' needs a C++ compiler, and none is installed")
 
 
 def default_backends(device: torch.device) -> list[Backend]:
-    """PyTorch as it is, and on a CPU ONNX Runtime where it is installed."""
+    """Return `eager`, and `onnxruntime` if it is installed and the device is a CPU."""
     try:
-        check(device, "onnxruntime", "fp32")
+        check_backend(device, "onnxruntime", "fp32")
     except UserError:
         return ["eager"]
     return ["eager", "onnxruntime"]
 
 
 def open_session(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
-    """Make a network ready on the device of `images`, `(N, channels, *spatial)`.
+    """Prepare a network for timing.
+
+    Args:
+        model: the network.
+        images: one batch `(N, channels, *spatial)` on the device to time.
+        backend: name of the backend.
+        precision: name of the precision.
 
     Raises:
-        UserError: the backend does not exist for this device or precision, or its package is missing.
+        UserError: when the backend does not support the device or precision, or a package is missing.
     """
-    check(images.device, backend, precision)
+    check_backend(images.device, backend, precision)
     if backend in ("onnxruntime", "openvino"):
         return _onnx(model, images, backend, precision)
     return _torch(model, images, backend, precision)
 
 
 def _torch(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
-    own = copy.deepcopy(model).to(images.device).eval()
-    own.kernels = "fast" if backend == "fast" else "plain"
+    network = copy.deepcopy(model).to(images.device).eval()
+    network.kernels = "fast" if backend == "fast" else "plain"
     if backend == "compile":
-        own.compile()
+        network.compile()
     half = HALF.get(precision)
 
     def call() -> object:
         with torch.inference_mode(), torch.autocast(images.device.type, half, enabled=half is not None):
-            return own(images)
+            return network(images)
 
     return Session(call, "channels-last" if backend == "fast" else "channels-first")
 
@@ -88,7 +98,7 @@ def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision
     pixels, threads = images.numpy(), torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_onnx(exportable(model, images), path)
+        write_onnx(exported_program(model, images.shape[1]), path)
         if backend == "onnxruntime":
             session = onnx_session(path, threads)
             return Session(lambda: session(pixels), "chosen by ONNX Runtime")
@@ -96,7 +106,7 @@ def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision
 
         network = openvino.Core().read_model(path)
         network.reshape({0: list(images.shape)})
-        # Without the hint OpenVINO takes bf16 where the processor has it.
+        # Without the precision hint, OpenVINO uses bf16 on processors that support it.
         hints = {
             "INFERENCE_NUM_THREADS": threads,
             "PERFORMANCE_HINT": "LATENCY",

@@ -1,4 +1,4 @@
-"""What a network costs, counted and not timed."""
+"""Complexity of a network: parameters, multiply-accumulates and FLOPs."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from stampbench.models.network import Architecture, build, parameter_count
 
 
-class Cost(NamedTuple):
-    """Trainable parameters; multiply-accumulates and FLOPs (2 × MACs) of one image, batch 1.
+class Complexity(NamedTuple):
+    """Trainable parameters, and multiply-accumulates (MACs) and FLOPs (2 × MACs) of one image.
 
-    Convolutions and transposed convolutions count, the latter on their input size; normalisation,
-    activations and biases do not.
+    Convolutions and transposed convolutions are counted, the latter on their input size; normalisation, activations
+    and biases are not.
     """
 
     parameters: int
@@ -24,12 +24,12 @@ class Cost(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def count(architecture: Architecture, size: tuple[int, ...]) -> Cost:
-    """Count a network at an input of spatial `size`."""
+def count_complexity(architecture: Architecture, size: tuple[int, ...]) -> Complexity:
+    """Count a network at an input of spatial `size`, without allocating tensors."""
     with torch.device("meta"):
         model = build(architecture).eval()
         image = torch.empty(1, architecture.in_channels, *size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(image)
     flops = counter.get_total_flops()
-    return Cost(parameter_count(architecture), flops // 2, flops)
+    return Complexity(parameter_count(architecture), flops // 2, flops)

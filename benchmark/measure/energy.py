@@ -1,4 +1,4 @@
-"""The energy a device has used so far, where it says so."""
+"""Energy counters of devices."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
 def joules(device: torch.device) -> float | None:
-    """A counter that only grows; two readings tell what happened between them.
+    """Return the reading of a device's energy counter in joules; the difference of two readings is the energy used.
 
-    A GPU's own counter (NVML), else the processor package's (RAPL, which often only root may read, and which
-    counts everything that runs there). None where nobody counts.
+    A GPU has a counter of its own (NVML, with the package nvidia-ml-py). A CPU package's counter (RAPL) includes
+    everything that runs on it, and is often readable for root only.
+
+    Returns:
+        The reading, or None if the device has no readable counter.
     """
     if device.type == "cuda":
         try:
@@ -23,7 +26,7 @@ def joules(device: torch.device) -> float | None:
             uuid = str(torch.cuda.get_device_properties(device).uuid)
             handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
             return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
-        except Exception:  # no NVML, no permission, or a device that does not count
+        except Exception:  # no NVML, no permission, or a device without a counter
             return None
     try:
         return int(_RAPL.read_text()) / 1e6

@@ -1,46 +1,43 @@
-"""Held-out test cases, scored one by one in their own grid."""
+"""Evaluation of held-out test cases, each scored in its own grid."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
+from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from stampbench.benchmark.inference.sliding_window import sliding_window
-from stampbench.benchmark.measure.masks import average_hausdorff_set, score_masks
-from stampbench.benchmark.training.validation import class_map
+from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
+from stampbench.benchmark.inference.label_maps import postprocess
+from stampbench.benchmark.inference.predictor import predict
+from stampbench.benchmark.measure.masks import Empty, average_hausdorff_set, score_masks
 from stampbench.datasets.prepared_case import PreparedCase
-from stampbench.datasets.preprocessing import restore
-
-_BATCH = 8
 
 
-def predict(
-    model: nn.Module, case: PreparedCase, device: torch.device, window: Sequence[int] | None = None
-) -> NDArray[np.uint8]:  # fmt: skip
-    """The label map of a case in the grid of its reference; slices are stacked back into the volume."""
-    parts, images, infer = [], case.images, sliding_window(model, window)
-    with torch.inference_mode():
-        for start in range(0, len(images), _BATCH):
-            pixels = torch.from_numpy(np.array(images[start : start + _BATCH])).to(device)
-            parts.append(class_map(infer(pixels)).cpu())
-    return restore(torch.cat(parts).numpy(), case)
+class CaseScore(BaseModel):
+    """A row of `cases.csv`: the scores of one test case and one foreground class."""
 
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-def largest_components(prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Of each class only its largest face-connected part (PocketNet's post-processing)."""
-    kept = np.zeros_like(prediction)
-    for value in np.unique(prediction[prediction > 0]):
-        parts, _ = ndimage.label(prediction == value)
-        largest = np.bincount(parts.ravel())[1:].argmax() + 1
-        kept[parts == largest] = value
-    return kept
+    case: str = Field(description="id of the case")
+    subject: str = Field(description="id of the subject")
+    class_name: str = Field(alias="class", description="name of the foreground class")
+    dice: float = Field(description="Dice, 0 to 1; both masks empty: 1")
+    hausdorff: float = Field(description="Hausdorff distance in the unit; one mask empty: the image's diagonal")
+    hd95: float = Field(description="larger of the two directed 95th percentiles of surface distances, in the unit")
+    msd: float = Field(description="symmetric mean surface distance, in the unit")
+    nsd: float = Field(description="normalised surface Dice at the dataset's tolerance, 0 to 1")
+    volume_error: float = Field(description="predicted minus reference volume (2D: area), in the unit cubed (squared)")
+    empty: Empty = Field(description="which masks have no voxel: none (empty text), both, reference or prediction")
+    average_hausdorff_set: float | None = Field(
+        None, description="PocketNet's average Hausdorff distance, in the unit; only under protocols that ask for it"
+    )
+    predicted_voxels: int = Field(description="voxels of the prediction")
+    reference_voxels: int = Field(description="voxels of the reference")
 
 
 def evaluate(
@@ -48,55 +45,54 @@ def evaluate(
     cases: Sequence[PreparedCase],
     classes: Sequence[str],
     device: torch.device,
-    report: Callable[[int, int], None] = lambda done, of: None,
-    *,
-    postprocessing: str = "none",
-    tolerance: float = 1.0,
-    set_distance: bool = False,
-    window: Sequence[int] | None = None,
-) -> list[dict[str, Any]]:
-    """A row per case and foreground class: Dice, distances, voxel counts, and which mask was empty.
+    settings: EvaluationSettings,
+    report: Callable[[int, int], None] = lambda done, total: None,
+) -> list[CaseScore]:
+    """Segment and score test cases.
 
-    `postprocessing` is `none` or `largest_component`, `tolerance` that of the NSD; `set_distance` adds PocketNet's
-    `average_hausdorff_set`; `window` is the patch that the network was trained on, if it was.
+    Args:
+        model: the network, on `device`; it is put into evaluation mode.
+        cases: prepared test cases.
+        classes: names of all classes, background first.
+        device: where to compute.
+        settings: patch size, post-processing, tolerance and optional scores.
+        report: called with the number of scored cases and the number of all.
+
+    Returns:
+        A row per case and foreground class, in the order of cases.
     """
     model.eval()
-    rows: list[dict[str, Any]] = []
+    rows: list[CaseScore] = []
     threads = torch.get_num_threads()
 
-    def score(prediction: NDArray[np.uint8], case: PreparedCase) -> list[dict[str, Any]]:
-        if postprocessing == "largest_component":
-            prediction = largest_components(prediction)
-        return list(_score_case(prediction, case, classes, tolerance, set_distance))
+    def score(prediction: NDArray[np.uint8], case: PreparedCase) -> list[CaseScore]:
+        return list(_score_case(postprocess(prediction, settings.postprocessing), case, classes, settings))
 
-    # As many cases at a time as there are threads: first the network has them all, then the distances.
+    # As many cases at a time as there are threads: first the network uses all threads, then the distances do.
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(cases), threads):
-            some = cases[start : start + threads]
-            predictions = [predict(model, case, device, window) for case in some]
-            for scored in pool.map(score, predictions, some):
+            chunk = cases[start : start + threads]
+            predictions = [predict(model, case, device, settings) for case in chunk]
+            for scored in pool.map(score, predictions, chunk):
                 rows += scored
-            report(start + len(some), len(cases))
+            report(start + len(chunk), len(cases))
     return rows
 
 
 def _score_case(
-    prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str], tolerance: float, set_distance: bool
-) -> Iterator[dict[str, Any]]:
-    reference = np.asarray(case.reference)
+    prediction: NDArray[np.uint8], case: PreparedCase, classes: Sequence[str], settings: EvaluationSettings
+) -> Iterator[CaseScore]:
+    label_map = np.asarray(case.reference)
     for value, name in enumerate(classes[1:], start=1):
-        predicted, labelled = prediction == value, reference == value
-        scores = score_masks(predicted, labelled, case.spacing, tolerance)
-        yield {
-            "case": case.id,
-            "subject": case.subject,
-            "class": name,
+        predicted, reference = prediction == value, label_map == value
+        scores = score_masks(predicted, reference, case.spacing, settings.surface_tolerance)
+        average = average_hausdorff_set(predicted, reference, case.spacing) if settings.average_hausdorff else None
+        yield CaseScore(
+            case=case.id,
+            subject=case.subject,
+            class_name=name,
             **scores._asdict(),
-            **(
-                {"average_hausdorff_set": average_hausdorff_set(predicted, labelled, case.spacing)}
-                if set_distance
-                else {}
-            ),
-            "predicted_voxels": int(np.count_nonzero(predicted)),
-            "reference_voxels": int(np.count_nonzero(labelled)),
-        }
+            average_hausdorff_set=average,
+            predicted_voxels=int(np.count_nonzero(predicted)),
+            reference_voxels=int(np.count_nonzero(reference)),
+        )

@@ -1,62 +1,63 @@
-"""How long networks take for a batch, compared in turns.
+"""Interleaved timing: networks of a table are timed in turns within each round.
 
-Machines drift: another program starts, a clock changes. So the networks of a table take turns, a round is one
-batch of each, and what is compared is the ratio within a round; its median has an interval that says how sure
-it is (order statistics, no distribution assumed).
+Machines drift: another program starts, a clock frequency changes. A round is one batch of every network, and networks
+are compared by their ratio within a round. The median ratio has a confidence interval from order statistics, without
+an assumed distribution.
 """
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
-from scipy import stats
+from pydantic import BaseModel, Field
 from torch import Tensor
 
-from stampbench.benchmark.environment.compute_settings import Precision
+from stampbench.benchmark.environment.machine import TimingMachine
+from stampbench.benchmark.environment.precision import Precision
 from stampbench.benchmark.measure.backends import Backend, Session, open_session
-from stampbench.benchmark.measure.complexity import count
+from stampbench.benchmark.measure.complexity import count_complexity
+from stampbench.benchmark.measure.interleaved_timing import Timing, time_interleaved
 from stampbench.benchmark.measure.memory import inference_memory
 from stampbench.models.network import Network
 
-_LEAST_ROUNDS, _FEWEST_ROUNDS = 15, 6
-_SURE = 0.03
-"""Half the width of the ratio's 95 % interval, relative to the ratio, at which measuring ends."""
 NOISY = 0.10
-"""Half a width from which on a number is not printed."""
+"""Relative half width of an interval from which on a number is not printed."""
 _SATURATED = 1.05
-"""Doubling the batch has to bring more than this in images per second."""
+"""Factor of images per second by which doubling the batch has to pay."""
 _LARGEST_BATCH = 64
 _MOST_BYTES = 4 * 2**30
-"""Tensors of a batch that is tried."""
+"""Most bytes of tensors of a batch that is tried."""
 
 
-class MedianInterval(NamedTuple):
-    """A median and its 95 % interval."""
+class NetworkTiming(BaseModel, frozen=True):
+    """A timing of one network, part of a row of `latency.csv`; the machine's columns follow it."""
 
-    median: float
-    low: float
-    high: float
+    network: str = Field(description="name of the network in its table")
+    backend: str = Field(description="inference backend")
+    precision: str = Field(description="fp32, bf16 or fp16")
+    layout: str = Field(description="memory layout of the tensors")
+    batch: int = Field(description="images per batch")
+    shape: str = Field(description="channels and spatial size of an image")
+    parameters: int = Field(description="trainable parameters")
+    macs: int = Field(description="multiply-accumulates of one image")
+    ratio: float = Field(description="median ratio of times to the first network of the table")
+    ratio_low: float = Field(description="lower end of the ratio's 95 % confidence interval")
+    ratio_high: float = Field(description="upper end of the ratio's 95 % confidence interval")
+    p50_ms: float = Field(description="median time of a batch in milliseconds")
+    p90_ms: float = Field(description="90th percentile of the time of a batch in milliseconds")
+    p99_ms: float = Field(description="99th percentile of the time of a batch in milliseconds")
+    images_per_second: float = Field(description="images per second at the median time")
+    tensor_bytes: int = Field(description="peak bytes of live tensors")
+    rounds: int = Field(description="timed batches")
+    # A disturbance that slows all networks alike leaves ratios precise and times imprecise.
+    noisy_ratio: bool = Field(description="whether the ratio's interval is too wide to print the ratio")
+    noisy_time: bool = Field(description="whether the median time's interval is too wide to print the time")
 
-    @property
-    def half_width(self) -> float:
-        return (self.high - self.low) / 2 / self.median
 
-
-class Timing(NamedTuple):
-    """What one network took, in milliseconds per batch, and relative to the first network of its table."""
-
-    p50: float
-    p90: float
-    p99: float
-    ratio: MedianInterval
-    own: MedianInterval
-    rounds: int
+class LatencyRow(TimingMachine, NetworkTiming, frozen=True):
+    """A row of `latency.csv`: a timing and the machine it was measured on."""
 
 
 def time_networks(
@@ -67,56 +68,42 @@ def time_networks(
     *,
     seconds: float = 20.0,
     report: Callable[[str], None] = lambda _: None,
-) -> list[dict[str, Any]]:
-    """A row per network, the first one's ratio being 1.
+) -> list[NetworkTiming]:
+    """Time networks in turns; the first network's ratio is 1.
 
     Args:
+        networks: networks by name.
         images: one batch `(N, channels, *spatial)` on the device to time.
-        seconds: the most that measuring takes, warm-up apart.
-        report: told which network is being made ready.
+        backend: inference backend.
+        precision: precision of convolutions.
+        seconds: most seconds of measuring, warm-up not included.
+        report: called with a line about each phase.
 
     Raises:
-        UserError: a backend that is not there, or not for this device or precision.
+        UserError: when the backend is missing, or does not support the device or precision.
     """
-    ready: dict[str, Session] = {}
+    sessions: dict[str, Session] = {}
     for name, network in networks.items():
-        report(f"{backend}: making {name} ready")
-        ready[name] = open_session(network, images, backend, precision)
-    report(f"{backend}: timing {len(ready)} networks")
-    timings = time_interleaved({name: each.call for name, each in ready.items()}, images.device, seconds=seconds)
-    rows = []
-    for name, timing in timings.items():
-        architecture, size = networks[name].architecture, tuple(images.shape[2:])
-        cost = count(architecture, size)
-        rows.append(
-            {
-                "network": name,
-                "backend": backend,
-                "precision": precision,
-                "layout": ready[name].layout,
-                "batch": len(images),
-                "shape": "×".join(map(str, images.shape[1:])),
-                "parameters": cost.parameters,
-                "macs": cost.macs,
-                "ratio": timing.ratio.median,
-                "ratio_low": timing.ratio.low,
-                "ratio_high": timing.ratio.high,
-                "p50_ms": timing.p50,
-                "p90_ms": timing.p90,
-                "p99_ms": timing.p99,
-                "images_per_second": 1000 * len(images) / timing.p50,
-                "tensor_bytes": inference_memory(architecture, size, len(images)),
-                "rounds": timing.rounds,
-                # What slows all networks alike leaves ratios sure and times unsure.
-                "noisy_ratio": timing.ratio.half_width > NOISY,
-                "noisy_time": timing.own.half_width > NOISY,
-            }
-        )
-    return rows
+        report(f"{backend}: preparing {name}")
+        sessions[name] = open_session(network, images, backend, precision)
+    report(f"{backend}: timing {len(sessions)} networks")
+    timings = time_interleaved({name: each.call for name, each in sessions.items()}, images.device, seconds=seconds)
+    common = {"backend": backend, "precision": precision}
+    return [
+        _row(networks[name], timing, images, {"network": name, "layout": sessions[name].layout, **common})
+        for name, timing in timings.items()
+    ]
 
 
 def saturating_batch(network: Network, image: Tensor, backend: Backend, precision: Precision) -> int:
-    """The batch from which on doubling brings no more images per second; `image` is a batch of one."""
+    """Return the batch size from which on doubling gives no more images per second.
+
+    Args:
+        network: the network.
+        image: `(1, channels, *spatial)` on the device to time.
+        backend: inference backend.
+        precision: precision of convolutions.
+    """
     batch, throughput = 1, 0.0
     while batch <= _LARGEST_BATCH:
         if inference_memory(network.architecture, tuple(image.shape[2:]), batch) > _MOST_BYTES:
@@ -134,83 +121,28 @@ def saturating_batch(network: Network, image: Tensor, backend: Backend, precisio
     return max(batch // 2, 1)
 
 
-def time_interleaved(
-    calls: Mapping[str, Callable[[], object]], device: torch.device, *, seconds: float
-) -> dict[str, Timing]:
-    """Call each once per round, until the ratios to the first are sure or the time is over."""
-    stopwatch = _stopwatch(device)
-    for call in calls.values():
-        _warm_up(call, stopwatch)
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    names, order = list(calls), np.random.default_rng(0)
-    started = time.perf_counter()
-    while True:
-        rounds = len(taken[names[0]])
-        # In another order each round: what ran before leaves its traces in caches and in the heap.
-        for name in order.permutation(names):
-            taken[name].append(stopwatch(calls[name]))
-        over = time.perf_counter() - started > seconds
-        # Of slow networks fewer rounds have to do; their interval says so.
-        if (rounds + 1 >= _LEAST_ROUNDS or (over and rounds + 1 >= _FEWEST_ROUNDS)) and (over or rounds % 5 == 0):
-            timings = {name: _timing(taken[name], taken[names[0]]) for name in names}
-            sure = all(max(each.ratio.half_width, each.own.half_width) <= _SURE for each in timings.values())
-            if over or sure:
-                return timings
+def _row(network: Network, timing: Timing, images: Tensor, names: dict[str, Any]) -> NetworkTiming:
+    size = tuple(images.shape[2:])
+    complexity = count_complexity(network.architecture, size)
+    return NetworkTiming(
+        **names,
+        batch=len(images),
+        shape=_times(images.shape[1:]),
+        parameters=complexity.parameters,
+        macs=complexity.macs,
+        ratio=timing.ratio.median,
+        ratio_low=timing.ratio.low,
+        ratio_high=timing.ratio.high,
+        p50_ms=timing.p50,
+        p90_ms=timing.p90,
+        p99_ms=timing.p99,
+        images_per_second=1000 * len(images) / timing.p50,
+        tensor_bytes=inference_memory(network.architecture, size, len(images)),
+        rounds=timing.rounds,
+        noisy_ratio=timing.ratio.half_width > NOISY,
+        noisy_time=timing.own.half_width > NOISY,
+    )
 
 
-def median_interval(values: Sequence[float]) -> MedianInterval:
-    """The median and the order statistics that enclose it with 95 % probability.
-
-    The number of values below the true median is binomial with probability ½.
-    """
-    ordered = sorted(values)
-    below = int(stats.binom.ppf(0.025, len(ordered), 0.5))
-    low = max(below - 1, 0)
-    return MedianInterval(float(np.median(ordered)), ordered[low], ordered[len(ordered) - 1 - low])
-
-
-def _timing(mine: Sequence[float], first: Sequence[float]) -> Timing:
-    p50, p90, p99 = np.percentile(mine, [50, 90, 99])
-    own = median_interval(mine)
-    ratio = median_interval([a / b for a, b in zip(mine, first, strict=True)])
-    return Timing(float(p50), float(p90), float(p99), ratio, own, len(mine))
-
-
-def _warm_up(call: Callable[[], object], stopwatch: Callable[[Callable[[], object]], float]) -> None:
-    """Until three calls take no less than the three before, by more than a tenth, or five seconds are over."""
-    deadline = time.perf_counter() + 5.0
-    before, taken = math.inf, [stopwatch(call) for _ in range(3)]
-    while float(np.median(taken)) < 0.9 * before and time.perf_counter() < deadline:
-        before, taken = float(np.median(taken)), [stopwatch(call) for _ in range(3)]
-
-
-def _stopwatch(device: torch.device) -> Callable[[Callable[[], object]], float]:
-    if device.type == "cuda":
-        return partial(_cuda_milliseconds, device)
-    if device.type == "mps":
-        return _mps_milliseconds
-    return _milliseconds
-
-
-def _milliseconds(call: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    call()
-    return 1000 * (time.perf_counter() - started)
-
-
-def _mps_milliseconds(call: Callable[[], object]) -> float:
-    torch.mps.synchronize()
-    started = time.perf_counter()
-    call()
-    torch.mps.synchronize()
-    return 1000 * (time.perf_counter() - started)
-
-
-def _cuda_milliseconds(device: torch.device, call: Callable[[], object]) -> float:
-    with torch.cuda.device(device):  # whose stream the events are put into
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
-        start.record()  # type: ignore[no-untyped-call]
-        call()
-        end.record()  # type: ignore[no-untyped-call]
-        end.synchronize()  # type: ignore[no-untyped-call]
-    return float(start.elapsed_time(end))  # type: ignore[no-untyped-call]
+def _times(edges: Sequence[int]) -> str:
+    return "×".join(map(str, edges))

@@ -1,8 +1,8 @@
 """Overlap and surface distances of one predicted mask and its reference.
 
 A surface is a mask's voxels that one face-connected erosion removes, as MONAI defines it; distances are
-between voxel centres. Where a mask is empty the conventions are ours: both empty is a perfect result,
-one empty costs the diagonal of the image.
+between voxel centres. Conventions for empty masks: two empty masks are a perfect result; if one mask is empty, every
+distance is the diagonal of the image.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ Empty = Literal["", "both", "reference", "prediction"]
 
 
 class MaskScores(NamedTuple):
-    """Dice in 0 to 1; Hausdorff, its 95th percentile and the mean surface distance in units of the spacing.
+    """Scores of one mask.
 
-    `nsd` in 0 to 1: the share of both surfaces' voxels that lie within the tolerance of the other surface.
-    `volume_error`: predicted minus reference volume (area in 2D), in units of the spacing, cubed or squared.
-    `empty` says which masks have no voxel, so that tables can count these cases.
+    Attributes:
+        dice: 0 to 1.
+        hausdorff: largest surface distance, in the unit of the spacing.
+        hd95: larger of the two directed 95th percentiles of surface distances.
+        msd: mean over the surface distances of both directions.
+        nsd: 0 to 1, the share of both surfaces' voxels within the tolerance of the other surface.
+        volume_error: predicted minus reference volume (2D: area), in the unit of the spacing cubed (squared).
+        empty: which masks have no voxel, so that tables can count these cases.
     """
 
     dice: float
@@ -38,14 +43,19 @@ class MaskScores(NamedTuple):
 
 
 def score_masks(prediction: Mask, reference: Mask, spacing: Sequence[float], tolerance: float = 1.0) -> MaskScores:
-    """Score one mask; `spacing` is the voxel edge length per axis, `tolerance` that of the NSD, in the same unit.
+    """Score one mask.
 
-    Hausdorff is the largest distance, HD95 the larger of the two directed 95th percentiles, MSD the mean
-    over both surfaces' distances together. NSD: Nikolov et al. 2021, counted in surface voxels, as MONAI does
-    (DeepMind's own code weighs them by area).
+    The normalised surface Dice (Nikolov et al. 2021) counts surface voxels, as MONAI does; DeepMind's code weights
+    them by area.
+
+    Args:
+        prediction: `(*spatial)`.
+        reference: `(*spatial)`.
+        spacing: edge length of a voxel per axis.
+        tolerance: tolerance of the normalised surface Dice, in the unit of the spacing.
 
     Raises:
-        ValueError: shapes differ, or spacing does not fit them.
+        ValueError: when shapes differ, or spacing has another number of axes.
     """
     if prediction.shape != reference.shape or len(spacing) != reference.ndim:
         raise ValueError(f"masks {prediction.shape} and {reference.shape} with spacing {tuple(spacing)}")
@@ -76,10 +86,10 @@ def score_masks(prediction: Mask, reference: Mask, spacing: Sequence[float], tol
 
 
 def average_hausdorff_set(prediction: Mask, reference: Mask, spacing: Sequence[float]) -> float:
-    """Mean distance of a mask's voxels, not of its surface's, to the other mask; the mean of both directions.
+    """Return the mean distance of one mask's voxels (not only its surface) to the other, averaged over directions.
 
-    SimpleITK's average Hausdorff distance, which PocketNet's tables report (Celaya et al. 2022, §2). Voxels that
-    both masks have count as zero, hence values far below a voxel. Empty masks as for Hausdorff.
+    This is SimpleITK's average Hausdorff distance, which PocketNet's tables report (Celaya et al. 2022, §2). Voxels
+    in both masks have distance zero, hence values far below a voxel. Empty masks count as for Hausdorff.
     """
     empty = _empty(prediction, reference)
     if empty:
@@ -96,24 +106,24 @@ def _empty(prediction: Mask, reference: Mask) -> Empty:
 
 
 def _nearest(points: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The distance of each point to the nearest of the others."""
-    # A tree of voxels on a grid needs no balancing; without it, building takes a third of the time.
+    """Return the distance of each point `(n, dims)` to the nearest of the others."""
+    # Voxels on a grid need no balanced tree; building an unbalanced one takes a third of the time.
     distances: NDArray[np.float64] = KDTree(others, balanced_tree=False, compact_nodes=False).query(points)[0]
     return distances
 
 
 def _surface(mask: Mask) -> NDArray[np.intp]:
-    """Indices `(voxels, dims)` of the surface."""
+    """Return the indices `(voxels, dims)` of the surface."""
     surface: NDArray[np.intp] = np.argwhere(mask & ~binary_erosion(mask))
     return surface
 
 
 def _box(mask: Mask) -> tuple[slice, ...]:
-    """The smallest box around a mask's voxels; of an empty mask, an empty one."""
+    """Return the smallest box around a mask's voxels; for an empty mask, an empty box."""
     box = []
     for axis in range(mask.ndim):
         along = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
         side = slice(int(along[0]), int(along[-1]) + 1) if len(along) else slice(0, 0)
         box.append(side)
-        mask = mask[(slice(None),) * axis + (side,)]  # what is left for the next axis is smaller
+        mask = mask[(slice(None),) * axis + (side,)]  # leaves less work for the next axis
     return tuple(box)

@@ -1,4 +1,4 @@
-"""How much memory the tensors of a network take at once, counted and not measured."""
+"""Peak memory of a network's tensors, counted without allocating them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,16 @@ _ADAM_BYTES = 8
 
 
 def inference_memory(architecture: Architecture, size: tuple[int, ...], batch: int = 1) -> int:
-    """Bytes of the float32 tensors that live at the same time, at their most, for a batch; weights are among them.
+    """Return the peak bytes of live float32 tensors, weights included, when a batch is inferred.
 
-    Counted on the plain network, without allocating any. What a library needs inside of a convolution is not
-    counted, and neither is the program itself.
+    Workspaces of convolution libraries and the program itself are not counted.
+
+    Args:
+        architecture: the network.
+        size: spatial size of an image.
+        batch: images in the batch.
     """
-    model, image = _on_paper(architecture, size, batch)
+    model, image = _on_meta_device(architecture, size, batch)
 
     def infer() -> None:
         with torch.no_grad():
@@ -33,11 +37,12 @@ def inference_memory(architecture: Architecture, size: tuple[int, ...], batch: i
 
 
 def training_memory(architecture: Architecture, size: tuple[int, ...], batch: int) -> int:
-    """The same of a training step: activations, gradients and Adam's moments too.
+    """Return the same for a training step: with activations, gradients and Adam's moments.
 
-    In float32 and without the loss's own tensors; `--save-memory` and half precision need less.
+    Tensors are float32, and the loss's own tensors are not counted; activation checkpointing and half precision need
+    less.
     """
-    model, images = _on_paper(architecture, size, batch)
+    model, images = _on_meta_device(architecture, size, batch)
 
     def step() -> None:
         model.train()(images).sum().backward()
@@ -46,7 +51,7 @@ def training_memory(architecture: Architecture, size: tuple[int, ...], batch: in
     return _bytes(model) + images.nbytes + moments + _peak(step)
 
 
-def _on_paper(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Network, Tensor]:
+def _on_meta_device(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Network, Tensor]:
     with torch.device("meta"):
         return build(architecture), torch.empty(batch, architecture.in_channels, *size)
 
@@ -56,14 +61,14 @@ def _bytes(model: Network) -> int:
 
 
 def _peak(work: Callable[[], None]) -> int:
-    live = _Live()  # type: ignore[no-untyped-call]
-    with live:
+    storages = _LiveStorages()  # type: ignore[no-untyped-call]
+    with storages:
         work()
-    return int(live.peak)
+    return int(storages.peak)
 
 
-class _Live(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the storages that operations make, and takes them off when they are freed."""
+class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Sums the sizes of storages that operations allocate, and subtracts them when they are freed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Documents that hold what commands print and draw, and can be rendered again."""
+"""Documents that contain output and figures of commands, and are rendered again from these commands."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ import math
 import re
 import shlex
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-
-from click.testing import CliRunner
 
 from stampbench.benchmark.errors import UserError
 
+Run = Callable[[list[str]], str]
+"""Runs a command, given its words after `stampbench`, and returns what it prints; raises UserError if it fails."""
+
 ALLOWED = ("leaderboard", "compare")
-"""Commands that only read."""
+"""Commands whose output a document may contain; they only read."""
 _BEGIN = re.compile(r"^<!-- stampbench ", re.MULTILINE)
 _BLOCK = re.compile(
     r"^(<!-- (stampbench (?!figure )[^\n]*?) -->\n)(?:(?!<!-- stampbench ).)*?^(<!-- end -->)", re.DOTALL | re.MULTILINE
@@ -22,42 +24,50 @@ _BLOCK = re.compile(
 _FIGURE = re.compile(r"^<!-- (stampbench figure [^\n]*?) -->\n!\[[^\]\n]*\]\(([^)\n]*\.svg)\)", re.MULTILINE)
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)")
 _ID = re.compile(r"\b[a-z][0-9a-f]{10}\b")
-"""Of a marker or a clipping path in matplotlib's SVG: a hash of its numbers."""
+"""Id of a marker or clipping path in matplotlib's SVG: a hash of its numbers."""
 
 
-def rendered(path: Path) -> str:
-    """A markdown document with what the command of every block prints now.
+def rendered(path: Path, run: Run) -> str:
+    """Return a markdown document with the present output of every block's command.
 
-    A block begins with the comment `<!-- stampbench compare … -->`, a line of its own, and ends with `<!-- end -->`.
-    A figure is such a comment in the line above its picture.
+    A block begins with the comment `<!-- stampbench compare … -->` on a line of its own and ends with
+    `<!-- end -->`. A figure is such a comment on the line above its picture.
+
+    Args:
+        path: the document.
+        run: runs a command.
 
     Raises:
-        UserError: the document cannot be read, a command that is not allowed or fails, or that has neither end nor
+        UserError: when the document cannot be read, or a command is not allowed, fails, or has neither end nor
             picture.
     """
     text = _text(path)
     if len(_BEGIN.findall(text)) != len(_BLOCK.findall(text)) + len(_FIGURE.findall(text)):
         raise UserError(f"{path}: a command needs the line '<!-- end -->' below it, or a figure the line '![…](….svg)'")
-    return _BLOCK.sub(lambda block: f"{block[1]}\n{_printed(block[2], path)}\n{block[3]}", text)
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{_printed(block[2], path, run)}\n{block[3]}", text)
 
 
-def drift(path: Path) -> list[str]:
-    """The lines in which a document differs from what would be rendered, as a diff; none: it is up to date."""
-    diff = difflib.unified_diff(_text(path).splitlines(), rendered(path).splitlines(), lineterm="", n=1)
-    return list(diff)[2:]  # without the names of files
+def drift(path: Path, run: Run) -> list[str]:
+    """Return the diff between a document and its rendered form; an empty list: it is up to date."""
+    diff = difflib.unified_diff(_text(path).splitlines(), rendered(path, run).splitlines(), lineterm="", n=1)
+    return list(diff)[2:]  # without the file names
 
 
-def stale_figures(path: Path) -> dict[Path, str]:
-    """What the commands above a document's pictures draw now, by the picture's file, where that looks different.
+def stale_figures(path: Path, run: Run) -> dict[Path, str]:
+    """Return the present SVG of every figure that looks different from its file.
+
+    Args:
+        path: the document.
+        run: runs a command.
 
     Raises:
-        UserError: the document cannot be read, or a command fails.
+        UserError: when the document cannot be read, or a command fails.
     """
     stale = {}
     for command, picture in _FIGURE.findall(_text(path)):
         with tempfile.TemporaryDirectory() as folder:
             new, old = Path(folder) / "figure.svg", path.parent / picture
-            _run([*_words(command, path), "--output", str(new)], path, command)
+            _run([*_words(command, path), "--output", str(new)], path, command, run)
             drawn = new.read_text()
         if not old.is_file() or not _alike(old.read_text(), drawn):
             stale[old] = drawn
@@ -65,7 +75,7 @@ def stale_figures(path: Path) -> dict[Path, str]:
 
 
 def _alike(one: str, other: str) -> bool:
-    """Words and numbers are equal, and places but for rounding, in which processors differ."""
+    """Return whether words and printed numbers are equal, and coordinates equal to rounding between processors."""
     if re.findall(">([^<]*)<", one) != re.findall(">([^<]*)<", other):
         return False
     first, second = (_NUMBER.split(_ID.sub("", text)) for text in (one, other))
@@ -81,11 +91,11 @@ def _text(path: Path) -> str:
         raise UserError(f"{path}: {error.strerror or error}") from error
 
 
-def _printed(command: str, path: Path) -> str:
+def _printed(command: str, path: Path, run: Run) -> str:
     words = _words(command, path)
     if words[0] not in ALLOWED:
-        raise UserError(f"{path}: '{command}': a document may hold what {' or '.join(ALLOWED)} prints")
-    return _run(words, path, command)
+        raise UserError(f"{path}: '{command}': a document may contain the output of {' or '.join(ALLOWED)} only")
+    return _run(words, path, command, run)
 
 
 def _words(command: str, path: Path) -> list[str]:
@@ -95,10 +105,8 @@ def _words(command: str, path: Path) -> list[str]:
         raise UserError(f"{path}: '{command}': {error}") from error
 
 
-def _run(words: list[str], path: Path, command: str) -> str:
-    from stampbench.benchmark.cli.main import cli
-
-    result = CliRunner().invoke(cli, words, standalone_mode=False)
-    if result.exception is not None:
-        raise UserError(f"{path}: '{command}': {result.exception}") from result.exception
-    return result.stdout
+def _run(words: list[str], path: Path, command: str, run: Run) -> str:
+    try:
+        return run(words)
+    except UserError as error:
+        raise UserError(f"{path}: '{command}': {error}") from error

@@ -1,9 +1,10 @@
-"""Who is at work on a run: a store on a shared file system, without locks and without a common clock.
+"""Run leases with heartbeats: which process executes a run, without file locks or a common clock.
 
-Claims of a run are numbered files in one folder, and the highest number holds it. A lease is made by creating the next
-number exclusively, which only one of several can do; it is never deleted before the run is finished. Its owner
-changes it every few seconds. Who sees a lease unchanged for a minute by its own clock may make the next one, so no two
-clocks are ever compared; a process that is gone from this machine is seen at once.
+The leases of a run are numbered files in one folder, and the highest number is valid. A lease is acquired by creating
+the next number exclusively, which only one of several processes can do; it is not deleted before the run is finished.
+Its process writes a heartbeat every few seconds. Another process that sees no heartbeat for a minute, by its own
+clock, may acquire the next lease, so clocks are never compared. A dead process of the same machine is recognised at
+once.
 """
 
 from __future__ import annotations
@@ -25,12 +26,12 @@ from stampbench.benchmark.errors import RunLeasedError, UserError
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _RELEASED = "released"
 
 
 class LeaseState(NamedTuple):
-    """The newest lease of a run: its number, what its file says, and when that was last seen to change."""
+    """The valid lease of a run: its number, its content, and when the content was last seen to change."""
 
     number: int
     content: str
@@ -38,22 +39,24 @@ class LeaseState(NamedTuple):
 
     @property
     def released(self) -> bool:
+        """Whether its process has given it back."""
         return _RELEASED in self.content
 
     @property
     def owner(self) -> str:
+        """The process and machine that hold it."""
         known = _parsed(self.content)
-        return f"process {known.get('pid', '?')} on {known.get('host', 'an unknown machine')}"
+        return f"pid {known.get('pid', '?')} on {known.get('host', 'an unknown machine')}"
 
 
 class Lease:
-    """Holds a run for this process while it is a context; beats in a thread of its own.
+    """Context in which this process holds a run; a thread writes heartbeats.
 
-    Entering looks at a lease that is there until it changes, which takes a beat, or has stood still for a minute.
+    Entering watches an existing lease until it changes (one heartbeat) or is stale (a minute).
 
     Raises:
-        RunLeasedError: on entering, another process is at work on the run.
-        UserError: on entering, the store cannot be written.
+        RunLeasedError: on entering, when another process holds the run.
+        UserError: on entering, when the store cannot be written.
     """
 
     def __init__(self, folder: Path, watch: LeaseWatch | None = None) -> None:
@@ -65,26 +68,51 @@ class Lease:
 
     def __enter__(self) -> Self:
         try:
-            self._make()
+            self._acquire()
         except OSError as error:
             raise UserError(f"cannot write runs to {self._folder.parent}: {error.strerror or error}") from error
-        self._thread = threading.Thread(target=self._keep, daemon=True)
+        self._thread = threading.Thread(target=self._send_heartbeats, daemon=True)
         self._thread.start()
         return self
 
-    def _make(self) -> None:
+    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._stop.set()
+        self._thread.join()
+        if not self._lost:
+            with suppress(OSError):  # on a full disk; other processes will see that this process has ended
+                self._write(_RELEASED)
+
+    def check(self) -> None:
+        """Check that this process still holds the run; to be called before every write.
+
+        Raises:
+            RunLeasedError: when another process took the run over, because this one sent no heartbeat for a minute.
+        """
+        assert self._file is not None
+        if self._lost or _newest(self._folder) != self._file:
+            self._lost = True
+            raise RunLeasedError("taken over by another process")
+
+    def remove(self) -> None:
+        """Delete the leases of a finished run, whose status makes them superfluous."""
+        self._stop.set()
+        self._thread.join()
+        self._lost = True  # there is nothing left to release
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _acquire(self) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        holder = self._watch.holder(self._folder)
-        while holder is not None and not self._watch.free(self._folder):
-            time.sleep(_LOOK_SECONDS)
-            now = self._watch.holder(self._folder)
-            if now is not None and (now.number, now.content) != (holder.number, holder.content):
-                raise RunLeasedError(f"{now.owner} is at work on it")
-        self._file = self._folder / f"{1 if holder is None else holder.number + 1:06}.json"
+        valid = self._watch.state(self._folder)
+        while valid is not None and not self._watch.free(self._folder):
+            time.sleep(_POLL_SECONDS)
+            now = self._watch.state(self._folder)
+            if now is not None and (now.number, now.content) != (valid.number, valid.content):
+                raise RunLeasedError(f"leased by {now.owner}")
+        self._file = self._folder / f"{1 if valid is None else valid.number + 1:06}.json"
         try:
             file = self._file.open("x")
         except FileExistsError:
-            raise RunLeasedError("another process has just begun it") from None
+            raise RunLeasedError("leased by another process, which has just started it") from None
         except FileNotFoundError:
             raise RunLeasedError("another process has just finished it") from None
         try:
@@ -94,32 +122,7 @@ class Lease:
             self._file.unlink(missing_ok=True)
             raise
 
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self._stop.set()
-        self._thread.join()
-        if not self._lost:
-            with suppress(OSError):  # a full disk; this process is soon gone, and seen to be
-                self._write(_RELEASED)
-
-    def check(self) -> None:
-        """To be called before anything is written.
-
-        Raises:
-            RunLeasedError: another process took the run over, because this one did not beat for a minute.
-        """
-        assert self._file is not None
-        if self._lost or _newest(self._folder) != self._file:
-            self._lost = True
-            raise RunLeasedError("another process took it over")
-
-    def remove(self) -> None:
-        """The run is finished, which says more than any lease."""
-        self._stop.set()
-        self._thread.join()
-        self._lost = True  # nothing to release
-        shutil.rmtree(self._folder, ignore_errors=True)
-
-    def _keep(self) -> None:
+    def _send_heartbeats(self) -> None:
         while not self._stop.wait(BEAT_SECONDS):
             self._beat += 1
             try:
@@ -127,7 +130,7 @@ class Lease:
                 self._write("held")
             except RunLeasedError:
                 return
-            except OSError:  # a full disk or an absent server; the next beat may pass
+            except OSError:  # a full disk or an unreachable server; the next heartbeat may succeed
                 continue
 
     def _content(self, state: str = "held") -> str:
@@ -146,22 +149,22 @@ class Lease:
 
     def _write(self, state: str) -> None:
         assert self._file is not None
-        unfinished = self._file.with_name(f".{self._file.name}.{self._token}")
+        temporary = self._file.with_name(f".{self._file.name}.{self._token}")
         try:
-            unfinished.write_text(self._content(state))
-            unfinished.replace(self._file)
+            temporary.write_text(self._content(state))
+            temporary.replace(self._file)
         except FileNotFoundError:
-            self._lost = True  # the folder is gone: the run was finished elsewhere
+            self._lost = True  # the folder is gone: another process finished the run
 
 
 class LeaseWatch:
-    """Remembers since when leases have not changed, by this process's clock."""
+    """Remembers when leases last changed, by this process's clock."""
 
     def __init__(self) -> None:
         self._seen: dict[Path, LeaseState] = {}
 
-    def holder(self, folder: Path) -> LeaseState | None:
-        """The newest lease of a run, or None."""
+    def state(self, folder: Path) -> LeaseState | None:
+        """Return the valid lease of a run, or None."""
         newest = _newest(folder)
         if newest is None:
             return None
@@ -176,11 +179,11 @@ class LeaseWatch:
         return self._seen[folder]
 
     def free(self, folder: Path) -> bool:
-        """Whether nobody is at work on a run: no lease, a released one, one of a dead process, or one that is stale."""
-        holder = self.holder(folder)
-        if holder is None or holder.released or _is_gone(holder.content):
+        """Return whether a run can be leased: no lease, or one that is released, stale, or of a dead process."""
+        state = self.state(folder)
+        if state is None or state.released or _is_dead(state.content):
             return True
-        return time.monotonic() - holder.seen > STALE_SECONDS
+        return time.monotonic() - state.seen > STALE_SECONDS
 
 
 def _newest(folder: Path) -> Path | None:
@@ -198,10 +201,10 @@ def _parsed(content: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _is_gone(content: str) -> bool:
-    """Whether the owner was a process of this machine that is no more."""
+def _is_dead(content: str) -> bool:
+    """Return whether the lease's process was one of this machine and has ended."""
     known = _parsed(content)
-    # Machines may share a name, so after a restart of this one its leases have to become stale.
+    # Machines may share a name, so leases from before a restart of this one have to become stale.
     if (known.get("host"), known.get("boot")) != (socket.gethostname(), _boot()):
         return False
     try:
@@ -213,7 +216,7 @@ def _is_gone(content: str) -> bool:
 
 
 def _boot() -> str:
-    """Which start of this machine, or of this container of it."""
+    """Return an identifier of this start of the machine, or of this container."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

@@ -1,19 +1,21 @@
-"""Test cases of finished runs with what the recorded network makes of them."""
+"""Inference repeated with recorded networks on test cases of their runs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from stampbench.benchmark.config.resolve import resolve_dataset
+from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.measure.evaluate import evaluate, largest_components, predict
+from stampbench.benchmark.inference.label_maps import postprocess
+from stampbench.benchmark.inference.predictor import predict
+from stampbench.benchmark.measure.evaluate import CaseScore, evaluate
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.schema import Record
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepared_case import PreparedCase
@@ -21,11 +23,16 @@ from stampbench.datasets.preprocessing import oriented_to_ras
 from stampbench.models.network import Network
 from stampbench.reports.overlays import Example, best_plane
 
+_CPU = torch.device("cpu")
+
 
 class Reinference:
-    """Looks at cases again with recorded networks; datasets are opened once.
+    """Segments test cases again with recorded networks; each dataset is opened once.
 
-    A dataset is found by the name in the record, so one that was a folder has to be named by `folder`.
+    Args:
+        store: the records and their networks.
+        data_root: folder that holds the named datasets' folders.
+        folder: folder of the dataset, for records of a dataset that is not known by its name.
     """
 
     def __init__(self, store: RunStore, data_root: Path | None, folder: str | None = None) -> None:
@@ -33,41 +40,38 @@ class Reinference:
         self._opened: dict[tuple[DatasetIdentity, str], Dataset | str] = {}
 
     def examples(self, run: str, cases: Sequence[str]) -> Iterator[Example]:
-        """The named test cases of a run, each in the plane with most foreground.
+        """Yield test cases of a run, each in the plane with most foreground.
+
+        Args:
+            run: id or folder of the run.
+            cases: ids of the cases.
 
         Raises:
-            UserError: the run or its data is not here, or the data is not what the record was made of.
+            UserError: when the run or its data is absent, or the data is not the recorded one.
         """
         model, record, dataset, prepared = self._ready(run, cases)
         sources = {case.id: case for case in dataset.reader.cases}
         for name in cases:
-            prediction = predict(model, prepared[name], torch.device("cpu"), dataset.patch)
-            if record["spec"]["protocol"]["postprocessing"] == "largest_component":
-                prediction = largest_components(prediction)
+            case = prepared[name]
+            prediction = predict(model, case, _CPU, record.evaluation)
+            prediction = postprocess(prediction, record.evaluation.postprocessing)
             raw = dataset.reader.read(sources[name])
             image = raw.image if raw.affine is None else oriented_to_ras(raw.image, raw.affine)[0]
-            yield best_plane(name, image[0], np.asarray(prepared[name].reference), prediction, prepared[name].spacing)
+            yield best_plane(name, image[0], np.asarray(case.reference), prediction, case.spacing)
 
-    def score(self, run: str, cases: Sequence[str]) -> list[dict[str, Any]]:
-        """The scores of what the recorded network makes of test cases, as `evaluate` gives them.
-
-        Raises:
-            UserError: as `examples`.
-        """
+    def score(self, run: str, cases: Sequence[str]) -> list[CaseScore]:
+        """Score test cases of a run exactly as the run did; arguments and errors are those of `examples`."""
         model, record, dataset, prepared = self._ready(run, cases)
-        return evaluate(
-            model, [prepared[case] for case in cases], dataset.classes, torch.device("cpu"),
-            postprocessing=record["spec"]["protocol"]["postprocessing"], window=dataset.patch,
-        )  # fmt: skip
+        return evaluate(model, [prepared[case] for case in cases], dataset.classes, _CPU, record.evaluation)
 
-    def dataset(self, record: dict[str, Any]) -> Dataset:
-        """The dataset of a record, in the form that its network was trained on.
+    def dataset(self, record: Record) -> Dataset:
+        """Return the dataset of a record, in the form that its network was trained on.
 
         Raises:
-            UserError: it is not here, or is another one.
+            UserError: when it is absent, or not the recorded one.
         """
-        identity = DatasetIdentity.model_validate(record["spec"]["dataset"])
-        called = self._folder or record["dataset"].get("called", identity.name)
+        identity = record.spec.dataset
+        called = self._folder or record.dataset.called or identity.name
         if (identity, called) not in self._opened:
             self._opened[identity, called] = self._open(identity, called)
         found = self._opened[identity, called]
@@ -77,16 +81,16 @@ class Reinference:
 
     def _ready(
         self, run: str, cases: Sequence[str]
-    ) -> tuple[Network, dict[str, Any], Dataset, dict[str, PreparedCase]]:  # fmt: skip
+    ) -> tuple[Network, Record, Dataset, dict[str, PreparedCase]]:  # fmt: skip
         model, record = self._store.model(run)
         model.kernels = "fast"
         dataset = self.dataset(record)
         return model, record, dataset, dataset.prepare(cases)
 
     def _open(self, identity: DatasetIdentity, called: str) -> Dataset | str:
-        """The dataset, or why it cannot be had."""
+        """Return the dataset, or why it is not available."""
         try:
-            definition = resolve_dataset(called)
+            definition = find_definition(called)
             if definition.phantom is None:
                 form = {"size": identity.size, "patch": identity.patch, "spatial_dims": identity.spatial_dims}
                 definition = definition.model_copy(update=form)
@@ -94,5 +98,5 @@ class Reinference:
         except (UserError, DatasetError) as error:
             return str(error)
         if dataset.checksum != identity.checksum:
-            return f"dataset '{identity.name}' here is not the one that was recorded"
+            return f"dataset '{identity.name}' here is not the recorded one: checksum mismatch"
         return dataset

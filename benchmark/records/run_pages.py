@@ -1,4 +1,4 @@
-"""What the page of a run tells, gathered from its record and its data."""
+"""Details of runs for their pages of a report, from records and data."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import BaseModel
 
-from stampbench.benchmark.config.rerun_command import command
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.reinference import Reinference
-from stampbench.benchmark.records.run_store import RECORD, RunStore, read_record
+from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.tables import Records, folder_of
 from stampbench.models.errors import ModelError
 from stampbench.reports.overlays import thumbnails
@@ -19,18 +21,23 @@ from stampbench.reports.page import RunDetails
 
 _WORST = 3
 _LARGE = 500
-"""Runs of a report from which on pictures are small: two thousand have to stay under 20 MB."""
+"""Number of runs from which on pictures are small, so that the pages of two thousand runs stay below 20 MB."""
 
 
 def run_details(
     records: Records, root: Path, data_root: Path | None, *, pictures: bool, report: Callable[[int, int], None]
 ) -> Iterator[RunDetails]:
-    """The details of every run; `report` hears of each.
+    """Yield the details of every run.
 
-    Pictures need the store with its networks, and the data; where these are not here the page says why.
+    Args:
+        records: the runs.
+        root: the store, or the folder of published tables.
+        data_root: folder that holds the named datasets' folders.
+        pictures: whether to draw each run's worst test cases; that needs the store's networks and the data, and the
+            page says why a picture is missing.
+        report: called with the number of finished runs and the number of all.
     """
-    store = RunStore(root)
-    gallery = Reinference(store, data_root)
+    reinference = Reinference(RunStore(root), data_root)
     scores = records.cases.groupby(["run", "case"])[["dice", "hd95"]].mean().reset_index()
     worst = scores.sort_values(["run", "dice"], kind="stable").groupby("run", sort=False).head(_WORST)
     by_run = {
@@ -39,27 +46,32 @@ def run_details(
     for number, row in enumerate(records.runs.to_dict("records"), start=1):
         run = str(row["run"])
         folder = folder_of(root, row)
-        record = read_record(folder / RECORD)
-        picture: bytes | str = "they were not asked for"
+        record = _record(folder)
+        picture: bytes | str = "pictures were switched off"
         if pictures:
             form = (144, 40) if len(records.runs) <= _LARGE else (72, 25)
-            picture = _picture(gallery, str(folder), [case for case, _, _ in by_run[run]], *form)
+            picture = _picture(reinference, str(folder), [case for case, _, _ in by_run[run]], *form)
         yield RunDetails(
             run=run,
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
             f"seed {row['seed']}",
             facts=_facts(row) | _latency(folder),
-            command=str(row["command"]) if record is None else command(record),
-            provenance=_of_table(row) if record is None else _of_record(record),
+            command=str(row["command"]) if record is None else record.command,
+            provenance=_table_provenance(row) if record is None else _record_provenance(record),
             worst=by_run[run],
             picture=picture,
         )
         report(number, len(records.runs))
 
 
-def _picture(gallery: Reinference, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
+def _record(folder: Path) -> Record | None:
+    """Return a run's record; None for a row of published tables."""
+    return read_record(folder / RECORD) if (folder / RECORD).is_file() else None
+
+
+def _picture(reinference: Reinference, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
     try:
-        return thumbnails(list(gallery.examples(run, cases)), edge, quality)
+        return thumbnails(list(reinference.examples(run, cases)), edge, quality)
     except (UserError, ModelError) as error:
         return str(error)
 
@@ -84,7 +96,7 @@ def _facts(row: dict[Any, Any]) -> dict[str, str]:
 
 
 def _latency(folder: Path) -> dict[str, str]:
-    """What the run measured of its own network when it ended."""
+    """Return what the run measured of its own network when it ended."""
     try:
         rows = pd.read_csv(folder / "latency.csv")
     except (OSError, pd.errors.EmptyDataError):
@@ -93,28 +105,28 @@ def _latency(folder: Path) -> dict[str, str]:
     return {f"one image, {row['backend']}": f"{row['p50_ms']:.1f} ms" for row in own.to_dict("records")}
 
 
-def _of_record(record: dict[str, Any]) -> dict[str, str]:
-    environment, provenance = record["environment"], record["provenance"]
-    packages = ", ".join(f"{name} {version}" for name, version in provenance["packages"].items())
-    dirty = " (with uncommitted changes)" if provenance["git_dirty"] else ""
+def _record_provenance(record: Record) -> dict[str, str]:
+    provenance = record.provenance
+    packages = ", ".join(f"{name} {version}" for name, version in provenance.packages.items())
+    dirty = " (with uncommitted changes)" if provenance.git_dirty else ""
     return {
-        "run": record["id"],
-        "begun": str(record["begun"]),
-        "ended": str(record.get("ended")),
-        "code": f"{provenance['git_commit'] or 'no git'}{dirty}",
+        "run": record.id,
+        "begun": record.begun,
+        "ended": str(record.ended),
+        "code": f"{provenance.git_commit or 'no git'}{dirty}",
         "packages": packages,
-        "data checksum": record["spec"]["dataset"]["checksum"],
-        "hyperparameters": _listed(record["spec"]["hyperparameters"]),
-        "protocol": _listed(record["spec"]["protocol"]),
-        "machine": _listed(environment),
+        "data checksum": record.spec.dataset.checksum,
+        "hyperparameters": _listed(record.spec.hyperparameters),
+        "protocol": _listed(record.spec.protocol),
+        "machine": _listed(record.environment),
     }
 
 
-def _of_table(row: dict[Any, Any]) -> dict[str, str]:
-    """What published tables keep."""
+def _table_provenance(row: dict[Any, Any]) -> dict[str, str]:
     names = ("run", "git_commit", "torch", "processor", "threads", "data_checksum", "hyperparameters")
     return {name.replace("_", " "): str(row[name]) for name in names if not pd.isna(row.get(name))}
 
 
-def _listed(values: dict[str, Any]) -> str:
-    return ", ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+def _listed(values: dict[str, Any] | BaseModel) -> str:
+    given = values.model_dump(mode="json") if isinstance(values, BaseModel) else values
+    return ", ".join(f"{name} {value}" for name, value in given.items() if value is not None)

@@ -1,4 +1,4 @@
-"""Training images changed at random, as a protocol asks for it."""
+"""Augmentation of training images."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ _BOTH = (_IMAGE, _LABEL)
 
 
 def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, int], Pair] | None:
-    """What changes a batch from a seed, each of its images in a way of its own; None for `none`.
+    """Return a function that augments each image of a batch, given a seed; None for the name `none`.
 
-    `flip` mirrors an image in two, by chance, left to right (Celaya et al. 2022, §2.2, for LiTS). `monai` is MONAI's
-    standard set: the flip, rotation by up to 15° and scaling by up to 15 %, noise, blur, contrast and intensity.
+    `flip` mirrors every second image on average, left to right (Celaya et al. 2022, §2.2, for LiTS). `monai` is
+    MONAI's standard set: the flip, rotation by up to 15° and scaling by up to 15 %, noise, blur, contrast, intensity.
 
     Args:
+        name: name of the augmentation.
         dims: spatial dims.
         mirror: the spatial axis from left to right.
     """

@@ -1,4 +1,4 @@
-"""The images of one fold: on the device where they fit, else read from the cache when they are needed."""
+"""Images of one fold: on the device if they fit, else read from the cache on demand."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Pair = tuple[Tensor, Tensor]
 """Pixels `(n, channels, *size)` and labels `(n, *size)`."""
 
 _RESIDENT = 2**30
-"""Bytes of images that are kept in main memory; more of them are left to the file cache of the system."""
+"""Most bytes of images in main memory; larger sets are read through the operating system's file cache."""
 
 
 class Images(NamedTuple):
@@ -30,36 +30,39 @@ class Images(NamedTuple):
 
     @property
     def number(self) -> int:
+        """Number of images."""
         return len(self.pixels)
 
     @property
     def device(self) -> torch.device:
+        """Device of the tensors."""
         return self.pixels.device
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The size of one."""
+        """Spatial size of an image."""
         return tuple(self.pixels.shape[2:])
 
     def part(self, index: int, where: tuple[slice, ...]) -> Pair:
-        """A box of one image."""
+        """Return a box of one image."""
         return self.pixels[index][(slice(None), *where)], self.labels[index][where]
 
     def labels_of(self, index: int) -> NDArray[np.uint8]:
+        """Return the labels `(*size)` of one image."""
         return self.labels[index].cpu().numpy()
 
     def take(self, indices: Tensor) -> Images:
-        """These images, in this order."""
+        """Return some images, in this order."""
         return Images(*(part[indices] for part in self))
 
     def batches(self, size: int) -> Iterator[Images]:
-        """In order, the last one as it comes."""
+        """Yield batches in order; the last one may be smaller."""
         for start in range(0, self.number, size):
             yield Images(*(part[start : start + size] for part in self))
 
 
 class StoredImages:
-    """Images of which only those asked for are in memory; otherwise like `Images`."""
+    """Images that are read from the cache on demand; the interface is that of `Images`."""
 
     def __init__(self, images: Sequence[Image], prepared: Mapping[str, PreparedCase]) -> None:
         numbers = {case: number for number, case in enumerate(dict.fromkeys(image.case for image in images))}
@@ -69,34 +72,37 @@ class StoredImages:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Spatial size of an image."""
         return self._prepared[self._images[0].case].preprocessing.size
 
     @property
     def bytes(self) -> int:
-        pixels, labels = self._look(0)
+        """Bytes of all images and labels."""
+        pixels, labels = self._mapped(0)
         return self.number * (pixels.nbytes + labels.nbytes)
 
     def take(self, indices: Tensor) -> Images:
-        """Read these images."""
-        pixels, labels = zip(*map(self._look, indices.tolist()), strict=True)
+        """Read some images, in this order."""
+        pixels, labels = zip(*map(self._mapped, indices.tolist()), strict=True)
         return Images(torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(labels)), self.cases[indices])
 
     def part(self, index: int, where: tuple[slice, ...]) -> Pair:
         """Read a box of one image."""
-        pixels, labels = self._look(index)
+        pixels, labels = self._mapped(index)
         return torch.from_numpy(np.array(pixels[(slice(None), *where)])), torch.from_numpy(np.array(labels[where]))
 
     def labels_of(self, index: int) -> NDArray[np.uint8]:
-        return self._look(index)[1]
+        """Return the labels `(*size)` of one image."""
+        return self._mapped(index)[1]
 
     def batches(self, size: int) -> Iterator[Images]:
-        """In order, the last one as it comes."""
+        """Yield batches in order; the last one may be smaller."""
         for indices in torch.split(torch.arange(self.number), size):
             yield self.take(indices)
 
     def resident(self, device: torch.device) -> Images:
-        """All of them on a device, put there one by one."""
-        pixels, labels = self._look(0)
+        """Copy all images to a device, one by one."""
+        pixels, labels = self._mapped(0)
         every = Images(
             torch.empty((self.number, *pixels.shape), device=device),
             torch.empty((self.number, *labels.shape), dtype=torch.uint8, device=device),
@@ -107,18 +113,24 @@ class StoredImages:
             every.pixels[index], every.labels[index] = taken.pixels[0], taken.labels[0]
         return every
 
-    def _look(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-        """One image, mapped and not read."""
+    def _mapped(self, index: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+        """Return one image and its labels, memory-mapped."""
         image = self._images[index]
         case = self._prepared[image.case]
         return case.images[image.slice], case.labels[image.slice]
 
 
 class FoldData(NamedTuple):
-    """What a trainer sees of a fold. Test cases are not in it.
+    """Training and validation images of a fold; it holds no test cases.
 
-    `size` is that of an image as training sees it: a patch where `patch` is given. `mirror` is the axis
-    from left to right.
+    Attributes:
+        training: training images.
+        validation: validation images.
+        classes: names of the classes, background first.
+        channels: number of channels.
+        size: spatial size of what a network sees in training: the patch size, else the image size.
+        patch: patch size in voxels; None: networks see whole images.
+        mirror: the spatial axis from left to right.
     """
 
     training: Images | StoredImages
@@ -133,7 +145,14 @@ class FoldData(NamedTuple):
 def load_fold(
     split: Split, prepared: Mapping[str, PreparedCase], dataset: Dataset, device: torch.device
 ) -> FoldData:  # fmt: skip
-    """The images of a fold: on `device`, where they leave it room to work, else in the cache."""
+    """Load a fold's images to the device if enough memory stays free, else read them from the cache on demand.
+
+    Args:
+        split: the fold's training and validation images.
+        prepared: prepared cases by id.
+        dataset: the dataset.
+        device: where to train.
+    """
     training, validation = (StoredImages(each, prepared) for each in (split.training, split.validation))
     fold = FoldData(
         training,
@@ -142,7 +161,7 @@ def load_fold(
         len(dataset.channels),
         dataset.seen,
         dataset.patch,
-        # Pictures have rows first; volumes and their slices, oriented to RAS, begin with left to right.
+        # Pictures have rows first; the first axis of volumes and slices, oriented to RAS, is left to right.
         mirror=1 if dataset.unit == "px" else 0,
     )
     if not fits(training.bytes + validation.bytes, device):
@@ -151,5 +170,5 @@ def load_fold(
 
 
 def fits(size: int, device: torch.device) -> bool:
-    """Whether so many bytes leave at least as many free for the network, on a CPU whether they are few."""
+    """Return whether images of this size may stay in memory: in half of a GPU's free memory; a fixed size on a CPU."""
     return size <= (torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else _RESIDENT)

@@ -1,4 +1,4 @@
-"""What training makes small."""
+"""Training losses."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 
 def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
-    """A loss of logits `(N, classes, *spatial)` and labels `(N, 1, *spatial)`; the background is a class too.
+    """Return a loss of logits `(N, classes, *spatial)` and labels `(N, 1, *spatial)`; the background is a class.
 
-    `dice`: 1 − mean_c 2Σxt / (Σx + Σt + 1e-7) of sigmoids, sums over batch and space, as in STAMP's code.
-    `dice_ce`: the same of softmaxes, plus the cross-entropy. `dice_l2`: PocketNet's.
+    `dice`: 1 − mean_c 2Σxt / (Σx + Σt + 1e-7) of sigmoids, with sums over batch and space, as in STAMP's code.
+    `dice_ce`: the same of softmaxes, plus the cross-entropy. `dice_l2`: see `l2_dice_loss`.
     """
     if name == "dice_l2":
         return l2_dice_loss
@@ -21,7 +21,7 @@ def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def l2_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """mean_c Σ(y − p)² / (Σy² + Σp² + 1e-7) of softmaxes, per image over space (Celaya et al. 2022, §2)."""
+    """Return mean_c Σ(y − p)² / (Σy² + Σp² + 1e-7) of softmaxes, per image over space (Celaya et al. 2022, §2)."""
     p = logits.softmax(1).flatten(2)
     y = nn.functional.one_hot(labels.squeeze(1), logits.shape[1]).movedim(-1, 1).flatten(2).to(p.dtype)
     ratio = (y - p).square().sum(2) / (y.square().sum(2) + p.square().sum(2) + 1e-7)
@@ -29,9 +29,14 @@ def l2_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """T² · KL(teacher ‖ student) of softmaxes at a temperature, mean over voxels (Hinton et al. 2015, §2).
+    """Return T² · KL(teacher ‖ student) of softmaxes at a temperature, averaged over voxels (Hinton et al. 2015, §2).
 
-    T² keeps the gradients' size as the temperature changes.
+    The factor T² keeps the magnitude of gradients when the temperature changes.
+
+    Args:
+        student: logits `(N, classes, *spatial)`.
+        teacher: logits of the same shape.
+        temperature: T.
     """
     softened, target = ((logits / temperature).log_softmax(1) for logits in (student, teacher))
     divergence = nn.functional.kl_div(softened, target, log_target=True, reduction="none")

@@ -1,4 +1,4 @@
-"""Adam, what follows a plateau, and what a prune does to both."""
+"""Optimiser, learning-rate schedule, and their state after pruning."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from stampbench.models.pruning import Cut
 def new_optimiser(
     model: nn.Module, protocol: Protocol, *, fused: bool
 ) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
-    """A fresh Adam and, where the protocol has one, its plateau schedule; `fused` steps in one kernel."""
+    """Return a new Adam and the protocol's plateau schedule, if it has one.
+
+    Args:
+        model: the network.
+        protocol: learning rate and schedule.
+        fused: whether Adam updates all parameters in one kernel.
+    """
     optimiser = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate, fused=fused)
     if protocol.plateau_factor is None:
         return optimiser, None
@@ -26,7 +32,14 @@ def new_optimiser(
 
 
 def carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model: nn.Module, cuts: list[Cut]) -> None:
-    """Give `new` the state of `old`, with the entries of removed filters cut out."""
+    """Copy Adam's moments from `old` to `new`, without the entries of removed filters.
+
+    Args:
+        old: optimiser of the network before pruning.
+        new: optimiser of the pruned network.
+        model: the pruned network.
+        cuts: which entries of which parameters were kept.
+    """
     states = dict(old.state)
     for cut in cuts:
         if state := states.pop(cut.old, None):

@@ -1,4 +1,4 @@
-"""The state of an unfinished run on disk, so that it can go on where it was."""
+"""Resume state of an temporary run on disk."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from torch import Tensor
 
 from stampbench.benchmark.errors import UserError
 
-_VERSION = 4
+_VERSION = 5
 
 
 class ResumeFile:
-    """A file, replaced as a whole, and the one before it: a SHA-256, a line's end, and what `torch.save` wrote.
+    """A state file that is replaced atomically, and the previous state: a SHA-256, a newline, PyTorch's format.
 
     Args:
-        guard: called before every write; raises where this process may no longer write.
+        folder: folder of both files.
+        guard: called before every write; it raises an error if this process may no longer write.
     """
 
     def __init__(self, folder: Path, guard: Callable[[], None] = lambda: None) -> None:
@@ -30,10 +31,13 @@ class ResumeFile:
         self._previous = folder / "previous.pt"
 
     def read(self, say: Callable[[str], None] = lambda line: None) -> dict[str, Any] | None:
-        """The last state written, the one before where that is damaged (which `say` hears of), or None.
+        """Return the last state, or the previous one if the last is damaged, or None if there is none.
+
+        Args:
+            say: called with a line when the last state is damaged.
 
         Raises:
-            UserError: both are damaged, or of another version.
+            UserError: when both states are damaged, or a state is of another version.
         """
         problem = None
         for path in (self.path, self._previous):
@@ -42,44 +46,50 @@ class ResumeFile:
             try:
                 state = _load(path)
             except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-                problem = f"{path}: cannot be resumed from ({error})"
+                problem = f"{path}: damaged resume state ({error})"
                 continue
             if state.get("version") != _VERSION:
-                raise UserError(f"{path}: written by another version; delete {path.parent} to start anew")
+                raise UserError(f"{path}: saved by another version of stampbench; delete {path.parent} to start over")
             if problem is not None:
-                say(f"{problem}; going on from the state before")
+                say(f"{problem}; resuming from the previous state")
             return state
         if problem is not None:
-            raise UserError(f"{problem}; delete {self.path.parent} to start anew")
+            raise UserError(f"{problem}; delete {self.path.parent} to start over")
         return None
 
     def write(self, state: dict[str, Any]) -> None:
+        """Replace the state; the replaced one becomes the previous state.
+
+        Raises:
+            RunLeasedError: when another process took the run over.
+            OSError: when the file cannot be written.
+        """
         self._guard()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save({"version": _VERSION, **state}, buffer)
-        unfinished = self.path.with_suffix(".tmp")
-        with unfinished.open("wb") as file:
+        temporary = self.path.with_suffix(".tmp")
+        with temporary.open("wb") as file:
             file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + b"\n")
             file.write(buffer.getbuffer())
             file.flush()
             os.fsync(file.fileno())
         if self.path.is_file():
             self.path.replace(self._previous)
-        unfinished.replace(self.path)
+        temporary.replace(self.path)
 
 
 def _load(path: Path) -> dict[str, Any]:
     with path.open("rb") as file:
         checksum, content = file.readline().strip().decode("ascii", "replace"), file.read()
     if hashlib.sha256(content).hexdigest() != checksum:
-        raise ValueError("it is not what was written")
+        raise ValueError("checksum mismatch")
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return state
 
 
 def detached(value: Any) -> Any:
-    """A deep copy of nested dicts, lists and tensors, which further training does not change."""
+    """Return a deep copy of nested dicts, lists and tensors, which further training does not change."""
     if isinstance(value, Tensor):
         return value.detach().clone()
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""What training steps through in an epoch: shuffled images, or patches of them."""
+"""Sampling of training batches: shuffled images, or patches of them."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from torch import Tensor
 from stampbench.benchmark.training.fold_data import FoldData, Pair
 
 _CENTRES = 1024
-"""How many voxels of each class of an image are remembered, to put patches around."""
+"""Voxels of each class of an image that patches are centred on."""
 
 
 class Sampler:
     """Batches of one fold's training images.
 
     Args:
-        augment: changes a batch at random, from the seed that it gets beside it.
+        data: the fold's images.
+        batch_size: images or patches of a batch.
+        augment: augments a batch, given a seed.
     """
 
     def __init__(self, data: FoldData, batch_size: int, augment: Callable[[Pair, int], Pair] | None = None) -> None:
@@ -31,15 +33,15 @@ class Sampler:
         self._centres: dict[int, list[NDArray[np.int64]]] = {}
 
     def shuffled(self, generator: torch.Generator) -> Iterator[Pair]:
-        """An epoch in a new order, drawn from `generator`.
+        """Yield the batches of one epoch in an order drawn from `generator`.
 
-        Of patches, as many are cut from every image as would cover it; half of them lie around a voxel of a
-        foreground class, each class of the image being as likely as the others, the rest anywhere.
+        Each image gives as many patches as would cover it. Half of them are centred on a voxel of a foreground class,
+        with equal probability for each class of the image; the others are anywhere.
         """
         per_image = max(len(self._tiles), 1)
         order = torch.randperm(self._images.number * per_image, generator=generator)
         order = order.to(self._images.device)
-        # Drawn only where it is needed, so that plain training has the random numbers it always had.
+        # Drawn only if it is needed: training without patches and augmentation keeps its random numbers.
         random = self._patch is not None or self._augment is not None
         rng = np.random.default_rng(int(torch.randint(2**31, (), generator=generator)) if random else 0)
         for indices in torch.split(order, self._batch_size):
@@ -52,7 +54,7 @@ class Sampler:
             yield pixels, labels
 
     def in_order(self) -> Iterator[Pair]:
-        """Every image once; of images that are trained in patches, the patches that tile them."""
+        """Yield every image once; for training in patches, the patches that tile each image."""
         if self._patch is None:
             yield from ((batch.pixels, batch.labels) for batch in self._images.batches(self._batch_size))
             return
@@ -73,7 +75,7 @@ class Sampler:
         return self._images.part(index, tuple(slice(s, s + p) for s, p in zip(start, self._patch, strict=True)))
 
     def _centres_of(self, index: int) -> list[NDArray[np.int64]]:
-        """Some voxels of each foreground class of an image, always the same ones."""
+        """Return some voxels `(n, dims)` of each foreground class of an image, the same ones at every call."""
         if index not in self._centres:
             labels = self._images.labels_of(index)
             rng, found = np.random.default_rng(index), []
@@ -86,7 +88,7 @@ class Sampler:
 
 
 def example(data: FoldData) -> Tensor:
-    """One validation image `(1, channels, *size)`, or the middle patch of it."""
+    """Return one validation image `(1, channels, *size)`, or its central patch."""
     pixels = data.validation.take(torch.zeros(1, dtype=torch.int64)).pixels
     around = [(edge - part) // 2 for edge, part in zip(pixels.shape[2:], data.size, strict=True)]
     middle = [slice(start, start + part) for start, part in zip(around, data.size, strict=True)]
@@ -94,7 +96,7 @@ def example(data: FoldData) -> Tensor:
 
 
 def _tiles(shape: tuple[int, ...], patch: tuple[int, ...]) -> list[tuple[slice, ...]]:
-    """Patches that cover an image; the last ones of an axis overlap those before where they have to."""
+    """Return patches that cover an image; the last patch of an axis may overlap the one before it."""
     return dense_patch_slices(shape, patch, patch)  # type: ignore[no-any-return]
 
 

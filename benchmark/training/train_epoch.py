@@ -1,4 +1,4 @@
-"""One pass over the training images."""
+"""One epoch of training."""
 
 from __future__ import annotations
 
@@ -16,10 +16,15 @@ def train_epoch(
     batch_loss: Callable[[Tensor, Tensor], Tensor],
     scaler: torch.amp.GradScaler | None = None,
 ) -> float:
-    """Step through batches and return the mean loss over their images.
+    """Train on every batch and return the mean loss over images.
 
-    `batch_loss` takes pixels and labels; `scaler` keeps the gradients of half precision from vanishing. Nothing
-    waits for the device before the end.
+    The device is synchronised only once, at the end.
+
+    Args:
+        optimiser: optimiser of the network's parameters.
+        batches: pixels `(N, channels, *spatial)` and labels `(N, *spatial)`.
+        batch_loss: loss of one batch's pixels and labels.
+        scaler: loss scaling, which fp16 needs; None: no scaling.
     """
     total, number = torch.zeros(()), 0
     for pixels, labels in batches:

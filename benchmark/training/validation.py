@@ -1,4 +1,4 @@
-"""Loss and Dice on the validation images, which select."""
+"""Validation loss and Dice, used for model selection."""
 
 from __future__ import annotations
 
@@ -8,14 +8,18 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from stampbench.benchmark.inference.label_maps import class_map
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.benchmark.training.fold_data import Images, StoredImages
 
 
-class Scored(NamedTuple):
-    """The loss, averaged over images; per foreground class its Dice, averaged over cases, and whether it vanished.
+class ValidationScore(NamedTuple):
+    """Scores of a network on the validation images.
 
-    A class has vanished when it is in some label and not one voxel of it was found.
+    Attributes:
+        loss: mean over images.
+        dice: per foreground class, the mean over cases.
+        vanished: per foreground class, whether labels contain it and no voxel of it was predicted correctly.
     """
 
     loss: float
@@ -24,6 +28,7 @@ class Scored(NamedTuple):
 
     @property
     def mean_dice(self) -> float:
+        """Mean Dice over foreground classes."""
         return sum(self.dice) / len(self.dice)
 
 
@@ -34,11 +39,19 @@ def validate(
     loss: Callable[[Tensor, Tensor], Tensor],
     batch_size: int,
     *,
-    window: Sequence[int] | None = None,
-) -> Scored:
-    """Score a network on validation images; where it was trained on patches, by windows of their size.
+    patch_size: Sequence[int] | None = None,
+) -> ValidationScore:
+    """Score a network on validation images.
 
-    A case's slices count together. A class that is in neither prediction nor label of a case has Dice 1.
+    The slices of a case are scored together. A class in neither prediction nor label of a case has Dice 1.
+
+    Args:
+        model: the network; it is put into evaluation mode.
+        images: the images.
+        classes: number of classes, background included.
+        loss: loss of logits `(N, classes, *spatial)` and labels `(N, *spatial)`.
+        batch_size: images of a batch.
+        patch_size: patch size in voxels of the training, which is the sliding window; None: whole images.
     """
     model.eval()
     device = next((each.device for each in model.parameters()), images.device)
@@ -46,9 +59,9 @@ def validate(
     # Voxels by case, labelled class and predicted class.
     voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)
     pair_type = torch.uint8 if classes * classes <= 256 else torch.int32
-    infer = sliding_window(model, window)
+    infer = sliding_window(model, patch_size)
     with torch.inference_mode():
-        for batch in images.batches(1 if window else batch_size):
+        for batch in images.batches(1 if patch_size else batch_size):
             batch = Images(*(part.to(device) for part in batch))
             logits = infer(batch.pixels).contiguous()
             total += loss(logits, batch.labels) * len(batch.pixels)
@@ -60,18 +73,4 @@ def validate(
     union = predicted + labelled
     dice = torch.where(union > 0, 2 * both / union.clamp(min=1), 1.0).mean(0)
     vanished = (both.sum(0) == 0) & (labelled.sum(0) > 0)
-    return Scored(float(total) / images.number, tuple(dice.tolist()), tuple(vanished.tolist()))
-
-
-def class_map(logits: Tensor) -> Tensor:
-    """The class of the largest logit, `(N, classes, *spatial)` to `(N, *spatial)` uint8; the first of equals.
-
-    PyTorch's argmax over a second axis is up to a hundred times slower on a CPU.
-    """
-    largest = logits[:, 0].clone()
-    chosen = torch.zeros_like(largest, dtype=torch.uint8)
-    for number in range(1, logits.shape[1]):
-        # Later classes have larger numbers, so the maximum replaces what was chosen before.
-        torch.maximum(chosen, (logits[:, number] > largest).to(torch.uint8) * number, out=chosen)
-        torch.maximum(largest, logits[:, number], out=largest)
-    return chosen
+    return ValidationScore(float(total) / images.number, tuple(dice.tolist()), tuple(vanished.tolist()))

@@ -1,4 +1,4 @@
-// Tables that sort and filter, and plots. jQuery and DataTables come from tables.js, Plotly from plotly.js.
+// Sortable and filterable tables, and plots. tables.js provides jQuery and DataTables, plotly.js provides Plotly.
 "use strict";
 
 const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "triangle-down", "cross", "x", "star", "pentagon", "hexagon"];
@@ -6,28 +6,28 @@ const LAYOUT = {
   margin: { l: 60, r: 15, t: 30, b: 55 }, hovermode: "closest", font: { family: "system-ui, sans-serif", size: 13 },
 };
 const CONFIG = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["select2d", "lasso2d"] };
-const READY = new Set();
+const INITIALISED = new Set(); // indices of the leaderboards whose tables and plots exist
 
 function showBoard(index) {
   document.querySelectorAll("section.board").forEach((section, number) => { section.hidden = number !== index; });
   const section = document.getElementById(`board-${index}`);
-  if (!section || READY.has(index)) return;
-  READY.add(index); // only what is looked at is made
-  sortable(section.querySelector("table.leaderboard"), [[0, "asc"]], "Filter strategies");
-  sortable(section.querySelector("table.runs"), [], "Filter runs");
+  if (!section || INITIALISED.has(index)) return;
+  INITIALISED.add(index); // A leaderboard is initialised when it is first shown, so that the page opens fast.
+  makeSortable(section.querySelector("table.leaderboard"), [[0, "asc"]], "Filter strategies");
+  makeSortable(section.querySelector("table.runs"), [], "Filter runs");
   const points = JSON.parse(section.querySelector("script.points").textContent);
   const plots = [...section.querySelectorAll(".plot")];
   plots.forEach((plot) => { plot.hidden = points.every((point) => point[plot.dataset.x] === null); });
   plots.filter((plot) => !plot.hidden).forEach((plot) => drawFront(section, plot, points));
 }
 
-const MISSING = 1e300; // what the table has in place of a number that is not known: last, whichever way it is sorted
+const MISSING = 1e300; // Stands for a missing number in the tables; it is last in both sort directions.
 
 function orderMissingLast() {
   window.jQuery.fn.dataTable.ext.type.order["num-desc"] = (a, b) => (a === MISSING) - (b === MISSING) || b - a;
 }
 
-function sortable(table, order, label) {
+function makeSortable(table, order, label) {
   window.jQuery(table).DataTable({
     order, paging: table.rows.length > 60, pageLength: 50, info: false, autoWidth: false,
     language: { search: label, emptyTable: "no rows" },
@@ -40,7 +40,7 @@ function drawFront(section, element, points) {
   const known = points.filter((point) => point[x] !== null);
   const colours = JSON.parse(document.getElementById("colours").textContent);
   const mark = x === "parameters" ? "small" : "fast";
-  const name = x === "parameters" ? "parameters" : "latency × standard";
+  const name = x === "parameters" ? "parameters" : "latency relative to standard";
   const traces = known.map((point) => {
     return {
       x: [point[x]], y: [point.dice], name: point.strategy, mode: "markers", customdata: [point.strategy],
@@ -63,12 +63,12 @@ function drawFront(section, element, points) {
     xaxis: { title: { text: name }, type: x === "parameters" ? "log" : "linear", exponentformat: "SI", dtick: x === "parameters" ? "D2" : undefined },
     yaxis: { title: { text: "test Dice" } },
   }, CONFIG).then(() => {
-    element.on("plotly_hover", (event) => point_at(section, event.points[0].customdata));
-    element.on("plotly_unhover", () => point_at(section, null));
+    element.on("plotly_hover", (event) => highlightRow(section, event.points[0].customdata));
+    element.on("plotly_unhover", () => highlightRow(section, null));
   });
 }
 
-function point_at(section, strategy) {
+function highlightRow(section, strategy) {
   section.querySelectorAll("table.leaderboard tbody tr").forEach((row) => {
     row.classList.toggle("pointed", strategy !== null && row.dataset.strategy === String(strategy));
   });
@@ -87,7 +87,7 @@ function drawRun(data) {
     x: data.parameters, y: data.dice, text: data.epoch.map((epoch) => `epoch ${epoch}`), mode: "lines+markers",
     line: { color: "#0072B2" }, hovertemplate: "Dice %{y:.3f}<br>%{x:,} parameters<br>%{text}<extra></extra>",
   }], {
-    ...LAYOUT, xaxis: { title: { text: "parameters that remain" }, type: "log", autorange: "reversed" },
+    ...LAYOUT, xaxis: { title: { text: "remaining parameters" }, type: "log", autorange: "reversed" },
     yaxis: { title: { text: "validation Dice" } },
   }, CONFIG);
   if (!widths.hidden) Plotly.newPlot(widths, data.widths.map((width, index) => ({
@@ -95,7 +95,7 @@ function drawRun(data) {
     marker: { color: index ? "#D55E00" : "#8c959f" },
   })), {
     ...LAYOUT, barmode: "group", legend: { orientation: "h", y: 1.12 },
-    xaxis: { title: { text: "layer (convolution, from the input)" } }, yaxis: { title: { text: "filters" } },
+    xaxis: { title: { text: "layer (convolution, counted from the input)" } }, yaxis: { title: { text: "filters" } },
   }, CONFIG);
 }
 

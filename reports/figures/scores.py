@@ -1,4 +1,4 @@
-"""Figures of test scores."""
+"""Figures of test Dice by training size, by hyperparameter and by training epochs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from stampbench.reports.figures.style import (
     NothingToDrawError,
     base_protocol,
     legend,
-    looks,
     panels,
     without_setting,
 )  # fmt: skip
+from stampbench.reports.palette import strategy_styles
 from stampbench.reports.statistics import cluster_interval
 
 
 def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
-    """Box plots of Dice over test cases, by number of training images (like Dinsdale et al. 2022, Fig. 4 and 6).
+    """Draw box plots of Dice over test cases, by number of training images (like Dinsdale et al. 2022, Fig. 4 and 6).
 
-    Boxes are quartiles, whiskers reach 1.5 times their range, the diamond is the mean.
+    Boxes show the quartiles, whiskers extend to 1.5 times the interquartile range, and the diamond is the mean.
     """
-    # What differs between training sizes is the group, so panels are made of everything else in it.
+    # A group has a single training size, so panels are formed by everything else that defines a group.
     by = ["dataset", "dataset_version", "data_checksum", "form", "protocol"]
-    styles = looks(runs["strategy"])
+    styles = strategy_styles(runs["strategy"])
     figure, columns = panels(runs, by, width=max(4.2, 0.5 * len(styles) * runs["n_train"].nunique() ** 0.5))
     for (axes,), group in columns:
         scores = per_case(group, cases)
@@ -42,7 +42,7 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
             showmeans=True, meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white",
                                        "markeredgecolor": "black"},
         )  # fmt: skip
-        _hatch(axes, styles, set(scores["strategy"]))
+        _hatch_repeated_colours(axes, styles, set(scores["strategy"]))
         axes.set(xlabel="training images", ylabel="test Dice (per case)")
         if scores["dice"].min() > 0.5:
             axes.set_ylim(bottom=max(0.0, float(scores["dice"].quantile(0.01)) - 0.05))
@@ -50,11 +50,14 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
     return figure
 
 
-def _hatch(axes: Axes, styles: dict[str, tuple[str, str]], drawn: Collection[str]) -> None:
-    """Boxes have no markers, so those whose colour an earlier strategy has are hatched, in the legend too."""
+def _hatch_repeated_colours(axes: Axes, styles: dict[str, tuple[str, str]], drawn: Collection[str]) -> None:
+    """Hatch the boxes of strategies that share a colour with an earlier one, in the legend too.
+
+    Colour and hatching have to tell strategies apart because boxes have no markers.
+    """
     colours = [colour for colour, _ in styles.values()]
     repeated = {name for index, name in enumerate(styles) if colours[index] in colours[:index]}
-    containers: list[Any] = list(axes.containers)  # seaborn's, one for each strategy
+    containers: list[Any] = list(axes.containers)  # created by seaborn, one per strategy
     for name, container in zip([name for name in styles if name in drawn], containers, strict=True):
         for box in container.boxes if name in repeated else ():
             box.set_hatch("////")
@@ -65,20 +68,21 @@ def _hatch(axes: Axes, styles: dict[str, tuple[str, str]], drawn: Collection[str
 
 
 def recovery_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
-    """Test Dice by epochs between two prunes (like Dinsdale et al. 2022, Fig. 16)."""
+    """Draw test Dice by number of epochs between two pruning steps (like Dinsdale et al. 2022, Fig. 16)."""
     return _by_hyperparameter(runs, cases, "recovery_epochs", "recovery epochs R")
 
 
 def base_dropout(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
-    """Test Dice by the largest probability of targeted dropout (like Dinsdale et al. 2022, Fig. 17)."""
+    """Draw test Dice by the largest probability of targeted dropout (like Dinsdale et al. 2022, Fig. 17)."""
     return _by_hyperparameter(runs, cases, "base_dropout", "base dropout b")
 
 
 def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
-    """Mean test Dice against epochs charged, and against those that the selected network has had.
+    """Draw mean test Dice against the epochs charged, and against the training epochs of the selected network.
 
-    A point is a strategy under one budget, the bars are 95 % intervals over subjects; protocols that differ in more
-    than their cap of epochs are never in one panel.
+    A point is a strategy with one cap of epochs; error bars are 95 % confidence intervals over subjects. A line joins
+    the variants of a strategy that differ only in the cap or in recovery epochs. Protocols share a panel only if they
+    differ in nothing but the cap.
     """
     runs = runs.assign(
         base=runs["protocol"].map(base_protocol),
@@ -87,10 +91,10 @@ def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -
     figure, columns = panels(
         runs, ["dataset", "dataset_version", "data_checksum", "form", "n_train", "base"], rows=2, height=3.0
     )
-    styles = looks(runs["line"])
+    styles = strategy_styles(runs["line"])
     for axes, group in columns:
-        for name, own in group.groupby("line"):
-            points = pd.DataFrame([_point(part, cases) for _, part in own.groupby(["strategy", "protocol"])])
+        for name, line_runs in group.groupby("line"):
+            points = pd.DataFrame([_point(part, cases) for _, part in line_runs.groupby(["strategy", "protocol"])])
             colour, marker = styles[str(name)]
             for axis, x in zip(axes, ("epochs", "selected_epoch"), strict=True):
                 ordered = points.sort_values(x)
@@ -99,14 +103,17 @@ def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -
                     ordered[x], ordered["dice"], yerror(error), color=colour, marker=marker, markersize=5, capsize=2,
                     linewidth=1.2, label=str(name),
                 )  # fmt: skip
-        axes[0].set(xlabel="epochs charged, parent runs included", ylabel="test Dice")
-        axes[1].set(xlabel="epochs that the selected network has had", ylabel="test Dice")
+        axes[0].set(xlabel="epochs charged (parent runs included)", ylabel="test Dice")
+        axes[1].set(xlabel="training epochs of the selected network", ylabel="test Dice")
     legend(figure, [axis for axes, _ in columns for axis in axes])
     return figure
 
 
 def per_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Dice by strategy, training size and case: the mean over classes, then over folds and seeds."""
+    """Return Dice by strategy, training size and case: averaged over classes, then over folds and seeds.
+
+    The columns are `strategy`, `n_train`, `subject`, `case` and `dice`.
+    """
     scores = cases.merge(runs[["run", "strategy", "n_train"]], on="run")
     by_run = scores.groupby(["strategy", "n_train", "run", "subject", "case"], as_index=False)["dice"].mean()
     averaged: pd.DataFrame = by_run.groupby(["strategy", "n_train", "subject", "case"], as_index=False)["dice"].mean()
@@ -114,17 +121,21 @@ def per_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def yerror(bounds: Sequence[Sequence[float] | pd.Series[float]]) -> NDArray[np.float64] | None:
-    """Lower and upper lengths of error bars; None where one subject has no interval."""
+    """Return the lengths of error bars below and above the points; None if an interval is missing.
+
+    An interval is missing if there is only one subject.
+    """
     lengths: NDArray[np.float64] = np.array([np.asarray(each, dtype=float) for each in bounds])
     return None if np.isnan(lengths).any() else lengths.clip(min=0)
 
 
 def _point(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, float]:
+    """Return the mean Dice of runs with its confidence interval over subjects, and their mean epochs."""
     scores = per_case(runs, cases)
     interval = cluster_interval(scores["dice"].to_list(), scores["subject"].to_list())
     return {
         "epochs": float(runs["epochs"].mean()),
-        "selected_epoch": float((runs["selected_epoch"]).mean()),
+        "selected_epoch": float(runs["selected_epoch"].mean()),
         "dice": interval.mean,
         "low": interval.low,
         "high": interval.high,
@@ -132,39 +143,44 @@ def _point(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, float]:
 
 
 def _by_hyperparameter(runs: pd.DataFrame, cases: pd.DataFrame, name: str, label: str) -> Figure:
-    """Points with intervals over subjects, and the runs themselves as dots, by the value of a hyperparameter.
+    """Draw mean Dice with intervals over subjects, and single runs as dots, by the value of a hyperparameter.
 
-    Only strategies of which several values are there, other hyperparameters alike.
+    Only strategies that were run with several values and otherwise equal hyperparameters are drawn.
+
+    Args:
+        runs: rows of `runs` as for `leaderboards`, with `hyperparameters` as JSON.
+        cases: rows of `cases` as for `leaderboards`.
+        name: name of the hyperparameter.
+        label: label of the horizontal axis.
+
+    Raises:
+        NothingToDrawError: when no leaderboard has a strategy with several values.
     """
-    settings = [json.loads(each) for each in runs["hyperparameters"]]
-    runs = runs.assign(value=[each.get(name) for each in settings])
+    hyperparameters = [json.loads(each) for each in runs["hyperparameters"]]
+    runs = runs.assign(value=[each.get(name) for each in hyperparameters])
     runs = runs.assign(line=runs["strategy"].map(lambda each: without_setting(each, name)))
-    # Without targeted dropout b does nothing.
-    idle = [name == "base_dropout" and each.get("dropout") != "targeted" for each in settings]
-    runs = runs[runs["value"].notna() & ~pd.Series(idle, index=runs.index)]
+    # The base dropout b has no effect unless dropout is targeted.
+    without_effect = [name == "base_dropout" and each.get("dropout") != "targeted" for each in hyperparameters]
+    runs = runs[runs["value"].notna() & ~pd.Series(without_effect, index=runs.index)]
     several = runs.groupby(["group", "line"])["value"].transform("nunique") > 1 if len(runs) else runs.index
     runs = runs[several] if len(runs) else runs
     if runs.empty:
-        raise NothingToDrawError(f"no strategy was run with several values of {name} on one table")
+        raise NothingToDrawError(f"no leaderboard has a strategy with several values of {name}")
     figure, columns = panels(runs)
-    styles = looks(runs["line"])
+    styles = strategy_styles(runs["line"])
     for (axes,), group in columns:
         positions = {value: index for index, value in enumerate(sorted(group["value"].unique()))}
-        for line, own in group.groupby("line"):
+        for line, line_runs in group.groupby("line"):
             colour, marker = styles[str(line)]
-            points = {value: _point(part, cases) for value, part in own.groupby("value")}
+            points = {value: _point(part, cases) for value, part in line_runs.groupby("value")}
             at = [positions[value] for value in points]
             table = pd.DataFrame(list(points.values()))
             bars = yerror([table["dice"] - table["low"], table["high"] - table["dice"]])
             axes.errorbar(at, table["dice"], bars, color=colour, marker=marker, capsize=3, label=str(line))
-            dots = [positions[value] + 0.08 for value in own["value"]]
-            axes.plot(dots, own["test_dice"], ".", color=colour, alpha=0.5)
-        _name_positions(axes, positions, label)
+            dots = [positions[value] + 0.08 for value in line_runs["value"]]
+            axes.plot(dots, line_runs["test_dice"], ".", color=colour, alpha=0.5)
+        axes.set_xticks(list(positions.values()), [f"{value:g}" for value in positions])
+        axes.set(xlabel=label, ylabel="test Dice (mean, 95 % interval; dots: runs)")
+        axes.margins(x=0.15)
     legend(figure, [axes for (axes,), _ in columns])
     return figure
-
-
-def _name_positions(axes: Axes, positions: dict[float, int], label: str) -> None:
-    axes.set_xticks(list(positions.values()), [f"{value:g}" for value in positions])
-    axes.set(xlabel=label, ylabel="test Dice (mean, 95 %; dots: runs)")
-    axes.margins(x=0.15)

@@ -1,4 +1,4 @@
-"""Figures of segmented images."""
+"""Figure of segmented test cases."""
 
 from __future__ import annotations
 
@@ -8,28 +8,36 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from stampbench.reports.figures import style  # noqa: F401  sets fonts
-from stampbench.reports.overlays import Example, colour, draw_image, draw_outlines
+from stampbench.reports.figures import style  # noqa: F401  (imported because it sets matplotlib's fonts)
+from stampbench.reports.overlays import Example, class_colour, draw_image, draw_outlines
 
 RANKS = ("best", "median", "worst")
+"""Ranks of the test cases that are shown, by Dice."""
 
 
 def chosen_cases(cases: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Of one run's cases the best, median and worst by Dice over classes, with that Dice."""
+    """Return the best, median and worst case of one run by Dice.
+
+    Args:
+        cases: a row per test case and class of one run, with `case` and `dice`.
+
+    Returns:
+        For each of `RANKS` the id of the case and its Dice, averaged over classes.
+    """
     scores = cases.groupby("case")["dice"].mean().sort_values(ascending=False, kind="stable")
-    places = {"best": 0, "median": len(scores) // 2, "worst": len(scores) - 1}
-    return {rank: (str(scores.index[place]), float(scores.iloc[place])) for rank, place in places.items()}
+    positions = dict(zip(RANKS, (0, len(scores) // 2, len(scores) - 1), strict=True))
+    return {rank: (str(scores.index[position]), float(scores.iloc[position])) for rank, position in positions.items()}
 
 
 def segmentations(
     examples: Mapping[str, Sequence[tuple[str, float, Example]]], classes: Sequence[str]
 ) -> Figure:  # fmt: skip
-    """A row per strategy, a column for its best, median and worst test case (like Dinsdale et al. 2022, Fig. 4 and 8).
+    """Draw a row per strategy with its best, median and worst test case (like Dinsdale et al. 2022, Fig. 4 and 8).
 
-    The reference's outlines are dashed, the prediction's solid, a colour per class.
+    Outlines of the reference are dashed and those of the prediction solid, with a colour per class.
 
     Args:
-        examples: by strategy, for each of `RANKS`: what it is, its Dice, the example.
+        examples: by strategy, a tuple for each of `RANKS`: the rank, the Dice and the example.
         classes: names by class index, the background first.
     """
     columns = max(map(len, examples.values()))
@@ -41,7 +49,7 @@ def segmentations(
             draw_outlines(cell, example.prediction, len(classes), "solid", 1.3)
             draw_outlines(cell, example.reference, len(classes), "dashed", 1.0)
             cell.set_title(f"{strategy}: {rank}\n{example.case}, Dice {dice:.3f}", fontsize=8)
-    handles = [Line2D([], [], color=colour(value), label=name) for value, name in enumerate(classes) if value]
+    handles = [Line2D([], [], color=class_colour(value), label=name) for value, name in enumerate(classes) if value]
     handles += [
         Line2D([], [], color="#555555", label="prediction"),
         Line2D([], [], color="#555555", linestyle="--", label="reference"),

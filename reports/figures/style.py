@@ -1,10 +1,10 @@
-"""What all figures share: colours, panels, and how they are written."""
+"""Layout, titles, legends and saving of figures; importing it sets matplotlib's fonts and grid."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stampbench.reports.palette import COLOURS, places
-
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">", "h")
-_MOST_PANELS = 6
-_WIDEST = 17.0
-"""Inches; beyond it text is too small where a figure is fitted into a page."""
+_MAX_PANELS = 6
+_MAX_WIDTH = 17.0
+"""Inches; text in a wider figure is too small once the figure is scaled to the width of a page."""
 _GROUP = ("dataset", "n_train", "protocol", "group")
 
 mpl.rcParams.update(
@@ -38,51 +35,63 @@ mpl.rcParams.update(
 
 
 class NothingToDrawError(ValueError):
-    """The records hold nothing that the figure shows."""
+    """The records do not contain what the figure shows, or contain too much for one figure.
 
+    Attributes:
+        setting: name of the setting that a user can change, such as `dataset`; None if there is no such setting.
+    """
 
-def looks(strategies: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each strategy; both differ, so that grey prints can be read."""
-    return {
-        name: (COLOURS[place % len(COLOURS)], MARKERS[(place + place // len(COLOURS)) % len(MARKERS)])
-        for name, place in places(strategies).items()
-    }
+    def __init__(self, message: str, *, setting: str | None = None) -> None:
+        super().__init__(message)
+        self.setting = setting
 
 
 def panels(
     runs: pd.DataFrame, by: Sequence[str] = _GROUP, *, width: float = 4.2, height: float = 3.6, rows: int = 1
 ) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:
-    """A figure with a column of `rows` axes for every group of runs, titled by what the group has in common.
+    """Create a figure with one panel for every group of runs.
 
-    Columns that would make it wider than a screen go below the others.
+    Panels are placed side by side and continue in a new line where the figure would become too wide.
+
+    Args:
+        runs: rows of `runs` as for `leaderboards`.
+        by: columns that define a group.
+        width: width of a panel in inches.
+        height: height of an axes in inches.
+        rows: number of axes below each other in a panel.
+
+    Returns:
+        The figure, and for each panel its axes from top to bottom and the runs of its group.
 
     Raises:
-        NothingToDrawError: no runs, or more groups than anyone can read.
+        NothingToDrawError: when there are no runs, or more groups than a figure can show.
     """
     if runs.empty:
-        raise NothingToDrawError("no run has what this figure shows")
+        raise NothingToDrawError("no run has the data that this figure shows")
     groups = [group for _, group in runs.groupby(list(by), sort=True)]
-    if len(groups) > _MOST_PANELS:
+    if len(groups) > _MAX_PANELS:
         raise NothingToDrawError(
-            f"{len(groups)} panels in one figure are too many; --dataset, --n-train, --protocol or --strategy choose"
+            f"these runs need {len(groups)} panels, but a figure holds at most {_MAX_PANELS}; "
+            "select a dataset, training size, protocol or strategy",
+            setting="dataset",
         )
-    lines = math.ceil(len(groups) / max(1, int(_WIDEST / width)))
+    lines = math.ceil(len(groups) / max(1, int(_MAX_WIDTH / width)))
     columns = math.ceil(len(groups) / lines)
     figure = Figure(figsize=(max(width * columns, 5.0), height * rows * lines), layout="constrained")
     axes = figure.subplots(rows * lines, columns, squeeze=False)
     found = []
     for number, group in enumerate(groups):
         line, column = divmod(number, columns)
-        own = list(axes[line * rows : (line + 1) * rows, column])
-        own[0].set_title(title(group))
-        found.append((own, group))
+        panel = list(axes[line * rows : (line + 1) * rows, column])
+        panel[0].set_title(title(group))
+        found.append((panel, group))
     for empty in axes[(lines - 1) * rows :, columns - (lines * columns - len(groups)) :].flat:
         empty.set_axis_off()
     return figure, found
 
 
 def title(group: pd.DataFrame) -> str:
-    """What a reader has to know of a group of runs, in two lines."""
+    """Return two lines with the dataset, training size, protocol and image form of a group of runs."""
     first = group.iloc[0]
     sizes = group["n_train"].unique()
     images = f", {sizes[0]} training images" if len(sizes) == 1 else ""
@@ -92,12 +101,12 @@ def title(group: pd.DataFrame) -> str:
 
 
 def base_protocol(label: str) -> str:
-    """A protocol's label without its cap of epochs, which is what a budget is."""
+    """Return the label of a protocol without its cap of epochs, so that runs with different caps share a label."""
     return without_setting(label, "max_epochs")
 
 
 def without_setting(label: str, name: str) -> str:
-    """A label without one `name=value` of its brackets."""
+    """Return a label without the setting `name=value` in its parentheses."""
     match = re.fullmatch(r"(.*?) \((.*)\)", label)
     if match is None:
         return label
@@ -106,40 +115,44 @@ def without_setting(label: str, name: str) -> str:
 
 
 def number_layers(axes: Axes, layers: int) -> None:
-    """Ticks at whole layers, counted from 1 as the papers do."""
+    """Set ticks at every second layer; layers are counted from 1 as in the papers."""
     axes.set_xticks(range(1, layers + 1, 2))
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend below all panels, each name once."""
+    """Draw one legend below all panels, with each label once, and remove the legends of the axes."""
     handles: dict[str, Any] = {}
     for each in axes:
         found, labels = each.get_legend_handles_labels()
         handles |= dict(zip(labels, found, strict=True))
-        if (own := each.get_legend()) is not None:
-            own.remove()
+        if (own_legend := each.get_legend()) is not None:
+            own_legend.remove()
     if handles:
-        columns = _columns(figure, list(handles))
+        columns = _legend_columns(figure, list(handles))
         figure.set_figheight(figure.get_figheight() + 0.21 * -(-len(handles) // columns))
         figure.legend(
             list(handles.values()), list(handles), loc="outside lower center", ncols=columns
         )  # fmt: skip
 
 
-def _columns(figure: Figure, names: Sequence[str]) -> int:
-    """As many as the figure is wide for: a handle, and about a fourteenth of an inch per character."""
-    width = 0.6 + max(map(len, names)) / 14
-    return max(1, min(len(names), int(figure.get_figwidth() / width)))
+def _legend_columns(figure: Figure, labels: Sequence[str]) -> int:
+    """Return how many columns fit the figure; a column takes a handle and about 1/14 inch per character."""
+    width = 0.6 + max(map(len, labels)) / 14
+    return max(1, min(len(labels), int(figure.get_figwidth() / width)))
 
 
 def save(figure: Figure, path: Path) -> list[Path]:
-    """Write as SVG and PNG beside each other, or as one of them where `path` ends so."""
-    endings = [path.suffix] if path.suffix in (".svg", ".png", ".pdf") else [".svg", ".png"]
+    """Write a figure and return the paths of the files.
+
+    A suffix `.svg`, `.png` or `.pdf` of `path` selects the format. With another suffix or none, an SVG and a PNG are
+    written.
+    """
+    suffixes = [path.suffix] if path.suffix in (".svg", ".png", ".pdf") else [".svg", ".png"]
     written = []
-    for ending in endings:
-        target = path.with_suffix(ending)
-        # No date, no version: the same records make the same file.
-        metadata = {"Date": None, "Creator": None} if ending == ".svg" else None
+    for suffix in suffixes:
+        target = path.with_suffix(suffix)
+        # The file contains no date and no version, so the same records always give the same file.
+        metadata = {"Date": None, "Creator": None} if suffix == ".svg" else None
         figure.savefig(target, dpi=160, metadata=metadata)
         written.append(target)
     return written

@@ -1,4 +1,4 @@
-"""Every dataset of the catalogue in its true file layout, a few voxels small."""
+"""Miniatures: each dataset of the catalogue in its real file layout, with images of a few voxels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 
 from stampbench.datasets.catalogue import CATALOGUE
 
-# Axes of the file towards (L, A, S) and (P, I, R), as scanners write them; voxels are not cubes.
+# Affines with axes towards (L, A, S) and (P, I, R), as scanners write them, and voxels that are not cubes.
 LAS = np.diag([-0.7, 0.7, 3.0, 1.0])
 PIR = np.array([[0, 0, 1.2, -60], [-0.9, 0, 0, 80], [0, -0.9, 0, 90], [0, 0, 0, 1.0]])
 
@@ -22,22 +22,35 @@ def scan(
     path: Path, values: Sequence[int], seed: int, shape: tuple[int, ...] = (24, 20, 18), affine: np.ndarray = PIR,
     channels: int = 1, offset: float = 0.0, label: Path | None = None,
 ) -> None:  # fmt: skip
-    """Write an image in which each value of the label map is a box with a brightness of its own, and the label map."""
+    """Write an image and its label map, in which each label value is a box with its own brightness.
+
+    Args:
+        path: File of the image.
+        values: Label values.
+        seed: Seed of the noise and of the boxes' positions.
+        shape: Spatial shape in voxels.
+        affine: 4×4 affine of both files.
+        channels: Number of channels.
+        offset: Intensity of the background.
+        label: File of the label map; None: it is not written.
+    """
     rng = np.random.default_rng(seed)
-    found = np.zeros(shape, np.uint8)
+    label_map = np.zeros(shape, np.uint8)
     for index, value in enumerate(values):
         corner = [min(int(rng.integers(1, 3)) + 2 * index, size - 1) for size in shape]
         box = tuple(slice(at, at + max(size // 3, 2)) for at, size in zip(corner, shape, strict=True))
-        found[box] = value
-    image = np.stack([offset + 40.0 * (found > 0) + 3.0 * found + rng.normal(0, 4, shape) for _ in range(channels)], -1)
+        label_map[box] = value
+    signal = offset + 40.0 * (label_map > 0) + 3.0 * label_map
+    image = np.stack([signal + rng.normal(0, 4, shape) for _ in range(channels)], -1)
     path.parent.mkdir(parents=True, exist_ok=True)
     nib.save(nib.Nifti1Image((image[..., 0] if channels == 1 else image).astype(np.float32), affine), path)
     if label is not None:
         label.parent.mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(found, affine), label)
+        nib.save(nib.Nifti1Image(label_map, affine), label)
 
 
 def msd(root: Path, name: str, channels: Sequence[str], labels: dict[int, str], cases: int, **others: object) -> None:
+    """Write a dataset of the Decathlon below `root`; `others` are further arguments of `scan`."""
     folder = root / str(CATALOGUE[name].folder)
     training = []
     for number in range(cases):
@@ -56,6 +69,7 @@ def msd(root: Path, name: str, channels: Sequence[str], labels: dict[int, str], 
 
 
 def nfbs(root: Path) -> None:
+    """Write six subjects of NFBS below `root`."""
     for number in range(6):
         id = f"A{28185 + number:08d}"
         stem = root / "NFBS_Dataset" / id / f"sub-{id}_ses-NFB3_T1w"
@@ -64,6 +78,7 @@ def nfbs(root: Path) -> None:
 
 
 def harp(root: Path) -> None:
+    """Write 39 subjects of HarP with two label maps each below `root`."""
     for number in range(39):
         image = root / "HarP" / "images" / f"002_S_{number:04d}.nii.gz"
         left, right = (root / "HarP" / "labels" / f"002_S_{number:04d}_{side}.nii.gz" for side in "LR")
@@ -73,6 +88,7 @@ def harp(root: Path) -> None:
 
 
 def ixi(root: Path, site: str, label: str, values: Sequence[int], subjects: int) -> None:
+    """Write subjects of one site of IXI below `root`, with the label maps that `fsl_anat` would create."""
     for number in range(subjects):
         name = f"IXI{number + 12:03d}-{site}-{number:04d}-T1"
         scan(root / "IXI" / "IXI-T1" / f"{name}.nii.gz", [1], number)
@@ -82,12 +98,14 @@ def ixi(root: Path, site: str, label: str, values: Sequence[int], subjects: int)
 
 
 def intergrowth(root: Path) -> None:
+    """Write six subjects of INTERGROWTH-21st below `root`."""
     for number in range(6):
         folder = root / "INTERGROWTH21"
         scan(folder / "images" / f"s{number}.nii", [1], number, label=folder / "labels" / f"s{number}.nii")
 
 
 def acdc(root: Path) -> None:
+    """Write six subjects of ACDC with two cases each below `root`."""
     folder = root / "Dataset027_ACDC"
     for number in range(12):
         case = f"patient{number // 2:03d}_frame{number % 2:02d}"
@@ -97,6 +115,7 @@ def acdc(root: Path) -> None:
 
 
 def dsb2018(root: Path) -> None:
+    """Write eight images of DSB 2018 below `root`."""
     folder = root / "Dataset120_DSB2018"
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
@@ -142,5 +161,5 @@ MINIATURES: dict[str, Callable[[Path], None]] = {
 
 @pytest.fixture(scope="session")
 def miniatures() -> dict[str, Callable[[Path], None]]:
-    """Per dataset of the catalogue, what writes a few voxels of it below a data root."""
+    """Return the functions that write a miniature of each dataset below a data root, by dataset name."""
     return MINIATURES

@@ -1,4 +1,4 @@
-"""Folders opened and cases prepared."""
+"""Opening datasets, preparing their cases, and restoring predictions to the original grid."""
 
 from __future__ import annotations
 
@@ -20,32 +20,33 @@ from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing import restore
 
 
-def everything(dataset: Dataset) -> dict[str, PreparedCase]:
+def prepare_all(dataset: Dataset) -> dict[str, PreparedCase]:
+    """Prepare all cases of a dataset."""
     return dataset.prepare([case.id for case in dataset.reader.cases])
 
 
 def test_volumes_are_sliced_normalised_and_padded(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     folder = decathlon(cases=2)
     definition = folder_definition(folder).model_copy(update={"spatial_dims": 2, "size": (32, 16)})
-    case = everything(open_dataset(definition))["case_00"]
+    case = prepare_all(open_dataset(definition))["case_00"]
     assert case.images.shape == (3, 2, 32, 16)
     assert case.labels.shape == (3, 32, 16)
     assert case.reference.shape == (20, 18, 3)
     assert case.spacing == (0.6, 0.6, 4.0)
     raw = nib.load(folder / "imagesTr" / "case_00.nii.gz").get_fdata()
     expected = (raw - raw.mean((0, 1, 2))) / raw.std((0, 1, 2))
-    # 32 − 20 = 12: six rows before; 18 − 16 = 2: one column cropped on each side
+    # 32 − 20 = 12, so there are six rows of padding before the image; 18 − 16 = 2, so each side loses one column.
     np.testing.assert_allclose(case.images[1, :, 6:26, :], expected[:, 1:17, 1].transpose(2, 0, 1), atol=1e-4)
     assert not case.images[1, :, :6].any()
 
 
-def test_reorientation_turns_image_label_and_spacing_alike(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+def test_label_spacing_and_size_are_oriented_to_ras(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     affine = np.array([[0, 0, -3.0, 7], [1, 0, 0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
     folder = decathlon(cases=1, shape=(8, 12, 16), channels=("CT",), affine=affine)
     dataset = open_dataset(folder_definition(folder))
-    case = everything(dataset)["case_00"]
+    case = prepare_all(dataset)["case_00"]
     label = np.asarray(nib.load(folder / "labelsTr" / "case_00.nii.gz").dataobj)
-    # voxel axes are (A, I, L): R is the third one reversed, A the first, S the second reversed
+    # The voxel axes are (A, I, L): R is the third axis reversed, A the first, and S the second reversed.
     expected = label.transpose(2, 0, 1)[::-1, :, ::-1]
     assert np.array_equal(case.reference, expected)
     assert case.spacing == (3.0, 1.0, 2.0)
@@ -59,17 +60,17 @@ def test_restore_undoes_padding_and_cropping(
 ) -> None:
     folder = decathlon(cases=1, shape=(17, 22, 13))
     definition = folder_definition(folder).model_copy(update={"spatial_dims": dims, "size": size[:dims]})
-    case = everything(open_dataset(definition))["case_00"]
+    case = prepare_all(open_dataset(definition))["case_00"]
     restored = restore(np.asarray(case.labels), case)
     assert restored.shape == case.reference.shape
-    kept = restore(np.ones_like(case.labels), case) == 1
+    covered = restore(np.ones_like(case.labels), case) == 1
     sliced = zip(case.reference.shape[:dims], size, strict=False)
-    left = [min(edge, target) for edge, target in sliced] + list(case.reference.shape[dims:])
-    assert kept.sum() == np.prod(left)
-    assert np.array_equal(restored, np.where(kept, case.reference, 0))
+    covered_shape = [min(edge, target) for edge, target in sliced] + list(case.reference.shape[dims:])
+    assert covered.sum() == np.prod(covered_shape)
+    assert np.array_equal(restored, np.where(covered, case.reference, 0))
 
 
-def test_pictures_have_pixels_for_a_unit(tmp_path: Path) -> None:
+def test_distances_in_png_images_are_in_pixels(tmp_path: Path) -> None:
     folder = tmp_path / "Dataset900_Dots"
     (folder / "imagesTr").mkdir(parents=True)
     (folder / "labelsTr").mkdir()
@@ -82,29 +83,29 @@ def test_pictures_have_pixels_for_a_unit(tmp_path: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps({**declared, "file_ending": ".png"}))
     dataset = open_dataset(folder_definition(folder))
     assert (dataset.unit, dataset.spatial_dims, dataset.size) == ("px", 2, (48, 32))
-    case = everything(dataset)["dot_0"]
+    case = prepare_all(dataset)["dot_0"]
     assert case.images.shape == (1, 3, 48, 32)
     assert np.unique(case.labels).tolist() == [0, 1]
 
 
-def test_preparation_is_cached_and_a_changed_file_is_prepared_anew(
+def test_prepared_cases_are_cached_and_a_changed_file_is_prepared_again(
     decathlon: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder, cache = decathlon(cases=2), tmp_path / "cache"
     before = open_dataset(folder_definition(folder))
-    everything(before)
-    made = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}
-    everything(open_dataset(folder_definition(folder)))
-    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")} == made
+    prepare_all(before)
+    written = {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")}
+    prepare_all(open_dataset(folder_definition(folder)))
+    assert {path: path.stat().st_mtime_ns for path in cache.rglob("*.npy")} == written
     changed = folder / "labelsTr" / "case_01.nii.gz"
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.uint8), np.diag([0.6, 0.6, 4.0, 1.0])), changed)
     after = open_dataset(folder_definition(folder))
     assert after.checksum != before.checksum
-    assert not everything(after)["case_01"].labels.any()
-    assert {path: path.stat().st_mtime_ns for path in made} == made
+    assert not prepare_all(after)["case_01"].labels.any()
+    assert {path: path.stat().st_mtime_ns for path in written} == written
 
 
-def test_faults_of_a_case_name_it(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+def test_an_unusable_case_is_refused_with_its_name(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     folder = decathlon(cases=1)
     label, image = folder / "labelsTr" / "case_00.nii.gz", folder / "imagesTr" / "case_00.nii.gz"
     affine = np.diag([0.6, 0.6, 4.0, 1.0])
@@ -112,23 +113,23 @@ def test_faults_of_a_case_name_it(decathlon: Callable[..., Path], tmp_path: Path
 
     def message() -> str:
         with pytest.raises(DatasetError) as raised:
-            everything(open_dataset(folder_definition(folder)))
+            prepare_all(open_dataset(folder_definition(folder)))
         assert "case_00" in str(raised.value)
         return str(raised.value)
 
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 4), np.uint8), affine), label)
-    assert "label of size 20×18×4 for an image of size 20×18×3" in message()
+    assert "the label map has size 20×18×4, but the image has size 20×18×3" in message()
     nib.save(nib.Nifti1Image(np.full((20, 18, 3), 7, np.uint8), affine), label)
     assert "label value 7 is not declared; declared are 0, 1, 2" in message()
     nib.save(nib.Nifti1Image(np.full((20, 18, 3), 0.5, np.float32), affine), label)
     assert "label value 0.5" in message()
     label.write_bytes(good)
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.float32), affine), image)
-    assert "1 channels where 2 are declared (T2, ADC)" in message()
+    assert "has 1 channels, but 2 are declared (T2, ADC)" in message()
 
 
-def test_labels_coded_anew_are_prepared_anew(decathlon: Callable[..., Path], tmp_path: Path) -> None:
-    """The file says 2; whether that is the first or the second class, dataset.json says."""
+def test_a_changed_mapping_of_labels_prepares_the_case_again(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    """The label map contains the value 2; dataset.json determines whether that is the first or the second class."""
     folder = decathlon(cases=1, classes=("background", "PZ", "TZ"))
     label = folder / "labelsTr" / "case_00.nii.gz"
     nib.save(nib.Nifti1Image(np.full((20, 18, 3), 2, np.uint8), np.diag([0.6, 0.6, 4.0, 1.0])), label)
@@ -138,44 +139,44 @@ def test_labels_coded_anew_are_prepared_anew(decathlon: Callable[..., Path], tmp
         (folder / "dataset.json").write_text(json.dumps({**declared, "labels": labels}))
         dataset = open_dataset(folder_definition(folder))
         checksums.add(dataset.checksum)
-        assert np.unique(everything(dataset)["case_00"].reference).tolist() == [index]
+        assert np.unique(prepare_all(dataset)["case_00"].reference).tolist() == [index]
     assert len(checksums) == 2
     (folder / "dataset.json").write_text(json.dumps({**declared, "labels": {"0": "background", "1": "b"}}))
     with pytest.raises(DatasetError, match="label value 2 is not declared"):
-        everything(open_dataset(folder_definition(folder)))
+        prepare_all(open_dataset(folder_definition(folder)))
 
 
 @pytest.mark.parametrize(
     "affine",
     [np.diag([-0.6, 0.6, 4.0, 1.0]), np.diag([0.6, 0.6, 3.0, 1.0]), np.diag([0.6, 0.6, 4.0, 1.0]) + np.eye(4, k=3) * 2],
 )
-def test_a_label_that_lies_elsewhere_is_refused(
+def test_a_label_map_with_a_different_affine_is_refused(
     decathlon: Callable[..., Path], tmp_path: Path, affine: np.ndarray
 ) -> None:
     folder = decathlon(cases=1)
     nib.save(nib.Nifti1Image(np.zeros((20, 18, 3), np.uint8), affine), folder / "labelsTr" / "case_00.nii.gz")
     with pytest.raises(DatasetError, match=r"case_00.*affine"):
-        everything(open_dataset(folder_definition(folder)))
+        prepare_all(open_dataset(folder_definition(folder)))
 
 
-def test_named_datasets_say_where_they_looked_and_how_to_get_them(tmp_path: Path) -> None:
+def test_missing_datasets_are_reported_with_their_folder_and_the_remedy(tmp_path: Path) -> None:
     for name in ("hippocampus", "prostate", "cardiac", "spleen"):
         with pytest.raises(DatasetError, match="STAMPBENCH_DATA"):
             open_dataset(CATALOGUE[name])
         with pytest.raises(
             DatasetError,
-            match=f"looked for {tmp_path / str(CATALOGUE[name].folder)}.*stampbench datasets download {name}",
+            match=f"folder {tmp_path / str(CATALOGUE[name].folder)} not found.*stampbench datasets download {name}",
         ):
             open_dataset(CATALOGUE[name], tmp_path)
 
 
-def test_cache_that_cannot_be_written_is_named(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DatasetError, match=f"cannot write {tmp_path / 'file'}"):
-        everything(open_dataset(folder_definition(decathlon(cases=1)), cache=tmp_path / "file"))
+        prepare_all(open_dataset(folder_definition(decathlon(cases=1)), cache=tmp_path / "file"))
 
 
-def test_real_hippocampus(real_data: Path, tmp_path: Path) -> None:
+def test_real_hippocampus_cases_are_normalised_and_restored(real_data: Path, tmp_path: Path) -> None:
     dataset = open_dataset(CATALOGUE["hippocampus"], real_data)
     assert dataset.classes == ("background", "Anterior", "Posterior")
     chosen = [case.id for case in dataset.reader.cases[:3]]
@@ -186,7 +187,7 @@ def test_real_hippocampus(real_data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["[]", '{"case_00": {}}', '{"case_00": 3}', '{"case', ""])
-def test_a_damaged_index_of_checksums_is_made_anew(
+def test_a_damaged_index_of_checksums_is_written_again(
     content: str, decathlon: Callable[..., Path], tmp_path: Path
 ) -> None:
     folder = decathlon(cases=2)
@@ -197,16 +198,16 @@ def test_a_damaged_index_of_checksums_is_made_anew(
     assert json.loads(index.read_text()).keys() == {"case_00", "case_01"}
 
 
-def test_a_damaged_prepared_case_is_named_with_its_remedy(decathlon: Callable[..., Path]) -> None:
-    case = everything(open_dataset(folder_definition(decathlon(cases=1))))["case_00"]
+def test_a_damaged_prepared_case_is_reported_with_the_remedy(decathlon: Callable[..., Path]) -> None:
+    case = prepare_all(open_dataset(folder_definition(decathlon(cases=1))))["case_00"]
     (case.folder / "images.npy").write_bytes(b"")
     with pytest.raises(
-        DatasetError, match=rf"images\.npy: is damaged .*delete {re.escape(str(case.folder))} to prepare it anew"
+        DatasetError, match=rf"images\.npy: is damaged .*delete {re.escape(str(case.folder))} to prepare it again"
     ):
         _ = case.images
 
 
-def test_a_subject_pattern_that_leaves_a_subject_out_is_refused(decathlon: Callable[..., Path]) -> None:
+def test_a_subject_pattern_whose_group_matches_nothing_is_refused(decathlon: Callable[..., Path]) -> None:
     definition = folder_definition(decathlon(cases=3)).model_copy(update={"subject_pattern": r"case_(?:00|(\d+))"})
     with pytest.raises(DatasetError, match=r"case 'case_00': the group of the subject pattern .* matches nothing"):
         open_dataset(definition)

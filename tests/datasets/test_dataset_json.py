@@ -1,4 +1,4 @@
-"""dataset.json of both layouts, and everything that can be wrong with it."""
+"""Reading dataset.json in both layouts, and refusing unusable ones."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from stampbench.datasets.errors import DatasetError
 
 
 def nnunet(folder: Path, **changes: object) -> Path:
+    """Write an nnU-Net v2 folder with three cases of two channels, with changes to its dataset.json."""
     declared = {
         "channel_names": {"0": "T1", "1": "T2"},
         "labels": {"background": 0, "left": 1, "right": 2},
@@ -30,7 +31,7 @@ def nnunet(folder: Path, **changes: object) -> Path:
     return folder
 
 
-def test_decathlon(decathlon: Callable[..., Path]) -> None:
+def test_a_decathlon_folder_is_read(decathlon: Callable[..., Path]) -> None:
     layout = read_dataset_json(decathlon(cases=3))
     assert layout.channels == ("T2", "ADC")
     assert layout.classes == {0: "background", 1: "PZ", 2: "TZ"}
@@ -38,7 +39,7 @@ def test_decathlon(decathlon: Callable[..., Path]) -> None:
     assert [len(case.images) for case in layout.cases] == [1, 1, 1]
 
 
-def test_nnunet_has_a_file_per_channel(tmp_path: Path) -> None:
+def test_an_nnunet_folder_has_one_file_per_channel(tmp_path: Path) -> None:
     layout = read_dataset_json(nnunet(tmp_path / "Dataset001_Two"))
     assert layout.channels == ("T1", "T2")
     assert [image.name for image in layout.cases[0].images] == [
@@ -48,7 +49,7 @@ def test_nnunet_has_a_file_per_channel(tmp_path: Path) -> None:
     assert [case.subject for case in layout.cases] == ["patient001_a", "patient001_b", "patient002_a"]
 
 
-def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
+def test_a_subject_pattern_groups_the_cases_of_a_subject(tmp_path: Path) -> None:
     layout = read_dataset_json(nnunet(tmp_path / "d"), subject_pattern=r"(patient\d+)")
     assert [case.subject for case in layout.cases] == ["patient001", "patient001", "patient002"]
 
@@ -56,35 +57,35 @@ def test_subject_pattern_joins_the_cases_of_a_subject(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"labels": {"left": 1}}, "do not start at 0"),
-        ({"labels": {"other": -1, "background": 0}}, "not an integer from 0"),
-        ({"labels": {"background": 0, "left": 1.7}}, "not an integer from 0"),
-        ({"labels": {"background": 0, "left": 1, "right": 1}}, "both 'left' and 'right'"),
+        ({"labels": {"left": 1}}, "do not include 0, the background"),
+        ({"labels": {"other": -1, "background": 0}}, "not a non-negative integer"),
+        ({"labels": {"background": 0, "left": 1.7}}, "not a non-negative integer"),
+        ({"labels": {"background": 0, "left": 1, "right": 1}}, "declared for both 'left' and 'right'"),
         ({"labels": {"background": 0, "left": 1, "ignore": 2}}, "ignore"),
         ({"channel_names": {"T1": 0}}, "malformed"),
         ({"channel_names": ["T1"]}, "malformed"),
         ({"labels": {"background": 0, "whole": [1, 2]}}, "region labels"),
-        ({"labels": {"background": 0, "left": "one"}}, "not an integer"),
+        ({"labels": {"background": 0, "left": "one"}}, "not a non-negative integer"),
         ({"labels": 3}, "malformed"),
         ({"file_ending": ".mha"}, "no labelled cases"),
         ({"channel_names": None}, "malformed"),
     ],
 )
-def test_a_malformed_declaration_is_named(tmp_path: Path, changes: dict[str, object], message: str) -> None:
+def test_an_unusable_declaration_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(DatasetError, match=message):
         read_dataset_json(nnunet(tmp_path / "d", **changes))
 
 
-def test_two_images_of_one_name_are_refused(decathlon: Callable[..., Path]) -> None:
+def test_two_images_with_the_same_name_are_refused(decathlon: Callable[..., Path]) -> None:
     folder = decathlon(cases=2)
     declared = json.loads((folder / "dataset.json").read_text())
     declared["training"].append({"image": "./other/case_00.nii.gz", "label": "./labelsTr/case_00.nii.gz"})
     (folder / "dataset.json").write_text(json.dumps(declared))
-    with pytest.raises(DatasetError, match="two training images are called 'case_00'"):
+    with pytest.raises(DatasetError, match="two training images have the name 'case_00'"):
         read_dataset_json(folder)
 
 
-def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:
+def test_a_folder_in_another_layout_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no such folder"):
         read_dataset_json(tmp_path / "absent")
     with pytest.raises(DatasetError, match=r"no dataset\.json"):
@@ -93,12 +94,13 @@ def test_what_is_no_dataset_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="not valid JSON"):
         read_dataset_json(tmp_path)
     (tmp_path / "dataset.json").write_text("{}")
-    with pytest.raises(DatasetError, match="neither"):
+    with pytest.raises(DatasetError, match="unknown layout"):
         read_dataset_json(tmp_path)
 
 
-def test_subject_patterns_that_cannot_work_are_named(tmp_path: Path) -> None:
+def test_subject_patterns_that_cannot_work_are_refused(tmp_path: Path) -> None:
     folder = nnunet(tmp_path / "d")
     for pattern in ("patient", "(", "(nobody)"):
-        with pytest.raises(DatasetError, match="pattern"):
+        with pytest.raises(DatasetError, match="pattern") as raised:
             read_dataset_json(folder, subject_pattern=pattern)
+        assert raised.value.setting == "subject_pattern"

@@ -1,4 +1,4 @@
-"""Downloads from a server on this machine: interrupted, wrong, hostile, without room, without a network."""
+"""Downloads from a local server: interruptions, wrong checksums, malicious archives, full disks, no network."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock
-from monai.apps import DecathlonDataset
 
 from stampbench.datasets import download
 from stampbench.datasets.catalogue import CATALOGUE
@@ -24,13 +24,13 @@ from stampbench.datasets.errors import DatasetError
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `content`; `cuts` says after how many bytes each of the next answers breaks off."""
+    """Server of a single file."""
 
     content = b""
-    cuts: list[int]
-    ranges: list[str | None]
+    cuts: list[int]  # Bytes after which each of the next responses is cut off.
+    ranges: list[str | None]  # Range header of each request so far.
     etag = '"one"'
-    resumes = True
+    resumes = True  # Whether the server supports range requests.
 
     @property
     def url(self) -> str:
@@ -41,11 +41,11 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        asked = self.headers.get("Range")
-        self.server.ranges.append(asked)
+        requested = self.headers.get("Range")
+        self.server.ranges.append(requested)
         start = 0
-        if asked and self.server.resumes and self.headers.get("If-Range") == self.server.etag:
-            start = int(asked.removeprefix("bytes=").removesuffix("-"))
+        if requested and self.server.resumes and self.headers.get("If-Range") == self.server.etag:
+            start = int(requested.removeprefix("bytes=").removesuffix("-"))
         if start >= len(self.server.content) > 0:
             self.send_response(416)
             self.send_header("Content-Range", f"bytes */{len(self.server.content)}")
@@ -64,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(download, "_PAUSE", 0.01)
+    monkeypatch.setattr(download, "_RETRY_DELAY_SECONDS", 0.01)
     server = Server(("127.0.0.1", 0), Handler)
     server.content, server.cuts, server.ranges = archive(), [], []
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -74,7 +74,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def archive(change: Callable[[tarfile.TarFile], None] = lambda tar: None, top: str = "Task99_Tiny/") -> bytes:
-    """A tar of two files, one of them of 300 kB that does not compress."""
+    """Return a tar archive of two files, one of which has 300 kB of random bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in (("dataset.json", b"{}"), ("imagesTr/a.nii", bytes(os.urandom(300_000)))):
@@ -86,95 +86,98 @@ def archive(change: Callable[[tarfile.TarFile], None] = lambda tar: None, top: s
 
 
 def entry(server: Server, md5: str | None = "right", folder: str = "Task99_Tiny") -> Archive:
+    """Return the archive that the server offers; `md5` of "right" stands for the checksum of its content."""
     right = hashlib.md5(server.content).hexdigest()
     return Archive(url=server.url, md5=right if md5 == "right" else md5, folder=folder)
 
 
-def left_over(root: Path) -> list[str]:
+def names_in(root: Path) -> list[str]:
+    """Return the names of files and folders except lock files."""
     return sorted(path.name for path in root.iterdir() if not path.name.endswith(".lock"))
 
 
-def test_an_archive_is_fetched_verified_and_unpacked_once(server: Server, tmp_path: Path) -> None:
-    heard: list[tuple[str, int, int | None]] = []
-    folder = fetch(entry(server), tmp_path, lambda *each: heard.append(each))
+def test_an_archive_is_downloaded_verified_and_unpacked_once(server: Server, tmp_path: Path) -> None:
+    reports: list[tuple[str, int, int | None]] = []
+    folder = fetch(entry(server), tmp_path, lambda *report: reports.append(report))
     assert folder == tmp_path / "Task99_Tiny"
     assert (folder / "dataset.json").read_bytes() == b"{}"
     assert len((folder / "imagesTr" / "a.nii").read_bytes()) == 300_000
-    assert left_over(tmp_path) == ["Task99_Tiny"]
-    assert ("downloading", len(server.content), len(server.content)) in heard
-    assert [what for what, _, _ in heard][-1] == "unpacking"
+    assert names_in(tmp_path) == ["Task99_Tiny"]
+    assert ("downloading", len(server.content), len(server.content)) in reports
+    assert [step for step, _, _ in reports][-1] == "unpacking"
     fetch(entry(server), tmp_path)
-    assert len(server.ranges) == 1  # the second call asked for nothing
+    assert len(server.ranges) == 1  # the second call makes no request
 
 
-def test_an_archive_without_a_folder_of_its_own_becomes_the_folder(server: Server, tmp_path: Path) -> None:
+def test_an_archive_without_a_top_level_folder_is_unpacked_into_the_folder(server: Server, tmp_path: Path) -> None:
     server.content = archive(top="")
     assert fetch(entry(server, folder="IXI/IXI-T1"), tmp_path) == tmp_path / "IXI" / "IXI-T1"
     assert sorted(path.name for path in (tmp_path / "IXI" / "IXI-T1").iterdir()) == ["dataset.json", "imagesTr"]
 
 
-def test_a_transfer_that_breaks_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+def test_a_broken_connection_is_resumed(server: Server, tmp_path: Path) -> None:
     server.cuts = [100_000, 50_000]
     fetch(entry(server), tmp_path)
     assert server.ranges == [None, "bytes=100000-", "bytes=150000-"]
     assert len((tmp_path / "Task99_Tiny" / "imagesTr" / "a.nii").read_bytes()) == 300_000
 
 
-def test_the_next_call_goes_on_where_the_last_one_was(server: Server, tmp_path: Path) -> None:
+def test_a_later_call_resumes_an_interrupted_download(server: Server, tmp_path: Path) -> None:
     server.cuts = [100_000, 0, 0, 0, 0]
-    with pytest.raises(DatasetError, match=r"connection broke.*100,000 bytes are kept, the same command goes on"):
+    with pytest.raises(DatasetError, match=r"lost.*100,000 bytes are kept, run the same command again to resume"):
         fetch(entry(server), tmp_path)
     server.cuts.clear()
     fetch(entry(server), tmp_path)
     assert server.ranges[-1] == "bytes=100000-"
-    assert left_over(tmp_path) == ["Task99_Tiny"]
+    assert names_in(tmp_path) == ["Task99_Tiny"]
 
 
-def test_a_part_that_was_complete_needs_no_more_bytes(server: Server, tmp_path: Path) -> None:
+def test_a_complete_part_is_not_downloaded_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "Task99_Tiny.tar.part").write_bytes(server.content)
     (tmp_path / "Task99_Tiny.tar.etag").write_text(server.etag)
     assert fetch(entry(server), tmp_path).is_dir()
 
 
-@pytest.mark.parametrize("what", ["changed", "cannot resume"])
-def test_a_file_that_changed_or_a_server_that_cannot_resume_begins_anew(
-    what: str, server: Server, tmp_path: Path
+@pytest.mark.parametrize("cause", ["changed", "cannot resume"])
+def test_a_changed_file_or_a_server_without_resume_restarts_the_download(
+    cause: str, server: Server, tmp_path: Path
 ) -> None:
     server.cuts = [100_000, 0, 0, 0, 0]
     with pytest.raises(DatasetError):
         fetch(entry(server), tmp_path)
     server.cuts.clear()
-    if what == "changed":
+    if cause == "changed":
         server.content, server.etag = archive(), '"two"'
     else:
         server.resumes = False
     fetch(entry(server), tmp_path)
-    assert left_over(tmp_path) == ["Task99_Tiny"]
+    assert names_in(tmp_path) == ["Task99_Tiny"]
 
 
-def test_a_wrong_checksum_is_told_and_nothing_is_kept(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=f"its MD5 is {hashlib.md5(server.content).hexdigest()}, not {'0' * 32}"):
+def test_an_archive_with_a_wrong_checksum_is_refused_and_deleted(server: Server, tmp_path: Path) -> None:
+    found = hashlib.md5(server.content).hexdigest()
+    with pytest.raises(DatasetError, match=f"checksum mismatch, MD5 {found} instead of {'0' * 32}"):
         fetch(entry(server, md5="0" * 32), tmp_path)
     assert not (tmp_path / "Task99_Tiny").exists()
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_an_archive_that_was_there_is_verified_too(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "Task99_Tiny.tar").write_bytes(server.content[:1024])  # cut between two entries
-    with pytest.raises(DatasetError, match=r"its MD5 is .* it is deleted, download it again"):
+def test_an_existing_archive_is_verified_too(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "Task99_Tiny.tar").write_bytes(server.content[:1024])  # truncated between two entries
+    with pytest.raises(DatasetError, match=r"checksum mismatch, MD5 .* it was deleted, download it again"):
         fetch(entry(server), tmp_path)
     assert fetch(entry(server), tmp_path).is_dir()
     assert len(server.ranges) == 1
 
 
-def test_a_part_that_is_too_long_begins_anew(server: Server, tmp_path: Path) -> None:
+def test_a_part_that_is_too_long_restarts_the_download(server: Server, tmp_path: Path) -> None:
     (tmp_path / "Task99_Tiny.tar.part").write_bytes(server.content + b"more")
     (tmp_path / "Task99_Tiny.tar.etag").write_text(server.etag)
     assert fetch(entry(server), tmp_path).is_dir()
     assert len(server.ranges) == 2
 
 
-def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) -> None:
+def test_requests_to_a_busy_server_are_retried(server: Server, tmp_path: Path) -> None:
     busy = [503, 429]
 
     def answer(self: Handler) -> None:
@@ -185,26 +188,29 @@ def test_a_server_that_is_busy_is_asked_again(server: Server, tmp_path: Path) ->
     assert not busy
 
 
-def test_of_two_downloads_at_once_one_is_told(server: Server, tmp_path: Path) -> None:
-    with FileLock(tmp_path / ".Task99_Tiny.tar.lock"), pytest.raises(DatasetError, match="another process is fetching"):
+def test_a_second_download_of_the_same_archive_is_refused(server: Server, tmp_path: Path) -> None:
+    lock = FileLock(tmp_path / ".Task99_Tiny.tar.lock")
+    with lock, pytest.raises(DatasetError, match="another process is downloading it"):
         fetch(entry(server), tmp_path)
     assert fetch(entry(server), tmp_path).is_dir()
 
 
-def test_folders_have_the_usual_modes(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "usual").mkdir()
+def test_unpacked_folders_have_the_default_mode(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "default").mkdir()
     server.content = archive(top="")
-    assert fetch(entry(server), tmp_path).stat().st_mode == (tmp_path / "usual").stat().st_mode
+    assert fetch(entry(server), tmp_path).stat().st_mode == (tmp_path / "default").stat().st_mode
 
 
-def test_without_a_known_checksum_a_truncated_archive_is_still_found(server: Server, tmp_path: Path) -> None:
+def test_a_truncated_archive_without_known_checksum_is_refused(server: Server, tmp_path: Path) -> None:
     server.content = server.content[:200_000]
     with pytest.raises(DatasetError, match="cannot be unpacked"):
         fetch(entry(server, md5=None), tmp_path)
     assert not (tmp_path / "Task99_Tiny").exists()
 
 
-def outside(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Callable[[tarfile.TarFile], None]:
+def extra_entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Callable[[tarfile.TarFile], None]:
+    """Return a function that adds an entry of the given type and link target to an archive."""
+
     def add(tar: tarfile.TarFile) -> None:
         info = tarfile.TarInfo(name)
         info.type, info.linkname = kind, target
@@ -216,46 +222,43 @@ def outside(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Calla
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (outside("../evil"), "would leave the folder"),
-        (outside("Task99_Tiny/../../evil"), "would leave the folder"),
-        (outside("/tmp/evil"), "would leave the folder"),
-        (outside("Task99_Tiny/link", tarfile.SYMTYPE, "/etc/passwd"), "is a link"),
-        (outside("Task99_Tiny/link", tarfile.SYMTYPE, "dataset.json"), "is a link"),
-        (outside("Task99_Tiny/hard", tarfile.LNKTYPE, "Task99_Tiny/dataset.json"), "is a link"),
-        (outside("Task99_Tiny/pipe", tarfile.FIFOTYPE), "is no file"),
+        (extra_entry("../evil"), "lies outside the archive's folder"),
+        (extra_entry("Task99_Tiny/../../evil"), "lies outside the archive's folder"),
+        (extra_entry("/tmp/evil"), "lies outside the archive's folder"),
+        (extra_entry("Task99_Tiny/link", tarfile.SYMTYPE, "/etc/passwd"), "is a link"),
+        (extra_entry("Task99_Tiny/link", tarfile.SYMTYPE, "dataset.json"), "is a link"),
+        (extra_entry("Task99_Tiny/hard", tarfile.LNKTYPE, "Task99_Tiny/dataset.json"), "is a link"),
+        (extra_entry("Task99_Tiny/pipe", tarfile.FIFOTYPE), "is neither a file nor a folder"),
     ],
 )
-def test_hostile_entries_are_refused_before_anything_is_there(
+def test_malicious_entries_are_refused_and_nothing_is_unpacked(
     change: Callable[[tarfile.TarFile], None], reason: str, server: Server, tmp_path: Path
 ) -> None:
     server.content = archive(change)
     root = tmp_path / "data"
-    with pytest.raises(DatasetError, match=f"{reason}; nothing is unpacked"):
+    with pytest.raises(DatasetError, match=f"{reason}; nothing was unpacked"):
         fetch(entry(server), root)
-    assert left_over(root) == ["Task99_Tiny.tar"]
-    assert left_over(tmp_path) == ["data"]
+    assert names_in(root) == ["Task99_Tiny.tar"]
+    assert names_in(tmp_path) == ["data"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_a_full_disk_is_told_in_a_line(server: Server, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_line(server: Server, tmp_path: Path) -> None:
     (tmp_path / "Task99_Tiny.tar.part").symlink_to("/dev/full")
     with pytest.raises(DatasetError, match=f"cannot write {tmp_path}/Task99_Tiny: No space left on device"):
         fetch(entry(server), tmp_path)
 
 
-def test_too_little_room_is_told_before_the_transfer(
+def test_too_little_disk_space_is_reported_before_the_download(
     server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Usage:
-        free = 1000
-
-    monkeypatch.setattr("shutil.disk_usage", lambda path: Usage)
-    with pytest.raises(DatasetError, match=f"{len(server.content):,} bytes are to come, more than are free"):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=1000))
+    with pytest.raises(DatasetError, match=f"not enough free disk space for {len(server.content):,} bytes"):
         fetch(entry(server), tmp_path)
 
 
-def test_no_network_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(download, "_PAUSE", 0.0)
+def test_a_missing_network_is_reported_in_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_RETRY_DELAY_SECONDS", 0.0)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -264,20 +267,20 @@ def test_no_network_is_told_in_a_line(tmp_path: Path, monkeypatch: pytest.Monkey
             fetch(Archive(url=f"http://{host}/x.tar", md5=None, folder="x"), tmp_path)
 
 
-def test_an_absent_file_is_not_asked_for_again(server: Server, tmp_path: Path) -> None:
-    server.RequestHandlerClass = type("Absent", (Handler,), {"do_GET": lambda self: self.send_error(404)})
+def test_a_missing_file_on_the_server_is_an_error_without_retry(server: Server, tmp_path: Path) -> None:
+    requests: list[str] = []
+
+    def answer(self: Handler) -> None:
+        requests.append(self.path)
+        self.send_error(404)
+
+    server.RequestHandlerClass = type("Missing", (Handler,), {"do_GET": answer})
     with pytest.raises(DatasetError, match=r"cannot download .* \(Not Found\)"):
         fetch(entry(server), tmp_path)
+    assert len(requests) == 1
 
 
-def test_addresses_and_checksums_are_monais() -> None:
-    for definition in CATALOGUE.values():
-        if definition.archive is not None and definition.archive.folder in DecathlonDataset.resource:
-            assert definition.archive.url == DecathlonDataset.resource[definition.archive.folder]
-            assert definition.archive.md5 == DecathlonDataset.md5[definition.archive.folder]
-
-
-def test_the_command_downloads_and_says_what_is_next(
+def test_the_command_downloads_and_suggests_the_next_step(
     server: Server, stampbench: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     tiny = CATALOGUE["hippocampus"].model_copy(update={"archive": entry(server)})
@@ -285,11 +288,11 @@ def test_the_command_downloads_and_says_what_is_next(
     code, out, _ = stampbench("datasets", "download", "hippocampus", "--data-root", tmp_path)
     assert code == 0
     assert out.splitlines() == [
-        f"{tmp_path / 'Task99_Tiny'}: fetched",
+        f"{tmp_path / 'Task99_Tiny'}: downloaded",
         f"next: stampbench datasets check hippocampus --data-root {tmp_path}",
     ]
     code, out, _ = stampbench("datasets", "download", "hippocampus", "--data-root", tmp_path)
-    assert "is here already" in out
+    assert "exists already" in out
     for name, reason in (("harp", "'stampbench datasets show harp' says how"), ("phantom2d", "it is built in")):
         code, _, err = stampbench("datasets", "download", name, "--data-root", tmp_path)
         assert (code, reason in err) == (2, True)

@@ -1,4 +1,4 @@
-"""Image files of every kind, whole and broken."""
+"""Reading image files of every format, and refusing unusable ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.image_io import read, shape, spacing_of
 
 
-def test_nifti_keeps_its_spacing_and_channels_come_first(tmp_path: Path) -> None:
+def test_nifti_is_read_with_its_spacing_and_channels_first(tmp_path: Path) -> None:
     pixels = np.arange(2 * 3 * 4 * 2, dtype=np.float32).reshape(2, 3, 4, 2)
     nib.save(nib.Nifti1Image(pixels, np.diag([-0.5, 2, 3, 1])), tmp_path / "a.nii.gz")
     picture = read(tmp_path / "a.nii.gz")
@@ -25,7 +25,7 @@ def test_nifti_keeps_its_spacing_and_channels_come_first(tmp_path: Path) -> None
     assert shape(tmp_path / "a.nii.gz") == (2, 3, 4)
 
 
-def test_shape_is_that_after_orientation(tmp_path: Path) -> None:
+def test_shape_is_oriented_to_ras(tmp_path: Path) -> None:
     affine = np.array([[0, 0, 2.0, 0], [1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
     nib.save(nib.Nifti1Image(np.zeros((2, 3, 4), np.uint8), affine), tmp_path / "a.nii")
     assert shape(tmp_path / "a.nii") == (4, 2, 3)
@@ -35,7 +35,7 @@ def test_shape_is_that_after_orientation(tmp_path: Path) -> None:
     ("mode", "channels", "top"),
     [("L", 1, 200), ("RGB", 3, 200), ("I;16", 1, 40000), ("1", 1, 255), ("P", 1, 7)],
 )
-def test_png(tmp_path: Path, mode: str, channels: int, top: int) -> None:
+def test_png_is_read_in_every_mode(tmp_path: Path, mode: str, channels: int, top: int) -> None:
     image = Image.new(mode, (5, 4))
     if mode == "P":
         image.putpalette([*range(256)] * 3)
@@ -47,7 +47,7 @@ def test_png(tmp_path: Path, mode: str, channels: int, top: int) -> None:
     assert np.count_nonzero(pixels) == channels
 
 
-def test_tiff_pictures_and_stacks(tmp_path: Path) -> None:
+def test_tiff_images_and_stacks_are_read(tmp_path: Path) -> None:
     flat = np.arange(12, dtype=np.uint16).reshape(3, 4)
     tifffile.imwrite(tmp_path / "flat.tif", flat)
     assert np.array_equal(read(tmp_path / "flat.tif").pixels, flat[None])
@@ -63,14 +63,14 @@ def test_tiff_pictures_and_stacks(tmp_path: Path) -> None:
     assert spacing_of(picture.affine) == (2, 1, 5)
 
 
-def test_broken_files_are_named_in_one_line(tmp_path: Path) -> None:
+def test_unusable_files_are_refused_in_one_line(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     nib.save(nib.Nifti1Image(rng.normal(size=(20, 20, 20)), np.eye(4)), tmp_path / "a.nii.gz")
-    whole = (tmp_path / "a.nii.gz").read_bytes()
+    compressed = (tmp_path / "a.nii.gz").read_bytes()
     nib.save(nib.Nifti1Image(rng.normal(size=(20, 20, 20)), np.eye(4)), tmp_path / "a.nii")
     plain = (tmp_path / "a.nii").read_bytes()
     broken = {
-        "half.nii.gz": whole[: len(whole) // 2],
+        "half.nii.gz": compressed[: len(compressed) // 2],
         "none.nii.gz": b"",
         "text.nii.gz": b"not an image",
         "half.nii": plain[: len(plain) // 2],
@@ -84,20 +84,21 @@ def test_broken_files_are_named_in_one_line(tmp_path: Path) -> None:
             read(tmp_path / name)
         assert "\n" not in str(raised.value)
     (tmp_path / "a.mha").touch()
-    with pytest.raises(DatasetError, match="unknown kind"):
+    with pytest.raises(DatasetError, match="unknown image format"):
         read(tmp_path / "a.mha")
     with pytest.raises(DatasetError, match="no such file"):
         read(tmp_path / "b.nii.gz")
 
 
-def test_headers_that_make_no_sense_are_named(tmp_path: Path) -> None:
+def test_invalid_headers_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.nii"
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.uint8), np.eye(4)), path)
-    whole = bytearray(path.read_bytes())
+    original = bytearray(path.read_bytes())
 
-    def broken(at: int, value: bytes) -> str:
-        content = bytearray(whole)
-        content[at : at + len(value)] = value
+    def message_after(offset: int, value: bytes) -> str:
+        """Write the file with other bytes at an offset, and return the message of the error when it is read."""
+        content = bytearray(original)
+        content[offset : offset + len(value)] = value
         path.write_bytes(content)
         messages = []
         for function in (read, shape):
@@ -107,20 +108,20 @@ def test_headers_that_make_no_sense_are_named(tmp_path: Path) -> None:
         assert "\n" not in messages[0]
         return messages[0]
 
-    assert "cannot be read" in broken(70, np.int16(9999).tobytes())  # datatype
+    assert "cannot be read" in message_after(70, np.int16(9999).tobytes())  # datatype
     nan = np.full(12, np.nan, np.float32).tobytes()
-    assert "affine is not invertible" in broken(280, nan)  # sform
-    assert "affine is not invertible" in broken(280, bytes(48))
+    assert "affine is not invertible" in message_after(280, nan)  # sform
+    assert "affine is not invertible" in message_after(280, bytes(48))
     colour = np.zeros((4, 4, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
     nib.save(nib.Nifti1Image(colour, np.eye(4)), path)
-    with pytest.raises(DatasetError, match="plain numbers are expected"):
+    with pytest.raises(DatasetError, match="integers or real numbers are required"):
         read(path)
 
 
 @pytest.mark.parametrize(
     "text", ["{}", "[]", "{", '{"spacing": [1, 2]}', '{"spacing": "abc"}', '{"spacing": [1, 0, 2]}']
 )
-def test_broken_spacing_of_a_stack_is_named(tmp_path: Path, text: str) -> None:
+def test_invalid_spacing_of_a_tiff_stack_is_refused(tmp_path: Path, text: str) -> None:
     tifffile.imwrite(tmp_path / "s.tif", np.zeros((2, 3, 4), np.uint8), photometric="minisblack")
     (tmp_path / "s.json").write_text(text)
     with pytest.raises(DatasetError, match="spacing"):
@@ -128,7 +129,7 @@ def test_broken_spacing_of_a_stack_is_named(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_nan_and_infinity_are_refused(tmp_path: Path, value: float) -> None:
+def test_nan_and_infinite_values_are_refused(tmp_path: Path, value: float) -> None:
     pixels = np.zeros((4, 4, 4), np.float32)
     pixels[1, 2, 3] = value
     nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "a.nii.gz")

@@ -1,4 +1,4 @@
-"""Generated images."""
+"""Synthetic images of the phantom generator."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from stampbench.datasets import phantom
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_same_index_same_image_other_index_other_image(dims: int) -> None:
+def test_an_index_always_gives_the_same_image(dims: int) -> None:
     image, label = phantom.generate(dims, 32, 5)
     again, again_label = phantom.generate(dims, 32, 5)
     other, other_label = phantom.generate(dims, 32, 6)
@@ -21,15 +21,15 @@ def test_same_index_same_image_other_index_other_image(dims: int) -> None:
     assert image.shape == other.shape == (32,) * dims
 
 
-def test_labels_do_not_drift_between_versions() -> None:
-    """A change of the generator must raise its VERSION: leaderboards hold its data to be the same."""
+def test_label_maps_change_only_with_the_version() -> None:
+    """Results of the same version are compared on leaderboards, so a change of the images needs a new version."""
     labels = np.stack([phantom.generate(2, 48, index)[1] for index in range(4)])
     assert phantom.VERSION == 1
     assert hashlib.sha256(labels.tobytes()).hexdigest()[:16] == "c9a14063dbcc0484"
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_every_structure_is_there_and_the_small_one_is_small(dims: int) -> None:
+def test_every_structure_is_present_and_the_nodule_is_small(dims: int) -> None:
     counts = np.array([np.bincount(phantom.generate(dims, 32, index)[1].ravel(), minlength=4) for index in range(12)])
     assert (counts[:, 1:] > 0).all()
     share = counts.mean(0) / counts.sum(1)[0]
@@ -38,7 +38,7 @@ def test_every_structure_is_there_and_the_small_one_is_small(dims: int) -> None:
 
 
 def test_noise_is_rician_and_contrast_varies() -> None:
-    """Outside the body the signal is near zero: Rician noise is then Rayleigh-like, positive, mean/sd about 1.9."""
+    """Outside the body the signal is near zero, so Rician noise is like Rayleigh noise: positive, mean/SD about 1.9."""
     air = [image[:4].ravel() for image in (phantom.generate(2, 64, index)[0] for index in range(20))]
     ratios = [float(part.mean() / part.std()) for part in air]
     assert min(part.min() for part in air) >= 0

@@ -1,4 +1,4 @@
-"""What `datasets check` finds, one fault at a time, and that it finds nothing in sound data."""
+"""Quality control: every kind of problem is found, and correct data has no findings."""
 
 from __future__ import annotations
 
@@ -21,11 +21,15 @@ AFFINE = np.diag([0.6, 0.6, 4.0, 1.0])
 
 
 def findings(folder: Path, **changes: object) -> list[tuple[str, str]]:
+    """Check a folder with changes to its definition, and return level and text of each finding."""
     definition = folder_definition(folder).model_copy(update=changes)
-    return [tuple(each) for each in check_dataset(definition, open_reader(definition)[0]).findings]  # type: ignore[misc]
+    issues = check_dataset(definition, open_reader(definition)[0]).findings
+    assert not any("--" in issue.text for issue in issues)  # Option syntax belongs to the command line.
+    return [(issue.level, issue.text) for issue in issues]
 
 
-def checked_folder(folder: Path) -> QualityReport:
+def check_folder(folder: Path) -> QualityReport:
+    """Return the full report of a folder."""
     definition = folder_definition(folder)
     return check_dataset(definition, open_reader(definition)[0])
 
@@ -38,22 +42,22 @@ def image_of(path: Path) -> np.ndarray:
     return np.asarray(nib.load(path).dataobj).astype(np.float32)
 
 
-def test_sound_data_has_no_findings(decathlon: Callable[..., Path]) -> None:
+def test_correct_data_has_no_findings(decathlon: Callable[..., Path]) -> None:
     assert findings(decathlon()) == []
 
 
-def test_cases_are_described_in_ras(decathlon: Callable[..., Path]) -> None:
+def test_statistics_and_panels_are_oriented_to_ras(decathlon: Callable[..., Path]) -> None:
     affine = np.array([[0, 0, -3.0, 7], [1, 0, 0, 0], [0, -2.0, 0, 0], [0, 0, 0, 1]])
     folder = decathlon(cases=8, shape=(8, 12, 16), affine=affine)
-    checked = checked_folder(folder)
-    case = checked.cases[0]
+    report = check_folder(folder)
+    case = report.cases[0]
     image = image_of(folder / "imagesTr" / "case_00.nii.gz")
     label = np.asarray(nib.load(folder / "labelsTr" / "case_00.nii.gz").dataobj)
     assert (case.shape, case.spacing) == ((16, 8, 12), (3.0, 1.0, 2.0))
     assert (case.lowest, case.highest) == (float(image.min()), float(image.max()))
     assert case.voxels == tuple(int((label == value).sum()) for value in range(3))
-    # The third axis in RAS is the file's second reversed; anterior, the file's first, goes up.
-    panel = checked.panels[0]
+    # The third RAS axis is the file's second axis reversed. Anterior, the file's first axis, points up in the panel.
+    panel = report.panels[0]
     slice = int(panel.title.rsplit(" ", 1)[1])
     expected = label.transpose(2, 0, 1)[::-1, :, ::-1]
     assert np.array_equal(panel.label, np.rot90(expected[..., slice]))
@@ -61,7 +65,8 @@ def test_cases_are_described_in_ras(decathlon: Callable[..., Path]) -> None:
     assert panel.aspect == pytest.approx(1.0 / 3.0)
 
 
-def spoil(folder: Path, fault: str) -> None:
+def corrupt(folder: Path, fault: str) -> None:
+    """Introduce a fault into the first case of a folder."""
     image, label = folder / "imagesTr" / "case_00.nii.gz", folder / "labelsTr" / "case_00.nii.gz"
     other = folder / "imagesTr" / "case_01.nii.gz"
     pixels = image_of(image)
@@ -88,46 +93,46 @@ def spoil(folder: Path, fault: str) -> None:
     elif fault == "spacing":
         for path in (image, label):
             save(path, np.asarray(nib.load(path).dataobj), np.diag([0.0006, 0.0006, 0.004, 1.0]))
-    elif fault == "copy":  # the same pixels, another file
+    elif fault == "copy":  # the same pixels in a different file
         save(other, pixels.astype(np.float64))
     elif fault == "class":
         for path in (folder / "labelsTr").iterdir():
             save(path, np.minimum(np.asarray(nib.load(path).dataobj), 1))
-    elif fault == "left over":
+    elif fault == "unused file":
         shutil.copy(image, folder / "imagesTr" / "forgotten.nii.gz")
 
 
 @pytest.mark.parametrize(
-    ("fault", "level", "said"),
+    ("fault", "level", "message"),
     [
         ("no image", "error", "case 'case_00': .*imagesTr/case_00.nii.gz: no such file"),
         ("truncated", "error", "case 'case_00': .*imagesTr/case_00.nii.gz: cannot be read"),
         ("no label", "error", "case 'case_00': .*labelsTr/case_00.nii.gz: no such file"),
-        ("shape", "error", "case 'case_00': .*label of size 20×18×4 for an image of size 20×18×3"),
-        ("affine", "error", "case 'case_00': .*its affine"),
+        ("shape", "error", "case 'case_00': .*the label map has size 20×18×4, but the image has size 20×18×3"),
+        ("affine", "error", "case 'case_00': .*the affine .* differs from that of its image"),
         ("value", "error", "case 'case_00': .*label value 7 is not declared; declared are 0, 1, 2"),
-        ("nan", "error", "case 'case_00': .*holds NaN"),
-        ("channels", "error", r"case 'case_00': .*1 channels where 2 are declared \(T2, ADC\)"),
-        ("constant", "warning", "case 'case_00': channel 'ADC' has one value everywhere"),
-        ("spacing", "warning", "case 'case_00': voxels of 0.0006 × 0.0006 × 0.004 mm"),
-        ("copy", "error", "cases 'case_00', 'case_01' are the same image, in different subjects"),
-        ("class", "warning", "class 'TZ' is in no case"),
-        ("left over", "warning", "1 files belong to no case, .*: imagesTr/forgotten.nii.gz"),
+        ("nan", "error", "case 'case_00': .*contains NaN"),
+        ("channels", "error", r"case 'case_00': .*has 1 channels, but 2 are declared \(T2, ADC\)"),
+        ("constant", "warning", "case 'case_00': channel 'ADC' has the same value everywhere"),
+        ("spacing", "warning", "case 'case_00': implausible voxel size of 0.0006 × 0.0006 × 0.004 mm"),
+        ("copy", "error", "cases 'case_00', 'case_01' have the same image but different subjects"),
+        ("class", "warning", "class 'TZ' does not occur in any case"),
+        ("unused file", "warning", "1 files belong to no case because .*: imagesTr/forgotten.nii.gz"),
     ],
 )
-def test_a_fault_is_found_and_named(fault: str, level: str, said: str, decathlon: Callable[..., Path]) -> None:
+def test_a_fault_is_found_and_described(fault: str, level: str, message: str, decathlon: Callable[..., Path]) -> None:
     folder = decathlon()
-    spoil(folder, fault)
+    corrupt(folder, fault)
     ((found, text),) = findings(folder)
     assert found == level
-    assert re.search(said, text), text
+    assert re.search(message, text), text
 
 
-def test_it_goes_on_after_bad_cases(
+def test_the_check_continues_after_unusable_cases(
     decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]]
 ) -> None:
     folder = decathlon()
-    spoil(folder, "truncated")
+    corrupt(folder, "truncated")
     (folder / "imagesTr" / "case_05.nii.gz").unlink()
     (folder / "labelsTr" / "case_07.nii.gz").unlink()
     code, out, err = stampbench("datasets", "check", folder)
@@ -140,12 +145,12 @@ def test_it_goes_on_after_bad_cases(
 
 def test_the_same_image_twice_in_one_subject_is_a_warning(decathlon: Callable[..., Path]) -> None:
     folder = decathlon()
-    spoil(folder, "copy")
+    corrupt(folder, "copy")
     found = findings(folder, subject_pattern=r"case_(\d)")
     assert [level for level, text in found if "same image" in text] == ["warning"]
 
 
-def test_subjects_with_several_images_are_suspected(
+def test_case_ids_that_look_like_several_images_of_a_subject_are_reported(
     decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]]
 ) -> None:
     folder = decathlon()
@@ -160,28 +165,32 @@ def test_subjects_with_several_images_are_suspected(
     ((level, text),) = findings(folder)
     assert level == "warning"
     assert "'patient000_frame00' look like several images of a subject" in text
+    assert [issue.setting for issue in check_folder(folder).findings] == ["subject_pattern"]
     pattern = text.split("'")[3]
     assert findings(folder, subject_pattern=pattern) == []
     assert findings(folder, subject_pattern=r"(patient\d+)") == []
     run = ("run", "--strategy", "standard", "--dataset", folder, "--dry-run", "--folds", "0", "--n-train", "8")
-    assert "warning: ids such as 'patient000_frame00'" in stampbench(*run)[2]
+    assert "warning: Task05_Prostate: ids such as 'patient000_frame00'" in stampbench(*run)[2]
     assert stampbench(*run, "--subject-pattern", pattern)[2] == ""
 
 
-def test_lost_spacing_is_suspected(decathlon: Callable[..., Path]) -> None:
+def test_lost_spacing_is_reported(decathlon: Callable[..., Path]) -> None:
     ((level, text),) = findings(decathlon(affine=np.eye(4)))
     assert level == "warning"
-    assert "voxels of 1 mm, though sizes such as 20×18×3 suggest thick slices" in text
+    assert "voxels of 1 mm, but sizes such as 20×18×3 suggest thick slices" in text
 
 
-def test_a_set_too_small_for_folds_is_told(decathlon: Callable[..., Path]) -> None:
-    assert [text.split(";")[0] for _, text in findings(decathlon(cases=4))] == [
-        "3 training subjects are left beside 1 test subjects: too few for 5 folds"
+def test_too_few_subjects_for_the_folds_are_reported(decathlon: Callable[..., Path]) -> None:
+    issues = check_folder(decathlon(cases=4)).findings
+    assert [(issue.text, issue.setting) for issue in issues] == [
+        ("3 training subjects besides 1 test subjects are too few for 5 folds; use 3 folds", "folds")
     ]
     assert [level for level, _ in findings(decathlon(name="one", cases=1))] == ["error"]
 
 
-def test_a_missing_half_of_a_pair_is_told(tmp_path: Path, miniatures: dict[str, Callable[[Path], None]]) -> None:
+def test_a_subject_with_fewer_cases_than_most_is_reported(
+    tmp_path: Path, miniatures: dict[str, Callable[[Path], None]]
+) -> None:
     from stampbench.datasets.catalogue import CATALOGUE
 
     miniatures["harp"](tmp_path)
@@ -189,12 +198,12 @@ def test_a_missing_half_of_a_pair_is_told(tmp_path: Path, miniatures: dict[str, 
     (tmp_path / "HarP" / "labels" / "002_S_0003_R.nii.gz").unlink()
     (tmp_path / "HarP" / "labels" / "002_S_0005_R.nii.gz").unlink()
     (tmp_path / "HarP" / "labels" / "002_S_0005_L.nii.gz").unlink()
-    texts = [text for _, text in check_dataset(harp, open_reader(harp, tmp_path)[0]).findings]
+    texts = [issue.text for issue in check_dataset(harp, open_reader(harp, tmp_path)[0]).findings]
     assert "most subjects have 2 cases, but not 002_S_0003" in texts
     assert any("1 files belong to no case" in text and "images/002_S_0005.nii.gz" in text for text in texts)
 
 
-def test_the_command_prints_tables_writes_a_picture_and_ends_with_the_verdict(
+def test_the_command_prints_tables_writes_an_overview_and_ends_with_the_counts(
     decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:
     folder = decathlon()
@@ -207,13 +216,13 @@ def test_the_command_prints_tables_writes_a_picture_and_ends_with_the_verdict(
     pixels = np.asarray(Image.open(tmp_path / "look.png").convert("RGB")).reshape(-1, 3)
     orange, blue = (np.abs(pixels.astype(int) - colour).sum(1) < 30 for colour in ((230, 159, 0), (86, 180, 233)))
     assert min(orange.sum(), blue.sum()) > 200  # outlines of both classes
-    spoil(folder, "value")
+    corrupt(folder, "value")
     code, out, _ = stampbench("datasets", "check", folder)
     assert code == 1
     assert out.splitlines()[-1] == "Task05_Prostate: 1 errors, 0 warnings"
 
 
-def test_pictures_are_checked_too(tmp_path: Path) -> None:
+def test_png_images_are_checked_too(tmp_path: Path) -> None:
     folder = tmp_path / "dots"
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
@@ -226,7 +235,7 @@ def test_pictures_are_checked_too(tmp_path: Path) -> None:
         Image.fromarray(pixels).save(folder / "imagesTr" / f"dot_{number}_0000.png")
     declared = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "dot": 1}, "file_ending": ".png"}
     (folder / "dataset.json").write_text(json.dumps(declared))
-    checked = checked_folder(folder)
-    assert checked.findings == []
-    assert checked.panels[0].label.shape == (20, 30)  # as the picture is, not turned
-    assert checked.panels[0].label[2:8, 3:20].all()
+    report = check_folder(folder)
+    assert report.findings == []
+    assert report.panels[0].label.shape == (20, 30)  # not rotated, unlike slices of volumes
+    assert report.panels[0].label[2:8, 3:20].all()

@@ -1,4 +1,4 @@
-"""Splits: by subject, by hash, nested, and never a fallback."""
+"""Splits by subject: order by hash, nested training sizes, disjoint sets, and errors instead of fallbacks."""
 
 from __future__ import annotations
 
@@ -16,23 +16,24 @@ DEFINITION = Definition(name="toy", version="3", summary="")
 
 
 def singles(count: int) -> list[Image]:
+    """Return images of as many subjects, one image each."""
     return [Image(f"case{number:03d}", f"case{number:03d}", 0) for number in range(count)]
 
 
 def test_test_subjects_are_the_first_quarter_by_sha256() -> None:
-    test, rest = pool(DEFINITION, singles(20))
+    test, available = pool(DEFINITION, singles(20))
     by_hash = sorted(
         (f"case{number:03d}" for number in range(20)),
         key=lambda subject: hashlib.sha256(f"toy\n3\n{subject}".encode()).hexdigest(),
     )
     assert test == by_hash[:5]
-    assert {image.subject for image in rest} == set(by_hash[5:])
+    assert {image.subject for image in available} == set(by_hash[5:])
 
 
-def test_definitions_may_fix_the_number_of_test_subjects() -> None:
-    test, rest = pool(DEFINITION.model_copy(update={"test_subjects": 10}), singles(20))
-    assert (len(test), len(rest)) == (10, 10)
-    with pytest.raises(DatasetError, match="20 test subjects"):
+def test_a_definition_can_set_the_number_of_test_subjects() -> None:
+    test, available = pool(DEFINITION.model_copy(update={"test_subjects": 10}), singles(20))
+    assert (len(test), len(available)) == (10, 10)
+    with pytest.raises(DatasetError, match="cannot hold out 20 test subjects"):
         pool(DEFINITION.model_copy(update={"test_subjects": 20}), singles(20))
 
 
@@ -41,7 +42,7 @@ def test_definitions_may_fix_the_number_of_test_subjects() -> None:
     n_train=st.integers(10, 30),
     folds=st.integers(2, 5),
 )
-def test_subjects_stay_on_one_side_and_folds_share_all(sizes: list[int], n_train: int, folds: int) -> None:
+def test_sets_share_no_subject_and_every_image_validates_once(sizes: list[int], n_train: int, folds: int) -> None:
     images = [Image(f"c{s}", f"s{s}", i) for s, size in enumerate(sizes) for i in range(size)]
     test, available = pool(DEFINITION, images)
     n_train = min(n_train, len(available))
@@ -64,7 +65,7 @@ def test_subjects_stay_on_one_side_and_folds_share_all(sizes: list[int], n_train
     assert sorted(validated) == sorted(chosen)
 
 
-def test_training_sizes_are_nested_and_folds_are_80_to_20() -> None:
+def test_training_sizes_are_nested_and_five_folds_divide_80_to_20() -> None:
     images = singles(200)
     for fold in range(5):
         small, large = (split(DEFINITION, images, size, fold, 5) for size in (25, 50))
@@ -73,35 +74,48 @@ def test_training_sizes_are_nested_and_folds_are_80_to_20() -> None:
         assert (len(large.training), len(large.validation)) == (40, 10)
 
 
-def test_order_of_files_does_not_matter() -> None:
+def test_the_order_of_the_images_does_not_matter() -> None:
     images = singles(40)
     assert split(DEFINITION, images, 20, 1, 5).training == split(DEFINITION, images[::-1], 20, 1, 5).training
 
 
 @pytest.mark.parametrize(
-    ("count", "n_train", "fold", "folds", "message"),
+    ("count", "n_train", "fold", "folds", "message", "setting"),
     [
-        (4, None, 0, 5, "3 training subjects cannot be split into 5 folds; --protocol-set folds=3 or fewer"),
-        (40, 4, 0, 5, "4 training subjects in the first 4 images"),
-        (40, 31, 0, 5, "31 training images asked for, but only 30 are left"),
-        (40, None, 5, 5, "no fold 5; there are folds 0 to 4"),
-        (40, None, -1, 5, "no fold -1"),
-        (2, None, 0, 5, "add cases"),
-        (1, None, 0, 5, "1 test subjects are held out, but there are 1 subjects"),
+        (4, None, 0, 5, "'toy': 3 training subjects cannot be split into 5 folds; use 2 to 3 folds", "folds"),
+        (3, None, 0, 5, "2 training subjects cannot be split into 5 folds; use 2 folds", "folds"),
+        (40, 4, 0, 5, "4 training subjects in the first 4 images", "folds"),
+        (40, 1, 0, 5, "1 training subjects in the first 1 images .*; request more training images", "n_train"),
+        (
+            40,
+            31,
+            0,
+            5,
+            "31 training images requested, but only 30 are available .*request 2 to 30, or all",
+            "n_train",
+        ),
+        (40, None, 5, 5, "no fold 5; there are folds 0 to 4", None),
+        (40, None, -1, 5, "no fold -1", None),
+        (2, None, 0, 5, "add cases", None),
+        (1, None, 0, 5, "cannot hold out 1 test subjects, it has only 1 subjects", None),
     ],
 )
-def test_what_cannot_be_split_is_an_error(count: int, n_train: int | None, fold: int, folds: int, message: str) -> None:
-    with pytest.raises(DatasetError, match=message):
+def test_impossible_splits_are_refused(
+    count: int, n_train: int | None, fold: int, folds: int, message: str, setting: str | None
+) -> None:
+    with pytest.raises(DatasetError, match=message) as raised:
         split(DEFINITION, singles(count), n_train, fold, folds)
+    assert raised.value.setting == setting
+    assert "--" not in str(raised.value)
 
 
-def test_a_subject_on_two_sides_is_found() -> None:
-    """The split cannot make one; whoever changes it shall not either."""
+def test_a_subject_in_two_sets_is_refused() -> None:
+    """`split` never makes such a split; the check guards against future changes of it."""
     a, b = Image("a1", "a", 0), Image("b", "b", 0)
     for overlapping, test in (
         (Split((), (a, b), (a,)), set()),
         (Split((), (a,), (b,)), {"b"}),
         (Split((), (a,), ()), {"a"}),
     ):
-        with pytest.raises(DatasetError, match="on two sides"):
+        with pytest.raises(DatasetError, match="is in more than one of training, validation and test set"):
             _check_disjoint(DEFINITION, overlapping, test)

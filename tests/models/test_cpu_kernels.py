@@ -1,4 +1,4 @@
-"""The fast kernels against PyTorch's own modules, which are the oracle."""
+"""Tests of the fast CPU kernels, with PyTorch's modules as the reference."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ SIZES = {2: (16, 32), 3: (16, 16, 32)}
 
 
 def error(found: Tensor, exact: Tensor) -> float:
-    """The largest difference, relative to the largest number."""
+    """Return the largest absolute difference, relative to the largest absolute value of `exact`."""
     return float((found.double() - exact).abs().max() / exact.abs().max().clamp(min=1e-30))
 
 
 def assert_as_exact(found: Tensor, plain: Tensor, exact: Tensor, *, slack: float = 8.0) -> None:
-    """As near to the float64 result as PyTorch's float32 one is, or to within a few roundings."""
+    """Assert that `found` is as close to the float64 result as PyTorch's float32 result, or within a few roundings."""
     assert error(found, exact) <= slack * max(error(plain, exact), 4 * EPSILON), (
         error(found, exact),
         error(plain, exact),
@@ -36,6 +36,7 @@ def assert_as_exact(found: Tensor, plain: Tensor, exact: Tensor, *, slack: float
 
 
 def trained_norm(spatial_dims: int, channels: int) -> nn.BatchNorm2d | nn.BatchNorm3d:
+    """Return a BatchNorm layer with random weights and biases."""
     norm = NORM[spatial_dims](channels)
     nn.init.normal_(norm.weight, 1, 0.5)
     nn.init.normal_(norm.bias)
@@ -54,45 +55,45 @@ NAMES = ("output", "input gradient", "weight gradient", "bias gradient", "runnin
     st.sampled_from([0.0, 3.0, 30.0, 1000.0]),
     st.integers(0, 2**31),
 )
-def test_normalisation_equals_pytorchs(
+def test_normalisation_and_dropout_equal_pytorch(
     images: int, channels: int, size: list[int], p: float, mean: float, seed: int
 ) -> None:
     torch.manual_seed(seed)
     dims = len(size)
     if images * torch.Size(size).numel() < 2:
-        size[0] = 2  # PyTorch refuses one value per channel
+        size[0] = 2  # PyTorch raises an error for one value per channel
     norm = trained_norm(dims, channels)
     norm.running_mean = torch.randn(channels)
-    # The ReLU's output is what it gets: a few zeros, and a mean.
+    # BatchNorm receives ReLU outputs, so the data contain zeros and have a positive mean.
     data = (torch.randn(images, channels, *size) + mean).relu()
     weights = torch.randn(images, channels, *size)
     noise_seed = seed + 1
 
     def run(dtype: torch.dtype, fast: bool) -> list[Tensor]:
         torch.manual_seed(noise_seed)
-        own, x = copy.deepcopy(norm).to(dtype).train(), data.clone().to(dtype).requires_grad_()
+        layer, x = copy.deepcopy(norm).to(dtype).train(), data.clone().to(dtype).requires_grad_()
         if fast:
-            y, squares = normalise_and_drop(channels_last(x), own, p)
+            y, squares = normalise_and_drop(channels_last(x), layer, p)
             torch.testing.assert_close(squares, data.square().flatten(2).sum(2), rtol=1e-5, atol=1e-5)
         else:
-            # The dropout's numbers are drawn in float32 whatever the type, so all runs drop the same channels.
+            # Draw the dropout mask in float32 for every dtype, so that all variants drop the same channels.
             kept = torch.empty(images, channels).bernoulli_(1 - p).div_(1 - p) if p else torch.ones(images, channels)
-            y = own(x) * kept.to(dtype).view(images, channels, *[1] * dims)
+            y = layer(x) * kept.to(dtype).view(images, channels, *[1] * dims)
         (y * weights.to(dtype)).sum().backward()
         assert x.grad is not None
-        return [y.detach(), x.grad, own.weight.grad, own.bias.grad, own.running_mean, own.running_var]
+        return [y.detach(), x.grad, layer.weight.grad, layer.bias.grad, layer.running_mean, layer.running_var]
 
     results = zip(run(torch.float32, True), run(torch.float32, False), run(torch.float64, False), strict=True)
     for name, (found, plain, exact) in zip(NAMES, results, strict=True):
-        # Gradients are sums over voxels that may cancel: known to a few roundings of what was added up.
-        added = float(weights.abs().transpose(0, 1).flatten(1).sum(1).max()) if "gradient" in name else 0.0
-        scale = max(added, float(exact.abs().max())) * max(1.0, mean)
-        of_plain = float((plain.double() - exact).abs().max())
-        assert float((found.double() - exact).abs().max()) <= 16 * max(of_plain, 4 * EPSILON * scale), name
+        # Gradients are sums over voxels that can cancel, so the tolerance is relative to the sum of absolute values.
+        summed = float(weights.abs().transpose(0, 1).flatten(1).sum(1).max()) if "gradient" in name else 0.0
+        scale = max(summed, float(exact.abs().max())) * max(1.0, mean)
+        plain_error = float((plain.double() - exact).abs().max())
+        assert float((found.double() - exact).abs().max()) <= 16 * max(plain_error, 4 * EPSILON * scale), name
 
 
-def test_a_large_mean_costs_no_digits() -> None:
-    """The one-pass variance alone would lose them all at a mean of 3000 standard deviations."""
+def test_large_mean_does_not_reduce_precision() -> None:
+    """At a mean of 3000 standard deviations, the one-pass variance alone would lose all digits."""
     torch.manual_seed(0)
     data = torch.randn(4, 4, 32, 32) + 3000
     norm = nn.BatchNorm2d(4)
@@ -101,7 +102,7 @@ def test_a_large_mean_costs_no_digits() -> None:
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_dropout_draws_pytorchs_random_numbers(spatial_dims: int) -> None:
+def test_dropout_draws_the_same_random_numbers_as_pytorch(spatial_dims: int) -> None:
     unit = ConvUnit(spatial_dims, 3, 8).train()
     unit.dropout.p = 0.5
     x = torch.randn(4, 3, *SIZES[spatial_dims])
@@ -116,14 +117,14 @@ def test_dropout_draws_pytorchs_random_numbers(spatial_dims: int) -> None:
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 9), st.integers(1, 9))
-def test_sums_and_products_by_channel(images: int, channels: int, height: int, width: int) -> None:
+def test_channel_sums_and_products_equal_pytorch(images: int, channels: int, height: int, width: int) -> None:
     x, y = (torch.randn(images, channels, height, width) for _ in range(2))
     torch.testing.assert_close(channel_sums(channels_last(x)), x.sum((2, 3)), rtol=1e-5, atol=1e-5)
     products = channel_products(channels_last(x), channels_last(y))
     torch.testing.assert_close(products, (x * y).sum((2, 3)), rtol=1e-5, atol=1e-5)
 
 
-def test_normalise_is_batchnorm_in_evaluation_mode() -> None:
+def test_normalise_equals_batchnorm_in_evaluation_mode() -> None:
     norm = trained_norm(3, 5).eval()
     norm.running_mean, norm.running_var = torch.randn(5), torch.rand(5) + 0.1
     x = torch.randn(2, 5, 4, 6, 2)
@@ -146,6 +147,7 @@ NETWORKS: dict[str, Callable[[int], Architecture]] = {
 
 
 def network(name: str, spatial_dims: int) -> Network:
+    """Build one of `NETWORKS` with random BatchNorm weights."""
     torch.manual_seed(1)
     model = build(NETWORKS[name](spatial_dims))
     for module in model.modules():
@@ -157,27 +159,27 @@ def network(name: str, spatial_dims: int) -> Network:
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("images", [1, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_networks_agree_in_output_gradients_and_statistics(name: str, images: int, spatial_dims: int) -> None:
+def test_outputs_gradients_and_statistics_agree_for_both_kernels(name: str, images: int, spatial_dims: int) -> None:
     model = network(name, spatial_dims)
     x = torch.randn(images, model.architecture.in_channels, *SIZES[spatial_dims])
 
     def run(kernels: str, dtype: torch.dtype) -> tuple[list[Tensor], list[Tensor]]:
-        own = copy.deepcopy(model).to(dtype)
-        own.kernels = kernels  # type: ignore[assignment]
+        twin = copy.deepcopy(model).to(dtype)
+        twin.kernels = kernels  # type: ignore[assignment]
         torch.manual_seed(2)
-        trained = own.train()(x.to(dtype))
+        trained = twin.train()(x.to(dtype))
         trained.square().mean().backward()
-        outputs = [trained.detach(), own.eval()(x.to(dtype)).detach()]
-        statistics = [value for key, value in own.state_dict().items() if "running" in key]
-        return outputs + statistics, [p.grad for p in own.parameters() if p.grad is not None]
+        outputs = [trained.detach(), twin.eval()(x.to(dtype)).detach()]
+        statistics = [value for key, value in twin.state_dict().items() if "running" in key]
+        return outputs + statistics, [p.grad for p in twin.parameters() if p.grad is not None]
 
     for module in model.modules():
         if isinstance(module, nn.Dropout2d | nn.Dropout3d):
-            module.p = 0.0  # float64 would draw other numbers
+            module.p = 0.0  # dropout draws other random numbers in float64
     fast, plain, exact = run("fast", torch.float32), run("plain", torch.float32), run("plain", torch.float64)
     for found, other, truth in zip(fast[0], plain[0], exact[0], strict=True):
         assert_as_exact(found, other, truth)
-    # All gradients together: single ones, such as a bias's before BatchNorm, are zero but for rounding.
+    # Compare all gradients together, because single ones are pure rounding error, such as biases before BatchNorm.
     assert len(fast[1]) == len(list(model.parameters()))
     together = [torch.cat([each.flatten() for each in part[1]]) for part in (fast, plain, exact)]
     assert_as_exact(*together)
@@ -186,36 +188,36 @@ def test_networks_agree_in_output_gradients_and_statistics(name: str, images: in
 @pytest.mark.parametrize("images", [1, 2])
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_every_convolution_of_the_fast_path_gets_channels_last(name: str, spatial_dims: int, images: int) -> None:
+def test_fast_kernels_pass_channels_last_to_every_convolution(name: str, spatial_dims: int, images: int) -> None:
     model = network(name, spatial_dims)
     model.kernels = "fast"
     strides = []
 
-    def see(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    def record(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         strides.append(inputs[0].stride(1) == 1)
 
     for module in model.modules():
         if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Conv2d | nn.Conv3d):
-            module.register_forward_pre_hook(see)
+            module.register_forward_pre_hook(record)
     model.train()(torch.randn(images, model.architecture.in_channels, *SIZES[spatial_dims]))
-    assert strides or images == 1  # a single image's convolutions are called another way
+    assert strides or images == 1  # for a single image, the convolution modules are bypassed
     assert all(strides)
 
 
 @pytest.mark.parametrize("kernels", ["plain", "fast"])
 @pytest.mark.parametrize("name", ["unet", "full_resnet"])
-def test_activations_computed_twice_change_nothing_but_the_memory(name: str, kernels: str) -> None:
+def test_activation_checkpointing_changes_only_the_memory(name: str, kernels: str) -> None:
     model = network(name, 2)
     if name == "unet":
         model.set_dropout({"conv1": 0.5, "conv3": 0.3})
     x = torch.randn(3, model.architecture.in_channels, *SIZES[2])
     results, kept = [], []
     for save_memory in (False, True):
-        own = copy.deepcopy(model).train()
-        own.kernels, own.save_memory = kernels, save_memory  # type: ignore[assignment]
+        twin = copy.deepcopy(model).train()
+        twin.kernels, twin.save_memory = kernels, save_memory  # type: ignore[assignment]
         seen: list[Tensor] = []
-        if isinstance(own, UNet):
-            own.unit(1).see_squares = seen.append
+        if isinstance(twin, UNet):
+            twin.unit(1).see_squares = seen.append
         stored: dict[int, int] = {}
 
         def pack(tensor: Tensor, stored: dict[int, int] = stored) -> Tensor:
@@ -224,17 +226,17 @@ def test_activations_computed_twice_change_nothing_but_the_memory(name: str, ker
 
         torch.manual_seed(5)
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            loss = own(x).square().mean()
+            loss = twin(x).square().mean()
         loss.backward()
         assert len(seen) == (name == "unet")
-        results.append([*own.state_dict().values(), *(p.grad for p in own.parameters())])
+        results.append([*twin.state_dict().values(), *(p.grad for p in twin.parameters())])
         kept.append(sum(stored.values()))
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
     assert kept[1] < 0.6 * kept[0]
 
 
 @pytest.mark.parametrize("kernels", ["plain", "fast"])
-def test_half_precision_convolutions_are_normalised_in_single_precision(kernels: str) -> None:
+def test_autocast_convolutions_are_normalised_in_single_precision(kernels: str) -> None:
     model = network("unet", 2).train()
     model.kernels = kernels  # type: ignore[assignment]
     dtypes = []
@@ -249,23 +251,23 @@ def test_half_precision_convolutions_are_normalised_in_single_precision(kernels:
     assert set(dtypes) == {torch.float32}
     truth = exact(x.double())
     assert error(found.detach().float(), truth.detach()) < 0.1
-    for mine, other in zip(model.buffers(), exact.buffers(), strict=True):
-        assert mine.dtype in (torch.float32, torch.int64)
-        torch.testing.assert_close(mine.double(), other.double(), rtol=0.05, atol=0.02)
+    for found_buffer, exact_buffer in zip(model.buffers(), exact.buffers(), strict=True):
+        assert found_buffer.dtype in (torch.float32, torch.int64)
+        torch.testing.assert_close(found_buffer.double(), exact_buffer.double(), rtol=0.05, atol=0.02)
 
 
-def test_channels_last_batchnorm_of_pytorch_is_not_good_enough() -> None:
-    """Why it is not used: to be removed, with fused.py's statistics, once PyTorch's are exact (docs/performance.md)."""
+def test_pytorchs_channels_last_batchnorm_is_inaccurate() -> None:
+    """This is why it is not used; when this test fails, it can replace cpu_kernels.py's (docs/performance.md)."""
     torch.manual_seed(0)
     a = channels_last(torch.randn(8, 4, 48, 64, 48).relu())
-    ours, theirs = nn.BatchNorm3d(4, momentum=1.0), nn.BatchNorm3d(4, momentum=1.0)
-    normalise_and_drop(a, ours, 0.0)
-    theirs(a)
+    fast, pytorch = nn.BatchNorm3d(4, momentum=1.0), nn.BatchNorm3d(4, momentum=1.0)
+    normalise_and_drop(a, fast, 0.0)
+    pytorch(a)
     exact = a.double().transpose(0, 1).flatten(1).var(1)
-    assert error(ours.running_var, exact) < 1e-5 < 1e-4 < error(theirs.running_var, exact)
+    assert error(fast.running_var, exact) < 1e-5 < 1e-4 < error(pytorch.running_var, exact)
 
 
-def test_a_second_derivative_is_refused_and_one_value_per_channel_too() -> None:
+def test_second_derivatives_and_single_values_per_channel_are_refused() -> None:
     a = channels_last(torch.randn(2, 3, 4, 4)).requires_grad_()
     output, _ = normalise_and_drop(a, nn.BatchNorm2d(3), 0.0)
     (gradient,) = torch.autograd.grad(output.square().sum(), a, create_graph=True)
@@ -275,12 +277,12 @@ def test_a_second_derivative_is_refused_and_one_value_per_channel_too() -> None:
         normalise_and_drop(torch.randn(1, 3, 1, 1), nn.BatchNorm2d(3), 0.0)
 
 
-def test_everything_dropped_is_zero_and_not_nan() -> None:
+def test_output_is_zero_and_not_nan_when_all_channels_are_dropped() -> None:
     output, _ = normalise_and_drop(channels_last(torch.randn(2, 3, 4, 4)), nn.BatchNorm2d(3), 1.0)
     assert torch.equal(output, torch.zeros(2, 3, 4, 4))
 
 
-def test_memory_saved_survives_a_second_backward_pass() -> None:
+def test_activation_checkpointing_supports_a_second_backward_pass() -> None:
     model = network("unet", 2).train()
     model.save_memory = True
     loss = model(torch.randn(2, 2, *SIZES[2])).square().mean()

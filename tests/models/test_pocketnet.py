@@ -1,4 +1,4 @@
-"""PocketNet's twelve parameter counts."""
+"""Tests of PocketNet's networks: published parameter counts, shapes and blocks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from stampbench.strategies.registry import STRATEGIES
 
 
 def network(**settings: Any) -> PocketNetArchitecture:
+    """Return a 3D architecture for one input channel and two classes, with `settings` applied."""
     return PocketNetArchitecture(**{"spatial_dims": 3, "in_channels": 1, "out_channels": 2, **settings})
 
 
@@ -21,7 +22,7 @@ def network(**settings: Any) -> PocketNetArchitecture:
     ("block", "full", "pocket"),
     [("unet", 5_470_850, 150_066), ("resnet", 5_470_850, 150_066), ("densenet", 8_127_266, 241_282)],
 )
-def test_table_1(block: str, full: int, pocket: int) -> None:
+def test_parameter_counts_equal_table_1(block: str, full: int, pocket: int) -> None:
     """Celaya et al. 2022, Table 1: 5.5 M and 0.150 M, 8.1 M and 0.241 M."""
     assert parameter_count(network(block=block, pocket=False)) == full
     assert parameter_count(network(block=block, pocket=True)) == pocket
@@ -30,15 +31,15 @@ def test_table_1(block: str, full: int, pocket: int) -> None:
 @pytest.mark.parametrize(
     ("block", "full", "pocket"), [("unet", 544_081, 36_433), ("resnet", 544_081, 36_433), ("densenet", 625_841, 41_921)]
 )
-def test_networks_behind_table_2(block: str, full: int, pocket: int) -> None:
-    """As logged by the authors' LiTS code: 2D, depth 3, one class."""
+def test_parameter_counts_equal_the_logs_behind_table_2(block: str, full: int, pocket: int) -> None:
+    """The authors' LiTS code logs these counts: 2D, depth 3, one class."""
     lits = {"spatial_dims": 2, "out_channels": 1, "depth": 3, "construction": "lits2021", "block": block}
     assert parameter_count(network(**lits, pocket=False)) == full
     assert parameter_count(network(**lits, pocket=True)) == pocket
 
 
-def test_two_dimensional_networks_of_table_1s_construction() -> None:
-    """The paper's remark of 50 K parameters fits the 2D pocket U-Net."""
+def test_parameter_counts_of_the_2d_networks_with_the_construction_of_table_1() -> None:
+    """The paper mentions 50 K parameters, which fits the 2D pocket U-Net."""
     assert parameter_count(network(spatial_dims=2)) == 53_010
     assert parameter_count(network(spatial_dims=2, pocket=False)) == 1_940_834
 
@@ -53,8 +54,8 @@ def test_output_has_the_size_of_the_input(construction: str, block: str, dims: i
     assert parse_architecture(architecture.model_dump_json()) == architecture
 
 
-def test_residual_blocks_add_their_input_back() -> None:
-    """With the second convolution silenced, a residual block is its first one; a plain block is zero."""
+def test_residual_blocks_add_the_output_of_their_first_convolution() -> None:
+    """When the second convolution is zero, a residual block returns its first one's output and a plain block zero."""
     for block, expected in (("resnet", True), ("unet", False)):
         module = build(network(block=block, f=2, depth=1)).down[0]
         torch.nn.init.zeros_(module.second.weight)
@@ -64,15 +65,15 @@ def test_residual_blocks_add_their_input_back() -> None:
         assert torch.equal(module(image), first if expected else torch.zeros_like(first))
 
 
-def test_nothing_can_be_pruned_or_dropped() -> None:
+def test_no_layer_can_be_pruned_or_get_another_dropout() -> None:
     model = build(network(f=2, depth=1))
     assert not model.architecture.prunable()
     assert model.architecture.layers == model.activations() == {}
-    with pytest.raises(ModelError, match="no dropout"):
+    with pytest.raises(ModelError, match="no adjustable dropout"):
         model.set_dropout({"conv1": 0.1})
 
 
-def test_the_preset_of_table_2_has_depth_3_unless_told_otherwise() -> None:
+def test_construction_lits2021_has_depth_3_by_default() -> None:
     pocket = STRATEGIES["pocket_densenet"]
     preset = pocket.load()(**pocket.preset, construction="lits2021")
     assert parameter_count(preset.start(2, 1, 1)) == 41_921

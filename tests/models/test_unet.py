@@ -1,4 +1,4 @@
-"""Networks against the sizes that the papers and their code give."""
+"""Tests of the U-Net: parameter counts of the papers and their code, shapes, dropout and initialisation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from stampbench.models.unet import UNet
 
 
 def parameters(architecture: UNetArchitecture) -> int:
+    """Return the number of parameters of a built U-Net."""
     return sum(parameter.numel() for parameter in UNet(architecture).parameters())
 
 
 @pytest.mark.parametrize(("f", "expected"), [(2, 88_810), (4, 353_954), (8, 1_413_250)])
-def test_doubling_network_has_the_published_parameters(f: int, expected: int) -> None:
+def test_doubling_unet_has_the_published_parameter_count(f: int, expected: int) -> None:
     assert parameters(UNetArchitecture.doubling(3, 1, 2, f=f)) == expected
 
 
@@ -33,15 +34,15 @@ def test_doubling_network_has_the_published_parameters(f: int, expected: int) ->
         (True, 12, 3, 3, 94_009),
     ],
 )
-def test_lean_unet_families_have_the_parameters_of_their_code(
+def test_lean_unet_families_have_the_parameter_counts_of_their_code(
     flat: bool, f: int, depth: int, convs_per_level: int, expected: int
 ) -> None:
     make = UNetArchitecture.flat if flat else UNetArchitecture.doubling
     assert parameters(make(3, 1, 1, f=f, depth=depth, convs_per_level=convs_per_level)) == expected
 
 
-def test_two_dimensional_parameters_follow_from_the_three_dimensional_ones() -> None:
-    """Only kernels change: 3³ to 3², 2³ to 2². The rest (biases, BatchNorm, head) is counted by hand."""
+def test_2d_parameter_count_follows_from_the_3d_one() -> None:
+    """Only kernels change, from 3³ to 3² and from 2³ to 2²; biases, BatchNorm and head are counted by hand."""
     f, c, d = 4, 1, 2
     levels = [f, 2 * f, 4 * f, 8 * f, 16 * f]
     inputs_outputs = [(c, f), *[(a, b) for a, b in itertools.pairwise(levels)]]
@@ -52,13 +53,13 @@ def test_two_dimensional_parameters_follow_from_the_three_dimensional_ones() -> 
     assert parameters(UNetArchitecture.doubling(d, c, 3, f=f)) == convolutions + upconvolutions + 3 * f + 3
 
 
-def test_paper_has_17_prunable_layers_of_364_filters() -> None:
+def test_default_unet_has_17_prunable_layers_with_364_filters() -> None:
     layers = UNetArchitecture.doubling(3, 1, 2).layers
     assert list(layers) == [f"conv{position}" for position in range(1, 18)]
     assert sum(layers.values()) == 364
 
 
-def test_prunable_upconvs_are_an_option() -> None:
+def test_prune_upconvs_makes_transposed_convolutions_prunable() -> None:
     layers = UNetArchitecture.doubling(2, 1, 2, prune_upconvs=True).layers
     assert [layers[f"up{step}"] for step in (1, 2, 3, 4)] == [32, 16, 8, 4]
 
@@ -70,13 +71,13 @@ def test_output_has_a_channel_per_class_and_the_input_size(dims: int, size: tupl
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 16, 16), (1, 2, 16, 17), (1, 2, 16, 16, 16)])
-def test_input_that_does_not_fit_is_named(shape: tuple[int, ...]) -> None:
+def test_input_of_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     model = UNet(UNetArchitecture.doubling(2, 2, 3))
     with pytest.raises(ModelError, match="input of"):
         model(torch.zeros(shape))
 
 
-def test_architecture_survives_json() -> None:
+def test_architecture_round_trips_through_json() -> None:
     architecture = UNetArchitecture.doubling(3, 1, 2).without([Filter("conv9", 5)])
     assert UNetArchitecture.model_validate_json(architecture.model_dump_json()) == architecture
     assert architecture.convs[8] == 63
@@ -85,11 +86,11 @@ def test_architecture_survives_json() -> None:
 @pytest.mark.parametrize(
     ("filters", "message"),
     [
-        ([Filter("conv18", 0)], "no prunable layer 'conv18'"),
-        ([Filter("up1", 0)], "no prunable layer 'up1'"),
-        ([Filter("conv1", 4)], "filters 0 to 3, not 4"),
-        ([Filter("conv1", 1), Filter("conv1", 1)], "named twice"),
-        ([Filter("conv1", index) for index in range(4)], "no filter left"),
+        ([Filter("conv18", 0)], "layer 'conv18': not a prunable layer"),
+        ([Filter("up1", 0)], "layer 'up1': not a prunable layer"),
+        ([Filter("conv1", 4)], "filter 4 does not exist; valid filters are 0 to 3"),
+        ([Filter("conv1", 1), Filter("conv1", 1)], "listed twice"),
+        ([Filter("conv1", index) for index in range(4)], "all filters would be removed"),
     ],
 )
 def test_impossible_removals_are_refused(filters: list[Filter], message: str) -> None:
@@ -97,7 +98,7 @@ def test_impossible_removals_are_refused(filters: list[Filter], message: str) ->
         UNetArchitecture.doubling(3, 1, 2).without(filters)
 
 
-def test_dropout_is_set_per_layer_and_never_in_the_last_unit() -> None:
+def test_dropout_is_set_per_layer_but_never_in_the_last_unit() -> None:
     model = UNet(UNetArchitecture.doubling(2, 1, 2))
     model.set_dropout(dict.fromkeys(model.architecture.layers, 0.3))
     assert [model.layer(f"conv{position}").dropout.p for position in range(1, 19)] == [0.3] * 17 + [0.0]
@@ -115,8 +116,8 @@ def test_dropout_drops_whole_channels() -> None:
     assert 0.3 < dropped.float().mean() < 0.7
 
 
-def test_xavier_bounds() -> None:
-    """Glorot and Bengio's uniform: ± sqrt(6 / (fan_in + fan_out)), biases zero."""
+def test_xavier_draws_within_the_uniform_bounds_and_sets_zero_biases() -> None:
+    """The bounds of Glorot and Bengio are ± sqrt(6 / (fan_in + fan_out))."""
     model = UNet(UNetArchitecture.doubling(3, 1, 2))
     xavier(model)
     conv = model.layer("conv2").conv

@@ -176,15 +176,15 @@ def _table() -> str:
 
 
 def _machine() -> str:
-    from stampbench.benchmark.environment.compute_settings import Compute
+    from stampbench.benchmark.environment.compute_settings import ComputeSettings
     from stampbench.benchmark.environment.provenance import environment, provenance
 
-    made, packages = environment(Compute()), provenance()["packages"]
+    made, packages = environment(ComputeSettings(device="cpu")), provenance().packages
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "monai"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return (
-        f"`make bench` at commit {commit or 'unknown'}: {made['processor']}, {made['cores']} cores, {THREADS} threads, "
-        f"{platform.system()}; Python {made['python']}, {versions}; oneDNN {_onednn()}."
+        f"`make bench` at commit {commit or 'unknown'}: {made.processor}, {made.cores} cores, {THREADS} threads, "
+        f"{platform.system()}; Python {made.python}, {versions}; oneDNN {_onednn()}."
     )
 
 

@@ -18,6 +18,7 @@ from monai.metrics import (
 )
 
 from stampbench.benchmark.config.resolve import resolve_protocol
+from stampbench.benchmark.inference.label_maps import class_map
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.latency import time_networks
 from stampbench.benchmark.measure.masks import score_masks
@@ -25,7 +26,7 @@ from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.losses import make_loss
 from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.training.train_epoch import train_epoch
-from stampbench.benchmark.training.validation import class_map, validate
+from stampbench.benchmark.training.validation import validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.network import Network, build
 from stampbench.models.pruning import remove_filters
@@ -101,8 +102,8 @@ def test_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
         lambda: time_networks(networks, torch.randn(1, 1, *VOLUME), backend, "fp32", seconds=10), rounds=1
     )
     for row in rows[1:]:
-        report(f"latency in {backend}, 3D f=4 {row['network']}: × standard", row["ratio"],
-               detail=f"{row['ratio_low']:.2f} to {row['ratio_high']:.2f} (95 %)")  # fmt: skip
+        report(f"latency in {backend}, 3D f=4 {row.network}: × standard", row.ratio,
+               detail=f"{row.ratio_low:.2f} to {row.ratio_high:.2f} (95 %)")  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", ["dice", "dice_ce"])
@@ -169,7 +170,7 @@ def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
 
 @pytest.mark.parametrize(("f", "goal"), [(4, 5.0), (32, 30.0)])
 def test_removing_a_filter(f: int, goal: float, in_turns: Any, report: Any) -> None:
-    model, protocol = fast_unet(f=f), resolve_protocol("paper", [])
+    model, protocol = fast_unet(f=f), resolve_protocol("paper", {})
     old, _ = new_optimiser(model, protocol, fused=True)
     model(torch.randn(2, 1, 16, 16, 16)).sum().backward()
     old.step()

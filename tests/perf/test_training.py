@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from stampbench.benchmark.config.resolve import resolve_dataset, resolve_protocol, resolve_strategies
-from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.config.dataset_request import find_definition
+from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.runner import plan_run
+from stampbench.benchmark.execution.run import Draw, plan_run
 from stampbench.benchmark.training.fold_data import FoldData, Images
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.trainer import RunTrainer
@@ -123,22 +124,22 @@ def test_two_runs_at_once(name: str, workers: Callable[..., Any], in_turns: Any,
 
 def test_epoch_overhead(in_turns: Any, report: Any, tmp_path: Path) -> None:
     """Everything a run does in an epoch but forward, loss, backward and optimiser step: books and state included."""
-    protocol = resolve_protocol("quick", [])
-    (choice,) = resolve_strategies("standard", protocol, [])
-    run = plan_run(choice, open_dataset(resolve_dataset("phantom3d")), protocol, n_train=25, fold=0, seed=0)
+    protocol = resolve_protocol("quick", {})
+    (resolved,) = resolve_strategies(["standard"], protocol, {})
+    run = plan_run(resolved, open_dataset(find_definition("phantom3d")), protocol, Draw(25, fold=0, seed=0))
     images = Images(torch.randn(20, 1, *VOLUME), torch.randint(3, (20, *VOLUME), dtype=torch.uint8), torch.arange(20))
     data = FoldData(images, images, ("background", "one", "two"), 1, VOLUME)
     architecture, progress = UNetArchitecture.doubling(3, 1, 3, f=4), Progress("bench", 1, quiet=True)
-    trainer = RunTrainer(run.spec, architecture, data, Compute(), progress, ResumeFile(tmp_path))
+    trainer = RunTrainer(run.spec, architecture, data, ComputeSettings(device="cpu"), progress, ResumeFile(tmp_path))
     order = torch.randperm(20)
     ready = [(images.pixels[part].clone(), images.labels[part].clone()) for part in order.split(4)]
 
     def bare() -> None:
         trainer.model.train()
         for x, y in ready:
-            trainer._optimiser.zero_grad()
-            trainer._batch_loss(x, y).backward()
-            trainer._optimiser.step()
+            trainer.session.optimiser.zero_grad()
+            trainer.session.batch_loss(x, y).backward()
+            trainer.session.optimiser.step()
 
     taken = in_turns({"bare": bare, "epoch": lambda: trainer.train(1)}, 15)
     report("epoch overhead, 20 volumes, batch 4: share of the epoch", 1 - 1 / taken.ratio("bare", "epoch"),

@@ -1,4 +1,4 @@
-"""Runs, cases, trajectories and timings made by hand."""
+"""Fixtures that build data frames of runs, cases and timings."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
 def make_frames(*runs: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Runs with `dice` per case as a dict; each case has two classes, 0.1 above and below it.
+    """Build the data frames of runs and of cases.
 
-    A case `s1/a` belongs to the subject `s1`, others are subjects of their own.
+    Each case has two classes, with a Dice 0.1 above and 0.1 below the given value. A case `s1/a` belongs to the
+    subject `s1`; a case without a slash is its own subject.
+
+    Args:
+        *runs: columns of a run that differ from the defaults; `dice` maps cases to Dice, `strategy` is required.
     """
     rows, cases = [], []
     for number, run in enumerate(runs):
-        given = dict(run)
-        scores = given.pop("dice")
+        columns = dict(run)
+        scores = columns.pop("dice")
         name = f"r{number}"
         rows.append(
             {
                 "run": name, "group": "g", "dataset": "d", "dataset_version": "1", "data_checksum": "abcdef0123",
-                "form": "64×64", "synthetic": False, "unit": "mm", "protocol": "quick", "name": given["strategy"],
+                "form": "64×64", "synthetic": False, "unit": "mm", "protocol": "quick", "name": columns["strategy"],
                 "hyperparameters": "{}", "parents": "", "n_train": 25, "fold": 0, "seed": 0, "folds": 5,
                 "parameters": 1000, "flops": 2000, "macs": 1000, "epochs": 10, "selected_epoch": 8, "selected_step": 0,
                 "ranking_passes": 1, "test_dice": sum(scores.values()) / len(scores), "test_hd95": 2.0,
-                "validation_dice": 0.5, **given,
+                "validation_dice": 0.5, **columns,
             }
         )  # fmt: skip
         for case, dice in scores.items():
@@ -45,18 +49,25 @@ def make_frames(*runs: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 @pytest.fixture
 def frames() -> Frames:
+    """Return the function that builds runs and cases."""
     return make_frames
 
 
 def make_timings(*rows: tuple[str, str, float], **changes: Any) -> pd.DataFrame:
-    """Run, backend and milliseconds, measured in turns in one session on one machine."""
+    """Build timings from one session of interleaved timing on one machine.
+
+    Args:
+        *rows: run, backend and time relative to the first network.
+        **changes: columns that differ from the defaults in all rows.
+    """
     common = {
         "batch": 1, "precision": "fp32", "noisy_ratio": False, "measured": "one", "device": "cpu",
         "processor": "p", "driver": "", "threads": 2, "torch": "2", **changes,
     }  # fmt: skip
-    return pd.DataFrame([{"run": run, "backend": backend, "ratio": time, **common} for run, backend, time in rows])
+    return pd.DataFrame([{"run": run, "backend": backend, "ratio": ratio, **common} for run, backend, ratio in rows])
 
 
 @pytest.fixture
 def timings() -> Callable[..., pd.DataFrame]:
+    """Return the function that builds timings."""
     return make_timings

@@ -1,4 +1,4 @@
-"""Every figure from records made by hand: what is drawn, and that nothing to draw is said."""
+"""Figures drawn from small data frames, and the errors when there is nothing to draw."""
 
 from __future__ import annotations
 
@@ -17,21 +17,22 @@ from PIL import Image
 
 from stampbench.reports.figures import FIGURES
 from stampbench.reports.figures.segmentations import chosen_cases, segmentations
-from stampbench.reports.figures.style import NothingToDrawError, looks, save, without_setting
+from stampbench.reports.figures.style import NothingToDrawError, save, without_setting
 from stampbench.reports.overlays import best_plane, thumbnails
+from stampbench.reports.palette import strategy_styles
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
 
 def trajectory(run: str, *rows: tuple[int, float, str]) -> pd.DataFrame:
-    """Parameters, validation Dice and widths at each checkpoint."""
+    """Build the trajectory of a run from the parameters, validation Dice and widths of each checkpoint."""
     table = pd.DataFrame(rows, columns=["parameters", "validation_dice", "widths"])
     return table.assign(run=run, step=range(len(rows)), epoch=range(len(rows)))
 
 
 @pytest.fixture
 def records(frames: Frames, timings: Callable[..., pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    """A standard network, two prunings with other R, b and budget, and one of their shapes retrained."""
+    """Return runs of the standard network, of stamp_plus with two values of R and of b, and of a retrained network."""
     targeted = '{{"recovery_epochs": {}, "base_dropout": {}, "dropout": "targeted"}}'
     runs, cases = frames(
         {"strategy": "standard", "dice": {"a": 0.8, "b": 0.9}, "parameters": 900, "validation_dice": 0.85},
@@ -58,6 +59,7 @@ def records(frames: Frames, timings: Callable[..., pd.DataFrame]) -> dict[str, p
 
 
 def draw(name: str, records: dict[str, pd.DataFrame]) -> Figure:
+    """Draw a figure by its name."""
     module, _, function = FIGURES[name].function.partition(":")
     drawn: Figure = getattr(import_module(module), function)(**records)
     return drawn
@@ -68,19 +70,19 @@ def test_every_figure_is_drawn_as_svg_and_png(name: str, records: dict[str, pd.D
     written = save(draw(name, records), tmp_path / name)
     assert [path.suffix for path in written] == [".svg", ".png"]
     pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
-    assert (pixels < 200).mean() > 0.005, "next to nothing is drawn"
+    assert (pixels < 200).mean() > 0.005, "the figure is almost empty"
     assert b"</svg>" in (tmp_path / f"{name}.svg").read_bytes()[-200:]
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_no_records_are_nothing_to_draw(name: str, records: dict[str, pd.DataFrame]) -> None:
+def test_figure_without_records_is_refused(name: str, records: dict[str, pd.DataFrame]) -> None:
     nothing = {key: table.iloc[:0] for key, table in records.items()}
     with pytest.raises(NothingToDrawError):
         draw(name, nothing)
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_one_run_of_one_case_is_drawn_or_nothing_is(name: str, frames: Frames) -> None:
+def test_figure_of_one_run_with_one_case_is_drawn_or_refused(name: str, frames: Frames) -> None:
     runs, cases = frames({"strategy": "standard", "dice": {"a": 0.8}})
     one = {"runs": runs, "cases": cases, "trajectories": trajectory("r0", (900, 0.85, "4 8 4"))}
     try:
@@ -91,51 +93,58 @@ def test_one_run_of_one_case_is_drawn_or_nothing_is(name: str, frames: Frames) -
         assert drawn.axes[0].has_data()
 
 
-def test_pareto_names_the_backend_whatever_the_standard_network_is_called(records: dict[str, pd.DataFrame]) -> None:
+def test_pareto_names_the_backend_when_standard_has_a_variant_label(
+    records: dict[str, pd.DataFrame],
+) -> None:
     runs = (
         records["runs"]
         .replace({"strategy": {"standard": "standard (f=2, depth=1)"}})
         .assign(name=lambda each: each["name"].where(~each["strategy"].str.startswith("standard"), "standard"))
     )
-    assert draw("pareto", records | {"runs": runs}).axes[1].get_xlabel() == "latency × standard (onnxruntime)"
+    assert draw("pareto", records | {"runs": runs}).axes[1].get_xlabel() == "latency relative to standard (onnxruntime)"
 
 
-def test_more_tables_than_anyone_can_read_are_refused(records: dict[str, pd.DataFrame]) -> None:
+def test_figure_with_too_many_panels_is_refused(records: dict[str, pd.DataFrame]) -> None:
     runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(9)])
-    with pytest.raises(NothingToDrawError, match="9 panels in one figure are too many"):
+    with pytest.raises(NothingToDrawError, match="need 9 panels, but a figure holds at most 6") as refused:
         draw("latency_by_backend", records | {"runs": runs})
+    assert refused.value.setting == "dataset"
 
 
-def test_tables_that_are_too_wide_side_by_side_go_below_each_other(records: dict[str, pd.DataFrame]) -> None:
+def test_panels_that_do_not_fit_side_by_side_continue_below(records: dict[str, pd.DataFrame]) -> None:
     runs = pd.concat([records["runs"].assign(group=f"g{n}", n_train=n) for n in range(5)])
     drawn = draw("pareto", records | {"runs": runs})
-    drawn.draw_without_rendering()  # places the axes
+    drawn.draw_without_rendering()  # computes the positions of the axes
     shown = [axes for axes in drawn.axes if axes.axison]
     columns = Counter(round(axes.get_position().x0, 1) for axes in shown)
-    assert sorted(columns.values()) == [2, 4, 4]  # three tables and then two, each with two axes
+    assert sorted(columns.values()) == [2, 4, 4]  # three panels, then two below them; each has two axes
     assert sum("training images" in axes.get_title() for axes in shown) == 5
 
 
-def test_recovery_epochs_shows_means_of_cases(records: dict[str, pd.DataFrame]) -> None:
-    """R = 2: (.6 + .7)/2, R = 5: (.7 + .9)/2; the run with another b is another line."""
+def test_recovery_epochs_shows_the_mean_over_cases(records: dict[str, pd.DataFrame]) -> None:
+    """R = 2 gives (.6 + .7)/2 and R = 5 gives (.7 + .9)/2; the run with another b does not belong to this line."""
     axes = draw("recovery_epochs", records).axes[0]
     (line,) = (each for each in axes.containers if isinstance(each, ErrorbarContainer))
     assert list(line[0].get_ydata()) == pytest.approx([0.65, 0.8])
     assert [label.get_text() for label in axes.get_xticklabels()] == ["2", "5"]
 
 
-def test_retrained_shapes_stand_beside_the_network_of_the_same_widths(records: dict[str, pd.DataFrame]) -> None:
-    pruned, again = (line.get_xydata().tolist() for line in draw("retrained_against_pruned", records).axes[0].lines)
-    assert (pruned, again) == ([[90, 0.8]], [[90, 0.6]])
+def test_retrained_networks_are_paired_by_width_with_pruned_ones(
+    records: dict[str, pd.DataFrame],
+) -> None:
+    pruned, retrained = (line.get_xydata().tolist() for line in draw("retrained_against_pruned", records).axes[0].lines)
+    assert (pruned, retrained) == ([[90, 0.8]], [[90, 0.6]])
 
 
-def test_filters_along_pruning_are_shares_of_the_start(records: dict[str, pd.DataFrame]) -> None:
+def test_filters_along_pruning_are_fractions_of_the_initial_filters(records: dict[str, pd.DataFrame]) -> None:
     one = records | {"runs": records["runs"].iloc[[1]]}
     mesh = draw("filters_along_pruning", one).axes[0].collections[0].get_array()
     assert np.asarray(mesh).reshape(3, 3).tolist() == [[1, 0.5, 0.25], [1, 0.25, 0.125], [1, 0.5, 0.25]]
 
 
-def test_dice_along_pruning_has_quartiles_and_the_standard_line(records: dict[str, pd.DataFrame]) -> None:
+def test_dice_along_pruning_has_the_median_and_the_standard_line(
+    records: dict[str, pd.DataFrame],
+) -> None:
     axes = draw("dice_along_pruning", records).axes[0]
     lines = {line.get_label(): line for line in axes.lines}
     assert lines["standard"].get_ydata()[0] == 0.85
@@ -143,7 +152,7 @@ def test_dice_along_pruning_has_quartiles_and_the_standard_line(records: dict[st
     assert (x[0], y[0], x[-1], y[-1]) == pytest.approx((900, 0.5, 9, 0.2))
 
 
-def test_budgets_share_a_panel_and_other_protocols_do_not(frames: Frames) -> None:
+def test_protocols_that_differ_only_in_the_epoch_cap_share_a_panel(frames: Frames) -> None:
     dice = {"a": 0.8, "b": 0.9}
     runs, cases = frames(
         {"strategy": "standard", "dice": dice, "protocol": "cpu"},
@@ -151,10 +160,10 @@ def test_budgets_share_a_panel_and_other_protocols_do_not(frames: Frames) -> Non
         {"strategy": "standard", "dice": dice, "protocol": "paper", "group": "i"},
     )
     figure = draw("dice_by_epochs", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs})
-    assert len(figure.axes) == 4, "two panels for each protocol"
+    assert len(figure.axes) == 4, "two axes for each of the two protocols"
 
 
-def test_boxes_of_a_colour_that_was_used_are_hatched(frames: Frames) -> None:
+def test_boxes_with_a_repeated_colour_are_hatched(frames: Frames) -> None:
     rows = [{"strategy": f"s{n:02d}", "dice": {"a": 0.8, "b": 0.9}} for n in range(10)]
     runs, cases = frames(*rows)
     axes = draw("dice_by_training_size", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[0]
@@ -162,9 +171,11 @@ def test_boxes_of_a_colour_that_was_used_are_hatched(frames: Frames) -> None:
     assert hatches == [None] * 8 + ["////"] * 2
 
 
-def test_looks_are_the_same_whatever_stands_beside() -> None:
-    assert looks(["stamp_plus", "standard"])["stamp_plus"] == looks(["a", "flat", "stamp_plus"])["stamp_plus"]
-    many = looks([f"s{n}" for n in range(20)])
+def test_style_of_a_known_strategy_does_not_depend_on_the_other_strategies() -> None:
+    first = strategy_styles(["stamp_plus", "standard"])
+    second = strategy_styles(["a", "flat", "stamp_plus"])
+    assert first["stamp_plus"] == second["stamp_plus"]
+    many = strategy_styles([f"s{n}" for n in range(20)])
     assert len(set(many.values())) == 20
 
 
@@ -172,11 +183,12 @@ def test_looks_are_the_same_whatever_stands_beside() -> None:
     ("label", "expected"),
     [("a", "a"), ("a (x=1)", "a"), ("a (x=1, y=2)", "a (y=2)"), ("a (xx=1)", "a (xx=1)"), ("a (y=2, x=1)", "a (y=2)")],
 )
-def test_labels_lose_one_setting(label: str, expected: str) -> None:
+def test_one_setting_is_removed_from_a_label(label: str, expected: str) -> None:
     assert without_setting(label, "x") == expected
 
 
 def volume() -> tuple[Any, Any, Any]:
+    """Return image, reference and prediction of a volume whose third slice has the largest foreground."""
     image = np.arange(8 * 6 * 4, dtype=np.float32).reshape(8, 6, 4)
     reference, prediction = np.zeros((2, 8, 6, 4), np.uint8)
     reference[2:5, 1:4, 2] = 1
@@ -185,17 +197,17 @@ def volume() -> tuple[Any, Any, Any]:
     return image, reference, prediction
 
 
-def test_a_volume_is_shown_where_most_of_it_is_labelled() -> None:
+def test_best_plane_is_the_slice_with_the_largest_foreground() -> None:
     image, reference, prediction = volume()
     plane = best_plane("c", image, reference, prediction, (1.0, 2.0, 5.0))
     assert plane.reference.sum() == 9
     assert (plane.image == np.rot90(image[..., 2])).all()
     assert plane.aspect == 2.0
-    nothing = best_plane("c", image, np.zeros_like(reference), prediction, (1.0, 1.0, 1.0))
-    assert nothing.prediction.sum() == 12
+    without_reference = best_plane("c", image, np.zeros_like(reference), prediction, (1.0, 1.0, 1.0))
+    assert without_reference.prediction.sum() == 12
 
 
-def test_best_median_and_worst_case_with_outlines(tmp_path: Path) -> None:
+def test_best_median_and_worst_cases_are_chosen_and_drawn(tmp_path: Path) -> None:
     cases = pd.DataFrame({"case": list("abcab"), "class": list("xxxyy"), "dice": [0.2, 0.9, 0.5, 0.4, 0.7]})
     chosen = chosen_cases(cases)
     assert chosen == {"best": ("b", pytest.approx(0.8)), "median": ("c", 0.5), "worst": ("a", pytest.approx(0.3))}
@@ -206,10 +218,10 @@ def test_best_median_and_worst_case_with_outlines(tmp_path: Path) -> None:
     assert "worst" in figure.axes[2].get_title()
 
 
-def test_thumbnails_show_where_outlines_agree(tmp_path: Path) -> None:
+def test_thumbnails_show_the_outline_of_the_prediction(tmp_path: Path) -> None:
     path = tmp_path / "t.webp"
     path.write_bytes(thumbnails([best_plane("b", *volume(), (1.0, 1.0, 1.0))] * 2, 64, 90))
     picture = np.asarray(Image.open(path).convert("RGB")).astype(int)
     assert picture.shape == (64, 128, 3)
     orange = (picture[..., 0] > 180) & (picture[..., 2] < 90)
-    assert orange.any(), "the prediction reaches further than the reference"
+    assert orange.any(), "the prediction extends beyond the reference"

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import check_conformance
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("name", STRATEGIES)
-def test_ours_conform(name: str, spatial_dims: int, tmp_path: Path, compute: Compute) -> None:
+def test_ours_conform(name: str, spatial_dims: int, tmp_path: Path, compute: ComputeSettings) -> None:
     entry = STRATEGIES[name]
     check_conformance(entry.load()(**entry.preset), spatial_dims, tmp_path, compute)

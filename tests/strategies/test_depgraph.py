@@ -1,4 +1,4 @@
-"""Our surgery and scores against Torch-Pruning's."""
+"""Tests of pruning and of group importance, with Torch-Pruning as the reference."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ tp: Any = pytest.importorskip("torch_pruning")
 
 
 def network(dims: int) -> UNet:
+    """Return a U-Net with prunable transposed convolutions and random BatchNorm values."""
     torch.manual_seed(1)
     model = UNet(UNetArchitecture.doubling(dims, 1, 2, f=3, depth=2, prune_upconvs=True))
     for module in model.modules():
@@ -30,32 +31,35 @@ def network(dims: int) -> UNet:
 
 
 def root(model: UNet, layer: str) -> nn.Module:
+    """Return the convolution or transposed convolution of a layer."""
     return model.layer(layer).conv if layer.startswith("conv") else model.upconv(int(layer[2:]) - 1)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_the_same_removals_keep_the_same_weights_and_outputs(dims: int) -> None:
-    ours = network(dims)
-    theirs, rng = copy.deepcopy(ours), random.Random(dims)
+def test_removals_give_the_same_weights_and_outputs_as_torch_pruning(dims: int) -> None:
+    pruned = network(dims)
+    reference, rng = copy.deepcopy(pruned), random.Random(dims)
     image = torch.randn(2, 1, *(8,) * dims)
     for _ in range(30):
-        open_layers = [layer for layer, width in ours.architecture.layers.items() if width > 1]
+        open_layers = [layer for layer, width in pruned.architecture.layers.items() if width > 1]
         layer = rng.choice(open_layers)
-        channel = rng.randrange(ours.architecture.layers[layer])
-        remove_filters(ours, [Filter(layer, channel)])
-        graph = tp.DependencyGraph().build_dependency(theirs, example_inputs=image)
-        module = root(theirs, layer)
+        channel = rng.randrange(pruned.architecture.layers[layer])
+        remove_filters(pruned, [Filter(layer, channel)])
+        graph = tp.DependencyGraph().build_dependency(reference, example_inputs=image)
+        module = root(reference, layer)
         graph.get_pruning_group(module, graph.get_pruner_of_module(module).prune_out_channels, idxs=[channel]).prune()
-        for (name, mine), (_, other) in zip(ours.state_dict().items(), theirs.state_dict().items(), strict=True):
-            assert torch.equal(mine, other), (layer, channel, name)
-    assert min(ours.architecture.layers.values()) < 3
-    # the layers are ours; only the tensors were cut by the other library
+        for (name, found), (_, expected) in zip(
+            pruned.state_dict().items(), reference.state_dict().items(), strict=True
+        ):
+            assert torch.equal(found, expected), (layer, channel, name)
+    assert min(pruned.architecture.layers.values()) < 3
+    # Torch-Pruning only cut the tensors; the forward pass of `reference` is that of stampbench's modules.
     with torch.no_grad():
-        torch.testing.assert_close(ours(image), theirs(image))
+        torch.testing.assert_close(pruned(image), reference(image))
 
 
-def test_group_importance_is_the_library_s_norm_over_all_that_goes_with_a_filter() -> None:
-    """For conv1: its kernel, its BatchNorm scale and the next kernel's input slice, squared and averaged."""
+def test_group_importance_is_the_mean_over_all_weights_removed_with_a_filter() -> None:
+    """For conv1, these are its kernel, its BatchNorm scale and the input slice of the next kernel, all squared."""
     model = network(2)
     images = torch.randn(1, 1, 8, 8)
     scores = IMPORTANCES["group_l2"].score(

@@ -72,10 +72,10 @@ class Thief(Strategy):
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1)
-        getattr(trainer, "_epoch", int)()
+        getattr(getattr(trainer, "session", None), "train_epoch", int)()
         trainer.checkpoint()
         if hasattr(trainer, "trained"):
-            trainer.epochs -= 1  # type: ignore[attr-defined]
+            trainer.charges.epochs -= 1  # type: ignore[attr-defined]
 
 
 class Freeloader(Strategy):
@@ -106,7 +106,7 @@ class Fine(Strategy):
         (Stateful, "the same seed gives another result"),
         (Watchful, "stopped and resumed ends differently"),
         (Thief, "epochs are not charged as trained"),
-        (Freeloader, "what a source cost is not charged"),
+        (Freeloader, "the epochs of a parent run are not charged"),
     ],
 )
 def test_a_fault_is_named(strategy: type[Strategy], message: str, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Ranking and targeted dropout against computations written here from the paper's equations."""
+"""Tests of rankings, importance scores and targeted dropout, compared with direct computations of the equations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scor
 from stampbench.strategies.ranking import Ranking
 
 
-def trained_looking(dims: int) -> UNet:
+def randomised_unet(dims: int) -> UNet:
+    """Return a U-Net with random BatchNorm values and without a layer whose filters are all dead."""
     torch.manual_seed(3)
     model = UNet(UNetArchitecture.doubling(dims, 1, 2, f=2, depth=2))
     for module in model.modules():
@@ -25,12 +26,12 @@ def trained_looking(dims: int) -> UNet:
             nn.init.normal_(module.weight)
             nn.init.normal_(module.running_mean)
     for unit in model.units:
-        nn.init.uniform_(unit.conv.bias, 0, 0.5)  # no layer is all dead
+        nn.init.uniform_(unit.conv.bias, 0, 0.5)
     return model
 
 
 def scores(name: str, model: UNet, images: torch.Tensor, batch: int = 2) -> Scores:
-    """By an importance of the registry; labels mark the pixels above zero."""
+    """Return the scores of an importance in `IMPORTANCES`; labels mark the pixels above zero."""
     labels = (images[:, 0] > 0).long()
     batches = list(zip(images.split(batch), labels.split(batch), strict=True))
     return IMPORTANCES[name].score(
@@ -39,9 +40,9 @@ def scores(name: str, model: UNet, images: torch.Tensor, batch: int = 2) -> Scor
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_first_filter_to_go_is_that_of_equations_1_to_3(dims: int) -> None:
-    """Image by image, layer by layer, with nothing of ours but the weights."""
-    model = trained_looking(dims).eval()
+def test_l2_ranking_follows_equations_1_to_3(dims: int) -> None:
+    """The expected ranking is computed image by image and layer by layer with PyTorch functions only."""
+    model = randomised_unet(dims).eval()
     images = torch.randn(5, 1, *(8,) * dims)
     conv = nn.functional.conv2d if dims == 2 else nn.functional.conv3d
     pool = nn.functional.max_pool2d if dims == 2 else nn.functional.max_pool3d
@@ -81,20 +82,20 @@ def test_first_filter_to_go_is_that_of_equations_1_to_3(dims: int) -> None:
 
 
 def test_scores_do_not_depend_on_batches_mode_or_dropout() -> None:
-    model = trained_looking(2)
+    model = randomised_unet(2)
     images = torch.randn(5, 1, 16, 16)
-    whole = scores("l1", model.eval(), images, batch=5)
+    single_batch = scores("l1", model.eval(), images, batch=5)
     model.train().set_dropout(dict.fromkeys(model.architecture.layers, 0.5))
     state = {name: value.clone() for name, value in model.state_dict().items()}
-    parts = scores("l1", model, images)
+    small_batches = scores("l1", model, images)
     assert model.training
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    for layer, values in whole.items():
-        assert parts[layer] == pytest.approx(values, rel=1e-5)
+    for layer, values in single_batch.items():
+        assert small_batches[layer] == pytest.approx(values, rel=1e-5)
 
 
-def test_l1_spread_is_the_standard_deviation_over_images_of_the_l1_norm() -> None:
-    model, images = trained_looking(2).eval(), torch.randn(5, 1, 16, 16)
+def test_l1_std_is_the_standard_deviation_of_the_l1_norm_over_images() -> None:
+    model, images = randomised_unet(2).eval(), torch.randn(5, 1, 16, 16)
     first = model.layer("conv1")
     with torch.no_grad():
         norms = torch.relu(first.conv(images)).double().flatten(2).sum(2)
@@ -104,7 +105,7 @@ def test_l1_spread_is_the_standard_deviation_over_images_of_the_l1_norm() -> Non
 def loss_with_scaled_filter(
     model: UNet, layer: str, filter: int, factor: float, images: torch.Tensor, labels: torch.Tensor
 ) -> tuple[float, int]:
-    """The loss when one filter's activations are multiplied, and how many numbers that filter has."""
+    """Return the loss when one filter's activations are multiplied by `factor`, and their number."""
     sizes = []
 
     def scale(_module: object, _inputs: object, output: torch.Tensor) -> torch.Tensor:
@@ -120,8 +121,8 @@ def loss_with_scaled_filter(
 
 
 def test_taylor_is_activation_times_gradient_summed_before_the_absolute_value() -> None:
-    """Against a derivative taken numerically: scaling a filter by 1 + e moves the loss by e · Σ a · g."""
-    model, images = trained_looking(2).double().eval(), torch.randn(4, 1, 16, 16, dtype=torch.float64)
+    """The reference is a numerical derivative: scaling a filter by 1 + e changes the loss by e · Σ a · g."""
+    model, images = randomised_unet(2).double().eval(), torch.randn(4, 1, 16, 16, dtype=torch.float64)
     labels = (images[:, 0] > 0).long()
     found = scores("taylor", model, images)
     for layer, filter in (("conv1", 1), ("conv5", 3), ("conv9", 0)):
@@ -133,7 +134,7 @@ def test_taylor_is_activation_times_gradient_summed_before_the_absolute_value() 
         assert found[layer][filter] == pytest.approx(abs(total), rel=1e-4, abs=1e-12)
 
 
-def test_weight_norms() -> None:
+def test_weight_l2_is_the_norm_of_the_kernel() -> None:
     model = UNet(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1, prune_upconvs=True))
     found = scores("weight_l2", model, torch.randn(1, 1, 8, 8))
     kernel = model.layer("conv3").conv.weight[2]
@@ -142,14 +143,14 @@ def test_weight_norms() -> None:
     assert found["up1"][1] == pytest.approx(math.sqrt(float(kernel.detach().square().sum())), rel=1e-6)
 
 
-def test_random_scores_favour_no_filter_and_follow_the_generator() -> None:
+def test_random_scores_cover_all_filters_and_are_reproducible() -> None:
     model = UNet(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1))
     once = scores("random", model, torch.randn(1, 1, 8, 8))
     assert once == scores("random", model, torch.randn(1, 1, 8, 8))
     assert [len(values) for values in once.values()] == list(model.architecture.layers.values())
 
 
-def test_only_scores_that_look_at_images_pay_for_a_pass() -> None:
+def test_only_scores_that_use_all_images_are_charged_for_a_pass() -> None:
     assert [name for name, importance in IMPORTANCES.items() if not importance.passes] == [
         "l2_gathered",
         "weight_l2",
@@ -158,19 +159,19 @@ def test_only_scores_that_look_at_images_pay_for_a_pass() -> None:
     ]
 
 
-def test_algorithm_1_by_hand() -> None:
-    """Sorted: b0 .9, a0 .8, a1 .6, c0 .5, b1 .4, b2 .1; positions a 2, 3; b 1, 5, 6; c 4; means 2.5, 4, 4."""
+def test_targeted_dropout_equals_algorithm_1_computed_by_hand() -> None:
+    """Sorted: b0 .9, a0 .8, a1 .6, c0 .5, b1 .4, b2 .1. Positions: a 2, 3; b 1, 5, 6; c 4. Means: 2.5, 4, 4."""
     ranking = Ranking({"a": (0.8, 0.6), "b": (0.9, 0.4, 0.1), "c": (0.5,)})
     assert ranking.dropout(0.1) == pytest.approx({"a": 0.0625, "b": 0.1, "c": 0.1})
 
 
-def test_algorithm_1_with_dead_filters_keeps_the_order_of_layers() -> None:
-    """Equals sort by layer, then filter: a0 1, b0 2, a1 3, b1 4, b2 5; means 2 and 11/3."""
+def test_targeted_dropout_orders_tied_filters_by_layer() -> None:
+    """Ties are ordered by layer, then by filter: a0 1, b0 2, a1 3, b1 4, b2 5. Means: 2 and 11/3."""
     ranking = Ranking({"a": (0.7, 0.0), "b": (0.7, 0.0, 0.0)})
     assert ranking.dropout(0.11) == pytest.approx({"a": 0.06, "b": 0.11})
 
 
-def test_a_layer_whose_filters_are_all_dead_ranks_lowest_and_is_no_nan() -> None:
+def test_layer_with_only_dead_filters_ranks_lowest_and_is_not_nan() -> None:
     ranking = Ranking.of({"a": [0.0, 0.0], "b": [3.0, 4.0]})
     assert ranking.magnitudes["a"] == (0.0, 0.0)
     assert ranking.magnitudes["b"] == pytest.approx((0.6, 0.8))
@@ -182,25 +183,25 @@ def test_a_layer_whose_filters_are_all_dead_ranks_lowest_and_is_no_nan() -> None
         st.sampled_from(["a", "b", "c", "d"]), st.lists(st.floats(0, 1), min_size=1, max_size=6), min_size=1
     ),
     count=st.integers(1, 30),
-    floor=st.integers(1, 3),
+    min_filters=st.integers(1, 3),
 )
-def test_lowest_never_breaks_the_floor_and_takes_the_smallest(
-    values: dict[str, list[float]], count: int, floor: int
+def test_lowest_takes_the_smallest_and_keeps_min_filters_in_every_layer(
+    values: dict[str, list[float]], count: int, min_filters: int
 ) -> None:
     ranking = Ranking.of(values)
-    chosen = ranking.lowest(count, floor)
-    room = {layer: max(0, len(each) - floor) for layer, each in values.items()}
-    assert len(chosen) == min(count, sum(room.values()))
+    chosen = ranking.lowest(count, min_filters)
+    removable = {layer: max(0, len(each) - min_filters) for layer, each in values.items()}
+    assert len(chosen) == min(count, sum(removable.values()))
     for layer, each in values.items():
         taken = [filter for filter in chosen if filter.layer == layer]
-        assert len(taken) <= room[layer]
+        assert len(taken) <= removable[layer]
         rest = [m for index, m in enumerate(ranking.magnitudes[layer]) if index not in {f.channel for f in taken}]
         assert max((filter.score for filter in taken), default=0) <= min(rest, default=1)
         assert len(each) == len(rest) + len(taken)
 
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.lists(st.floats(0, 1), min_size=1, max_size=5), min_size=1))
-def test_dropout_is_between_zero_and_base(values: dict[str, list[float]]) -> None:
+def test_targeted_dropout_is_above_zero_and_at_most_base(values: dict[str, list[float]]) -> None:
     probabilities = Ranking.of(values).dropout(0.1)
     assert max(probabilities.values()) == pytest.approx(0.1)
     assert min(probabilities.values()) > 0
@@ -210,15 +211,15 @@ def test_dropout_is_between_zero_and_base(values: dict[str, list[float]]) -> Non
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize("name", ["l2", "l1", "l1_std", "taylor", "weight_l2", "group_l2"])
 def test_scores_do_not_depend_on_the_kernels(name: str, dims: int, batch: int) -> None:
-    """Five images: with batches of two, the last one is alone."""
-    model = trained_looking(dims)
+    """With five images and batches of two, the last batch contains one image."""
+    model = randomised_unet(dims)
     model.architecture = model.architecture.model_copy(update={"prune_upconvs": True})
     images = torch.randn(5, 1, *(8,) * dims)
     plain = scores(name, model, images, batch)
     model.kernels = "fast"
     fast = scores(name, model, images, batch)
     assert "up1" in plain
-    # The spread of sums that hardly differ is known only to the rounding of the sums.
-    near = 1e-4 if name == "l1_std" else 1e-6
+    # The standard deviation of nearly equal sums is only as accurate as the rounding of the sums.
+    tolerance = 1e-4 if name == "l1_std" else 1e-6
     for layer, values in plain.items():
-        assert fast[layer] == pytest.approx(values, rel=1e-3, abs=near)
+        assert fast[layer] == pytest.approx(values, rel=1e-3, abs=tolerance)

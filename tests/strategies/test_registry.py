@@ -1,4 +1,4 @@
-"""Strategies and selections from outside: a real package, a file, and everything that can be wrong with them."""
+"""Tests of plug-in strategies and selections, from a file and from an installed package, valid and invalid."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.protocol import PAPER, QUICK
-from stampbench.benchmark.config.resolve import resolve_dataset, resolve_strategies
-from stampbench.benchmark.execution.runner import plan_run
+from stampbench.benchmark.config.resolve import resolve_strategies
+from stampbench.benchmark.execution.run import Draw, plan_run
 from stampbench.datasets.dataset import open_dataset
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, load_plugin
@@ -22,7 +23,7 @@ GOOD = """
 from stampbench.strategies.base import Strategy
 
 class TwoEpochs(Strategy):
-    '''Two epochs and no more (nobody 2026, §1).'''
+    '''Train for two epochs (Author 2026, §1).'''
 
     more: int = 0
 
@@ -33,7 +34,7 @@ class TwoEpochs(Strategy):
 
 
 @pytest.fixture(autouse=True)
-def _put_registry_back():  # type: ignore[no-untyped-def]
+def _restore_registry():  # type: ignore[no-untyped-def]
     before = dict(STRATEGIES)
     selections = dict(SELECTIONS)
     yield
@@ -42,21 +43,21 @@ def _put_registry_back():  # type: ignore[no-untyped-def]
         registry.update(content)
 
 
-def test_a_file_adds_its_strategies_under_snake_case_names(tmp_path: Path) -> None:
+def test_plugin_file_registers_strategies_under_snake_case_names(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(GOOD)
     assert load_plugin(path) == ["two_epochs"]
     entry = STRATEGIES["two_epochs"]
-    assert entry.describe() == "Two epochs and no more (nobody 2026, §1)."
+    assert entry.describe() == "Train for two epochs (Author 2026, §1)."
     assert entry.load()(more=1).model_dump()["more"] == 1
     first = entry.code
     STRATEGIES.pop("two_epochs")
     path.write_text(GOOD + "\n# changed\n")
     load_plugin(path)
-    assert STRATEGIES["two_epochs"].code != first  # a changed idea is another run
+    assert STRATEGIES["two_epochs"].code != first  # a changed file gives new runs
 
 
-def test_a_file_may_postpone_annotations_and_add_selections(tmp_path: Path) -> None:
+def test_plugin_file_can_postpone_annotations_and_register_selections(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(
         "from __future__ import annotations\nfrom typing import Literal\n"
@@ -68,12 +69,12 @@ def test_a_file_may_postpone_annotations_and_add_selections(tmp_path: Path) -> N
     assert STRATEGIES["two_epochs"].load()().model_dump()["more"] == 0
     assert STRATEGIES["stamp"].load()(selection="mine").model_dump()["selection"] == "mine"
     assert SELECTION_CODES["mine"] == STRATEGIES["two_epochs"].code
-    (choice,) = resolve_strategies("stamp", PAPER, ["selection=mine"])
-    assert choice.code == SELECTION_CODES["mine"]
+    (resolved,) = resolve_strategies(["stamp"], PAPER, {"selection": "mine"})
+    assert resolved.code == SELECTION_CODES["mine"]
 
 
-def test_a_strategy_that_fails_or_never_ends_is_told_before_it_runs(tmp_path: Path) -> None:
-    dataset = open_dataset(resolve_dataset("phantom2d:size=16,cases=14"))
+def test_strategy_that_fails_or_never_ends_is_reported_before_it_runs(tmp_path: Path) -> None:
+    dataset = open_dataset(find_definition("phantom2d:size=16,cases=14"))
     for body, message in (
         ("{}['x']", "TwoEpochs fails: KeyError"),
         ("while True: trainer.train(1000)", "does not end"),
@@ -82,25 +83,25 @@ def test_a_strategy_that_fails_or_never_ends_is_told_before_it_runs(tmp_path: Pa
         path = tmp_path / "mine.py"
         path.write_text(GOOD.replace("trainer.train(2 + self.more)", body))
         load_plugin(path)
-        (choice,) = resolve_strategies("two_epochs", QUICK, [])
+        (resolved,) = resolve_strategies(["two_epochs"], QUICK, {})
         with pytest.raises(StrategyError, match=message):
-            plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0)
+            plan_run(resolved, dataset, QUICK, Draw(None, fold=0, seed=0))
     path.write_text(GOOD.replace("def fit", "def start(self, *dims):\n        return None\n\n    def fit"))
     STRATEGIES.pop("two_epochs")
     load_plugin(path)
-    (choice,) = resolve_strategies("two_epochs", QUICK, [])
+    (resolved,) = resolve_strategies(["two_epochs"], QUICK, {})
     with pytest.raises(StrategyError, match="start returned NoneType"):
-        plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0)
+        plan_run(resolved, dataset, QUICK, Draw(None, fold=0, seed=0))
 
 
-def test_a_changed_source_changes_the_run(tmp_path: Path) -> None:
-    dataset, path, ids = open_dataset(resolve_dataset("phantom2d:size=16,cases=14")), tmp_path / "mine.py", set()
+def test_changed_plugin_of_a_parent_run_changes_the_run_id(tmp_path: Path) -> None:
+    dataset, path, ids = open_dataset(find_definition("phantom2d:size=16,cases=14")), tmp_path / "mine.py", set()
     for text in (GOOD, GOOD + "\n# changed\n"):
         STRATEGIES.pop("two_epochs", None)
         path.write_text(text)
         load_plugin(path)
-        (choice,) = resolve_strategies("retrain_scratch", QUICK, ["source=two_epochs"])
-        ids.add(plan_run(choice, dataset, QUICK, n_train=None, fold=0, seed=0).spec.id)
+        (resolved,) = resolve_strategies(["retrain_scratch"], QUICK, {"source": "two_epochs"})
+        ids.add(plan_run(resolved, dataset, QUICK, Draw(None, fold=0, seed=0)).spec.id)
     assert len(ids) == 2
 
 
@@ -109,13 +110,16 @@ def test_a_changed_source_changes_the_run(tmp_path: Path) -> None:
     [
         ("import nothing_of_this_name", "cannot be imported .ModuleNotFoundError"),
         ("def broken(:", "cannot be imported .SyntaxError"),
-        ("x = 1", "defines no subclass"),
-        (GOOD.replace("TwoEpochs", "Stamp"), "'stamp' of plug-in .*mine.py.* is taken by stampbench .*TrainAndPrune"),
+        ("x = 1", "defines neither a subclass"),
+        (
+            GOOD.replace("TwoEpochs", "Stamp"),
+            "'stamp' of plug-in .*mine.py.* already used by stampbench .*TrainAndPrune",
+        ),
         (GOOD.replace("def fit", "def fitt"), "does not define fit"),
-        (GOOD.replace("more: int = 0", "more: int"), "without a valid default"),
+        (GOOD.replace("more: int = 0", "more: int"), "no valid default"),
     ],
 )
-def test_a_file_that_does_not_conform_is_named(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_plugin_file_is_refused_with_its_path_in_one_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "mine.py"
     path.write_text(text)
     with pytest.raises(StrategyError, match=f"plug-in.*{message}|{message}") as raised:
@@ -155,7 +159,7 @@ def lowest_last(trainer, settings):
 }
 
 
-def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path) -> None:
+def test_plugins_of_an_installed_package_appear_in_list_run_and_leaderboard(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()
     for name, text in PACKAGE.items():
@@ -172,16 +176,17 @@ def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path
     listed = stampbench("list", "strategies")
     assert listed.returncode == 0, listed.stderr
     lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
-    assert "Two epochs and no more" in lines["two_epochs"]
+    assert "Train for two epochs" in lines["two_epochs"]
     assert "[outsider 1.2]" in lines["two_epochs"]
-    assert "doubling U-Net" in lines["standard"]  # ours stays
+    assert "doubling U-Net" in lines["standard"]  # the built-in strategy is kept
     warnings = listed.stderr.splitlines()
     assert all(line.startswith("warning: ") for line in warnings)
     for part in (
-        "strategy 'standard' of outsider 1.2 (outsider:TwoEpochs) is not added: the name is taken by stampbench",
+        "strategy 'standard' of outsider 1.2 (outsider:TwoEpochs): not registered, because the name is already used "
+        "by stampbench",
         "outsider 1.2: outsider.absent:Nothing cannot be imported (ModuleNotFoundError",
-        "outsider:lowest_last is no subclass of stampbench.strategies.base.Strategy",
-        "selection 'lowest' of outsider 1.2 is not added: the name is taken by stampbench",
+        "outsider:lowest_last: not a subclass of stampbench.strategies.base.Strategy",
+        "selection 'lowest' of outsider 1.2: not registered, because the name is already used by stampbench",
         "outsider 1.2: selection outsider:missing cannot be imported",
     ):
         assert sum(part in line for line in warnings) == 1, part
@@ -198,13 +203,13 @@ def test_an_installed_package_appears_in_list_run_and_leaderboard(tmp_path: Path
     assert any("selection=lowest_last" in label for label in labels)
     planned = stampbench("run", "--strategy", "all", *words, "--dry-run")
     assert planned.returncode == 0
-    assert "warning: left out: outsider 1.2: outsider.absent:Nothing" in planned.stderr
+    assert "warning: skipped: outsider 1.2: outsider.absent:Nothing" in planned.stderr
     failed = stampbench("run", "--strategy", "broken", *words)
     assert failed.returncode == 2
     assert "error: outsider 1.2: outsider.absent:Nothing cannot be imported" in failed.stderr.splitlines()[-1]
 
 
-def test_new_strategy_writes_a_file_and_a_test_that_pass_as_they_are(tmp_path: Path) -> None:
+def test_new_strategy_writes_a_plugin_and_a_test_that_pass_unchanged(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "stampbench.benchmark"]
 
     def call(*words: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""Random selections: what goes is random, where it goes is not."""
+"""Tests of filter selections and of early stopping of pruning."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.selection import SELECTIONS
 
 
-class Watcher(DryRunTrainer):
-    """A planner that keeps the widths after each prune, and gives what scores it is told to."""
+class PruneRecorder(DryRunTrainer):
+    """A dry-run trainer that records the removed filters and the widths after each prune."""
 
     def __init__(self, architecture: UNetArchitecture, seed: int = 0) -> None:
         super().__init__(architecture, PAPER)
@@ -34,60 +34,61 @@ class Watcher(DryRunTrainer):
         self.widths.append(dict(self.architecture.layers))
 
 
-def follow(name: str, seed: int = 0, **settings: Any) -> Watcher:
+def follow(name: str, seed: int = 0, **settings: Any) -> PruneRecorder:
+    """Run a strategy to its end on a dry-run trainer."""
     entry = STRATEGIES[name]
     strategy = entry.load()(**{**entry.preset, **settings})
-    watcher = Watcher(strategy.start(3, 1, 2), seed)  # type: ignore[arg-type]
-    strategy.fit(watcher)
-    return watcher
+    recorder = PruneRecorder(strategy.start(3, 1, 2), seed)  # type: ignore[arg-type]
+    strategy.fit(recorder)
+    return recorder
 
 
-def test_random_largest_flattens_a_doubling_network_from_the_top() -> None:
-    """f=4, depth 4: while a widest layer is wider than the next, it alone loses filters; ties fall in any order.
+def test_random_largest_flattens_a_doubling_network_from_its_widest_layers() -> None:
+    """With f=4 and depth 4, the widest layer loses filters until others are as wide; ties can fall in any order.
 
-    Independently: after s single steps the sorted widths are those of taking one from a largest number s times.
+    The reference: after s single steps, the sorted widths result from subtracting 1 from a largest number s times.
     """
-    watcher = follow("random_largest", seed=5)
+    recorder = follow("random_largest", seed=5)
     expected = sorted([4, 4, 8, 8, 16, 16, 32, 32, 64, 64, 32, 32, 16, 16, 8, 8, 4], reverse=True)
-    assert len(watcher.widths) == 348
-    for widths in watcher.widths:
+    assert len(recorder.widths) == 348
+    for widths in recorder.widths:
         assert sorted(widths.values(), reverse=True) == expected
         expected[0] -= 1
         expected.sort(reverse=True)
-    flat = watcher.widths[364 - 17 * 4]
+    flat = recorder.widths[364 - 17 * 4]
     assert set(flat.values()) == {4}
-    assert watcher.ranking_passes == 0
+    assert recorder.ranking_passes == 0
 
 
-def test_ties_are_broken_by_the_seed_and_uniformly() -> None:
+def test_ties_are_broken_uniformly_and_reproducibly() -> None:
     layers = Counter(follow("random_largest", seed, f=2, depth=1).removed[0][0].layer for seed in range(300))
-    assert set(layers) == {"conv3", "conv4"}  # the two of the bottleneck
+    assert set(layers) == {"conv3", "conv4"}  # the two layers of the bottleneck
     assert 100 < layers["conv3"] < 200
     assert follow("random_largest", 3).removed == follow("random_largest", 3).removed
 
 
-def test_largest_by_parameters_goes_where_most_weights_are() -> None:
-    """f=2, depth 1: weights i·o·27 are largest for conv4 (4·4) and conv5 ((2 + 2)·2 = 8) is behind conv3 (2·4 = 8)."""
+def test_largest_by_parameters_prunes_the_layer_with_the_most_weights() -> None:
+    """With f=2 and depth 1, i·o is 4·4 = 16 for conv4, 2·4 = 8 for conv3 and (2 + 2)·2 = 8 for conv5."""
     removed = follow("random_largest", largest_by="parameters", f=2, depth=1).removed
     assert removed[0][0].layer == "conv4"
 
 
-def test_largest_by_block_takes_any_layer_of_the_widest_level() -> None:
+def test_largest_by_block_prunes_any_layer_of_the_widest_level() -> None:
     layers = {
         follow("random_largest", seed, largest_by="block", f=4, depth=2).removed[0][0].layer for seed in range(30)
     }
     assert layers == {"conv5", "conv6"}
 
 
-def test_parameters_cannot_be_compared_with_transposed_convolutions() -> None:
+def test_largest_by_parameters_is_refused_with_prunable_transposed_convolutions() -> None:
     with pytest.raises(StrategyError, match="largest_by=channels"):
         follow("random_largest", largest_by="parameters", prune_upconvs=True)
 
 
-def test_random_in_stamp_layer_stays_in_the_layer_that_stamp_prunes() -> None:
+def test_random_in_stamp_layer_prunes_the_layer_that_stamp_would_prune() -> None:
     scores = {"conv1": [0.9, 0.8], "conv2": [0.5, 0.1, 0.7], "conv3": [0.4, 0.45]}
 
-    class Told(Watcher):
+    class FixedScores(PruneRecorder):
         def score(self, importance: str) -> Any:
             self.ranking_passes += 1
             return {
@@ -99,16 +100,16 @@ def test_random_in_stamp_layer_stays_in_the_layer_that_stamp_prunes() -> None:
 
     channels = Counter()
     for seed in range(200):
-        watcher = Told(UNetArchitecture.doubling(2, 1, 2, f=3, depth=1), seed)
-        (filter,) = SELECTIONS["random_in_stamp_layer"](watcher, Settings()).filters
+        recorder = FixedScores(UNetArchitecture.doubling(2, 1, 2, f=3, depth=1), seed)
+        (filter,) = SELECTIONS["random_in_stamp_layer"](recorder, Settings()).filters
         assert filter.layer == "conv2"
-        assert watcher.ranking_passes == 1
+        assert recorder.ranking_passes == 1
         channels[filter.channel] += 1
     assert set(channels) == {0, 1, 2}
     assert min(channels.values()) > 35
 
 
-def test_random_uniform_takes_wide_layers_more_often() -> None:
+def test_random_uniform_prunes_layers_in_proportion_to_their_width() -> None:
     layers = Counter(follow("random_uniform", seed, f=4, depth=1).removed[0][0].layer for seed in range(400))
     widths = UNetArchitecture.doubling(3, 1, 2, f=4, depth=1).layers
     for layer, width in widths.items():
@@ -119,38 +120,38 @@ def test_random_uniform_takes_wide_layers_more_often() -> None:
     name=st.sampled_from(["random_largest", "random_uniform", "random_stamp_layer", "stamp"]),
     seed=st.integers(0, 1000),
     step=st.integers(1, 9),
-    floor=st.integers(1, 3),
+    min_filters=st.integers(1, 3),
 )
-def test_every_selection_takes_distinct_filters_and_keeps_the_floor(
-    name: str, seed: int, step: int, floor: int
+def test_every_selection_takes_distinct_filters_and_keeps_min_filters(
+    name: str, seed: int, step: int, min_filters: int
 ) -> None:
-    watcher = follow(name, seed, f=4, depth=1, filters_per_step=step, min_filters=floor)
-    assert set(watcher.widths[-1].values()) == {floor}
-    for before, filters in zip(watcher.widths, watcher.removed, strict=False):
+    recorder = follow(name, seed, f=4, depth=1, filters_per_step=step, min_filters=min_filters)
+    assert set(recorder.widths[-1].values()) == {min_filters}
+    for before, filters in zip(recorder.widths, recorder.removed, strict=False):
         assert len({filter[:2] for filter in filters}) == len(filters) <= step
         assert all(filter.channel < before[filter.layer] for filter in filters)
 
 
-def test_pruning_can_stop_early() -> None:
+def test_pruning_stops_at_stop_parameters_and_at_stop_fraction() -> None:
     from stampbench.models.network import parameter_count
 
-    whole = parameter_count(UNetArchitecture.doubling(3, 1, 2))
+    initial = parameter_count(UNetArchitecture.doubling(3, 1, 2))
     by_count = follow("stamp", stop_parameters=100_000)
     assert parameter_count(by_count.architecture) <= 100_000
     assert len(by_count.widths) < 347
-    by_share = follow("random_largest", stop_fraction=0.5)
-    assert 0.48 * whole < parameter_count(by_share.architecture) <= 0.5 * whole
+    by_fraction = follow("random_largest", stop_fraction=0.5)
+    assert 0.48 * initial < parameter_count(by_fraction.architecture) <= 0.5 * initial
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"stop_parameters": 5, "stop_fraction": 0.5}, "exclude"),
-        ({"selection": "random_largest", "dropout": "targeted"}, "makes none"),
+        ({"stop_parameters": 5, "stop_fraction": 0.5}, "mutually exclusive"),
+        ({"selection": "random_largest", "dropout": "targeted"}, "does not compute"),
         ({"selection": "lowst"}, "known selections"),
         ({"stop_fraction": 1.5}, "less than 1"),
     ],
 )
-def test_settings_that_contradict_are_refused(settings: dict[str, Any], message: str) -> None:
+def test_contradictory_or_invalid_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         STRATEGIES["stamp"].load()(**settings)

@@ -1,4 +1,4 @@
-"""What STAMP asks of its trainer, in which order."""
+"""Tests of the order of trainer calls in STAMP and its variants."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from stampbench.strategies.registry import STRATEGIES
 
 
 class Recorder(DryRunTrainer):
-    """A planner that remembers every call."""
+    """A dry-run trainer that records every call."""
 
     def __init__(self, strategy: Any) -> None:
         super().__init__(strategy.start(2, 1, 2), PAPER)
@@ -42,6 +42,7 @@ class Recorder(DryRunTrainer):
 
 
 def follow(name: str, **settings: Any) -> Recorder:
+    """Run a strategy to its end on a dry-run trainer."""
     entry = STRATEGIES[name]
     strategy = entry.load()(**{**entry.preset, **settings})
     recorder = Recorder(strategy)
@@ -49,7 +50,7 @@ def follow(name: str, **settings: Any) -> Recorder:
     return recorder
 
 
-def test_stamp_removes_one_filter_each_five_epochs_until_one_is_left_everywhere() -> None:
+def test_stamp_removes_one_filter_every_five_epochs_until_each_layer_has_one() -> None:
     recorder = follow("stamp")
     one_step = [("score", "l2"), ("prune", 1), ("train", 5), ("checkpoint", None)]
     assert recorder.calls == [("train", 1), ("checkpoint", None), *one_step * 347]
@@ -57,7 +58,7 @@ def test_stamp_removes_one_filter_each_five_epochs_until_one_is_left_everywhere(
     assert (recorder.epochs, recorder.ranking_passes) == (1_736, 347)
 
 
-def test_stamp_plus_begins_at_half_a_percent_and_then_targets() -> None:
+def test_stamp_plus_starts_with_dropout_of_0_005_and_then_uses_targeted_dropout() -> None:
     calls = follow("stamp_plus", f=2, depth=1).calls
     assert calls[0] == ("dropout", pytest.approx(dict.fromkeys([f"conv{n}" for n in range(1, 6)], 0.005)))
     assert [call for call, _ in calls[1:8]] == [
@@ -76,14 +77,14 @@ def test_hyperparameters_change_the_schedule() -> None:
     assert [call for call, _ in recorder.calls[3:8]] == ["score", "prune", "score", "dropout", "train"]
 
 
-def test_only_small_enough_networks_are_candidates() -> None:
+def test_select_parameters_limits_the_candidates() -> None:
     sizes = [parameter_count(each.architecture) for each in follow("stamp", f=2, depth=1).checkpoints]
     limited = follow("stamp", f=2, depth=1, select_parameters=sizes[2])
     made = [call for call, _ in limited.calls if call in ("checkpoint", "no candidate")]
     assert made == ["no candidate"] * 2 + ["checkpoint"] * (len(sizes) - 2)
 
 
-def test_gathered_norms_come_from_the_last_epoch_and_cost_no_pass() -> None:
+def test_gathered_norms_come_from_the_last_epoch_without_a_ranking_pass() -> None:
     recorder = follow("stamp", f=2, depth=1, importance="l2_gathered", filters_per_step=100)
     assert recorder.calls == [
         ("train, gather", 1), ("checkpoint", None),
@@ -95,14 +96,14 @@ def test_gathered_norms_come_from_the_last_epoch_and_cost_no_pass() -> None:
 @pytest.mark.parametrize(
     "setting", [{"pretrained": True}, {"recovery": "convergence"}, {"recompute": True}, {"prune_upconvs": True}]
 )
-def test_gathered_norms_are_refused_where_no_epoch_gathers_them(setting: dict[str, Any]) -> None:
+def test_gathered_norms_are_refused_for_settings_that_cannot_gather_them(setting: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match=next(iter(setting))):
         follow("stamp", importance="l2_gathered", **setting)
 
 
-def test_a_strategy_that_never_gathers_cannot_rank_by_it() -> None:
+def test_gathered_norms_are_refused_for_strategies_that_do_not_gather() -> None:
     with pytest.raises(ValidationError, match="l2_gathered"):
         follow("standard_plus", importance="l2_gathered")
-    planner = follow("stamp", f=2, depth=1)
+    recorder = follow("stamp", f=2, depth=1)
     with pytest.raises(StrategyError, match="l2_gathered"):
-        planner.score("l2_gathered")
+        recorder.score("l2_gathered")

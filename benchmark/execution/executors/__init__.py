@@ -1,1 +1,1 @@
-"""Where runs are executed: on this machine, on a Ray cluster, on a Slurm cluster. One interface, `executors.base`."""
+"""Executors: in this process, in processes of this machine, on a Ray cluster, on a Slurm cluster."""

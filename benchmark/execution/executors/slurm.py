@@ -8,27 +8,43 @@ from typing import Any, Literal
 
 import submitit
 
-from stampbench.benchmark.environment.progress import end_like_ctrl_c
+from stampbench.benchmark.environment.signals import treat_termination_like_ctrl_c
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.executors.base import Outcome, attempt
-from stampbench.benchmark.execution.job import Job, Machine
+from stampbench.benchmark.execution.job import Job, Task, WorkerSettings
 
 _ARRAY = 1000
-"""Slurm's default for the longest array is 1001."""
+"""Jobs per array; Slurm's default limit is 1001."""
+_PARALLEL = 256
+"""Jobs of an array that run at a time."""
 _TIMEOUTS = 1000
-"""A run that goes on from its state may reach the time limit as often as it likes."""
+"""How often a run may reach its time limit and resume from its saved state."""
 
 
 class SlurmExecutor:
-    """An array of jobs for every batch of runs that may start.
+    """A job array for every batch of runs that can start.
 
-    A job that Slurm preempts, or that reaches its time limit, is signalled, saves its state, and is put into the
-    queue again; there it goes on. Logs and pickles of submitit are in `folder`.
+    A job that Slurm preempts, or that reaches its time limit, receives a signal, saves its state, and is queued again;
+    a later job resumes it.
+
+    Args:
+        settings: store, data and compute settings.
+        folder: folder of submitit's logs and pickles.
+        cluster: `slurm`, or submitit's `local` for tests.
+        partition: Slurm's partition; None: its default.
+        gpus: GPUs of a job.
+        memory_gb: memory of a job, in GB.
+        minutes: time limit of a job.
+
+    Raises:
+        UserError: when Slurm is not available.
     """
+
+    poll_seconds = 0.2
 
     def __init__(
         self,
-        machine: Machine,
+        settings: WorkerSettings,
         folder: Path,
         *,
         cluster: Literal["slurm", "local"] = "slurm",
@@ -36,12 +52,8 @@ class SlurmExecutor:
         gpus: int = 0,
         memory_gb: float = 8.0,
         minutes: int = 24 * 60,
-        at_a_time: int = 256,
     ) -> None:
-        """Raises:
-        UserError: there is no Slurm here.
-        """
-        threads = machine.threads or 1
+        threads = settings.compute.threads or 1
         options = {"slurm_partition": partition} if partition else {}
         try:
             self._executor = submitit.AutoExecutor(folder, cluster=cluster, slurm_max_num_timeout=_TIMEOUTS)
@@ -51,27 +63,34 @@ class SlurmExecutor:
                 gpus_per_node=gpus,
                 mem_gb=memory_gb,
                 timeout_min=minutes,
-                slurm_array_parallelism=at_a_time,
+                slurm_array_parallelism=_PARALLEL,
                 **options,
             )
         except (RuntimeError, ValueError) as error:
-            raise UserError(f"--executor slurm: {' '.join(str(error).split())}") from error
-        self._machine = machine.model_copy(update={"threads": threads})
+            raise UserError(f"executor 'slurm': {' '.join(str(error).split())}") from error
+        self._settings = settings.with_compute(threads=threads)
         self._running: list[tuple[Job, Any]] = []
 
     @property
     def free(self) -> int:
+        """Jobs that may be submitted at once."""
         return _ARRAY
 
-    def start(self, jobs: Sequence[Job]) -> None:
+    def start(self, tasks: Sequence[Task]) -> None:
+        """Submit tasks as one array.
+
+        Raises:
+            UserError: when Slurm refuses them.
+        """
         try:
             with self._executor.batch():
-                submitted = [(job, self._executor.submit(_Requeued(), job, self._machine)) for job in jobs]
+                submitted = [(task.job, self._executor.submit(_Requeued(), task.job, self._settings)) for task in tasks]
         except submitit.core.utils.FailedJobError as error:
-            raise UserError(f"--executor slurm: {' '.join(str(error).split())}") from error
+            raise UserError(f"executor 'slurm': {' '.join(str(error).split())}") from error
         self._running += submitted
 
     def ended(self) -> list[Outcome]:
+        """Return the outcomes since the last call."""
         outcomes = []
         for job, submitted in list(self._running):
             if not submitted.done():
@@ -79,26 +98,28 @@ class SlurmExecutor:
             self._running.remove((job, submitted))
             try:
                 outcomes.append(submitted.result())
-            except Exception as error:  # submitit raises what the job raised, or its own
-                submitted.cancel()  # without accounting, Slurm may have requeued what submitit takes for lost
+            except Exception as error:  # submitit raises the job's error, or one of its own
+                submitted.cancel()  # without accounting, Slurm may have requeued a job that submitit considers lost
                 outcomes.append(Outcome(job.id, lost=f"Slurm job {submitted.job_id}: {type(error).__name__}"))
         return outcomes
 
     def stop(self) -> None:
-        """Cancelled; what they saved a few seconds ago is gone on from."""
+        """Cancel running jobs; a later job resumes each run from the last saved state."""
         for _, submitted in self._running:
             submitted.cancel()
 
     def kill(self) -> None:
+        """Cancel running jobs."""
         self.stop()
 
 
 class _Requeued:
-    """What submitit pickles; after a signal it is submitted again as it is, and goes on from the resume state."""
+    """The callable that submitit pickles; after a signal it is submitted again, and the run resumes."""
 
-    def __call__(self, job: Job, machine: Machine) -> Outcome:
-        end_like_ctrl_c()  # submitit only logs SIGTERM
-        return attempt(job, machine)
+    def __call__(self, job: Job, settings: WorkerSettings) -> Outcome:
+        treat_termination_like_ctrl_c()  # submitit itself only logs SIGTERM
+        return attempt(job, settings)
 
-    def checkpoint(self, job: Job, machine: Machine) -> Any:
-        return submitit.helpers.DelayedSubmission(self, job, machine)
+    def checkpoint(self, job: Job, settings: WorkerSettings) -> Any:
+        """Return the submission that replaces a preempted job."""
+        return submitit.helpers.DelayedSubmission(self, job, settings)

@@ -100,26 +100,22 @@ def test_compare_by_strategy_and_by_run(made: Recorded, stampbench: Command) -> 
     ids = list(rows["run"])
     code, out, _ = stampbench("compare", ids[0][:9], ids[1], "--runs", made.runs)
     assert code == 0
-    assert f"{first} of run {ids[0]} less {first} of run {ids[1]}" in out
+    assert f"{first} of run {ids[0]} minus {first} of run {ids[1]}" in out
 
 
 def test_commands_name_what_a_phantom_and_a_patch_were(make_run: Callable[..., Any], stampbench: Command) -> None:
-    from stampbench.benchmark.config.rerun_command import command
-    from stampbench.benchmark.environment.compute_settings import Compute
+    from stampbench.benchmark.config.dataset_description import DatasetDescription
+    from stampbench.benchmark.config.rerun_command import rerun_command
+    from stampbench.benchmark.environment.compute_settings import ComputeSettings
     from stampbench.benchmark.environment.provenance import environment
-    from stampbench.benchmark.execution.runner import _describe
 
     for run in (
         make_run("stamp"),
         make_run("retrain_scratch", source_settings='{"f": 1}', step=0),
         make_run("flat", dataset="phantom3d:size=16,cases=9"),
     ):
-        record = {
-            "spec": run.spec.stored(),
-            "dataset": _describe(run.dataset),
-            "environment": environment(Compute(kernels="plain", save_memory=True)),
-        }
-        words = shlex.split(command(record))[1:]
+        described = environment(ComputeSettings(device="cpu", kernels="plain", save_memory=True))
+        words = shlex.split(rerun_command(run.spec, DatasetDescription.of(run.dataset), described))[1:]
         assert shlex.join(words).endswith(
             f"--device cpu --threads {torch.get_num_threads()} --kernels plain --save-memory"
         )
@@ -165,10 +161,10 @@ def test_latencies_are_recorded_and_shown(recorded: Recorded, stampbench: Comman
     ratios = {row["strategy"]: row["latency_ratio"] for row in board["rows"]}
     assert ratios[_label(recorded, "standard")] == 1
     assert sum(ratio is not None for ratio in ratios.values()) == len(chosen)
-    assert any("eager, one image, in turns" in note for note in board["notes"])
+    assert any("eager backend, one image, interleaved timing" in note for note in board["notes"])
     assert stampbench("figure", "latency-by-backend", "--runs", recorded.runs)[0] == 0
     code, _, err = stampbench(*words, "--record", "--shape", "16,16,16")
-    assert (code, "--record keeps the times of selected networks at their own size" in err) == (2, True)
+    assert (code, "--record keeps timings of selected networks at their own size" in err) == (2, True)
 
 
 def test_commands_beside_rows_make_the_same_runs(made: Recorded, recorded: Recorded, stampbench: Command) -> None:
@@ -309,13 +305,13 @@ def test_honest_records_are_accepted(recorded: Recorded, published: Path, stampb
     assert code == 0, out
     assert out.splitlines()[-1] == "accepted: 12 runs, 24 cases segmented again"
     code, out, _ = stampbench("submit", "check", recorded.runs, "--data-root", "nowhere")
-    assert (code, "was not segmented again: dataset 'hippocampus' not found" in out) == (0, True)
+    assert (code, "was not segmented again: dataset 'hippocampus': folder" in out) == (0, True)
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        (better, "cannot come from"),
+        (better, "is impossible with"),
         (cleverly_better, "but its network reaches"),
         (smaller, "parameters, but its network"),
         (cheaper, "macs, its summary says"),
@@ -323,10 +319,10 @@ def test_honest_records_are_accepted(recorded: Recorded, published: Path, stampb
         (fewer, "its test cases, their classes, subjects or labelled voxels are not"),
         (nearer, "its network reaches"),
         (emptied, "labelled voxels are not those"),
-        (one_class, "has not each of"),
+        (one_class, "does not have each of"),
         (one_subject, "its test cases, their classes, subjects"),
-        (renamed, "its strategy is called 'stamp_plus', and is"),
-        (nameless, "is no whole record (KeyError: 'macs')"),
+        (renamed, "its strategy is called 'stamp_plus', but is"),
+        (nameless, "incomplete record: missing summary.macs"),
         (bogus, "its strategy cannot be checked"),
         (free, "epochs, its trajectory"),
         (furlongs, "its unit is furlong, the leaderboard's mm"),
@@ -364,11 +360,11 @@ def test_a_missing_fold_another_protocol_and_other_data_are_refused(
     runs.to_csv(published / "runs.csv", index=False)
     assert "the leaderboard's hippocampus 00000000" in refused(recorded.runs)
     next(recorded.runs.glob("*/stamp_plus/*/model/weights.safetensors")).write_bytes(b"")
-    assert "is not what was recorded" in refused(recorded.runs)
+    assert "checksum mismatch" in refused(recorded.runs)
     assert "source 'shapes'" not in refused(recorded.runs)
     shutil.rmtree(recorded.runs / "hippocampus" / "stamp_plus")
     runs.assign(run="0123456789ab").to_csv(published / "runs.csv", index=False)
-    assert "its source 'shapes'" in refused(recorded.runs)
+    assert "its parent run 'shapes'" in refused(recorded.runs)
     runs.assign(run="../../evil").to_csv(published / "runs.csv", index=False)
     code, _, err = stampbench("report", "--runs", published, "--output", "page")
     assert (code, "'../../evil' is no run's id" in err) == (2, True)

@@ -63,7 +63,7 @@ def test_run_then_leaderboard_in_every_format(stampbench, tmp_path: Path) -> Non
     words = ["run", "--strategy", "standard,stamp,stamp_plus", *PHANTOM]
     code, out, _ = stampbench(*words, "--dry-run")
     assert code == 0
-    assert "3 of 3 runs to do" in out
+    assert "3 runs: 0 finished, 3 to do, 0 failed" in out
     assert not (tmp_path / "runs").exists()
     code, out, _ = stampbench(*words)
     assert code == 0
@@ -71,7 +71,7 @@ def test_run_then_leaderboard_in_every_format(stampbench, tmp_path: Path) -> Non
     records = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()}
     code, out, _ = stampbench(*words)
     assert code == 0
-    assert "0 of 3 runs to do" in out
+    assert "3 runs: 3 finished, 0 to do, 0 failed" in out
     assert out.count("cached") == 3
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").rglob("*") if path.is_file()} == records
 
@@ -138,7 +138,7 @@ def test_bad_input_ends_in_one_line_and_code_2(
     assert "no CUDA device" in faulty(*good, "--force", "--device", "cuda")
     assert "unknown device 'cuda:'" in faulty(*good, "--device", "cuda:")
     assert "unknown device 'tpu'" in faulty(*good, "--device", "tpu")
-    assert "looked for" in faulty(*run, "--dataset", "spleen", "--data-root", tmp_path)
+    assert "Task09_Spleen not found" in faulty(*run, "--dataset", "spleen", "--data-root", tmp_path)
     assert "no finished runs" in faulty("leaderboard", "--dataset", "spleen")
     assert "no runs at" in faulty("leaderboard", "--runs", "nowhere")
     assert "cannot write" in faulty("leaderboard", "--output", tmp_path / "nowhere" / "x.md")
@@ -156,15 +156,15 @@ def test_bad_input_ends_in_one_line_and_code_2(
                 nib.save(nib.Nifti1Image(arrays[key], np.diag([0.6, 0.6, 4.0, 1.0])), path)
         return faulty(*on_folder)
 
-    assert "label of size 8×8×9" in with_files(label=np.zeros((8, 8, 9), np.uint8))
+    assert "the label map has size 8×8×9" in with_files(label=np.zeros((8, 8, 9), np.uint8))
     assert "label value 9 is not declared" in with_files(label=np.full((8, 8, 8), 9, np.uint8))
     assert "NaN" in with_files(image=np.full((8, 8, 8), np.nan, np.float32))
     label.write_bytes(whole[label])
     image.write_bytes(whole[image][:60])
-    assert "case_04.nii.gz: cannot be read, it may be truncated" in faulty(*on_folder)
+    assert "case_04.nii.gz: cannot be read; the file may be truncated" in faulty(*on_folder)
     image.write_bytes(whole[image])
     assert "too few" not in (message := faulty(*on_folder, "--n-train", "40"))
-    assert "40 training images asked for, but only 7 are left" in message
+    assert "40 training images requested, but only 7 are available" in message
     assert "no fold 7" in faulty(*run, "--dataset", folder, "--folds", "7")
 
     assert {path: path.read_bytes() for path in recorded} == recorded
@@ -185,7 +185,7 @@ def test_ctrl_c_stops_cleanly_and_the_same_command_goes_on(tmp_path: Path) -> No
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
-    assert err.splitlines()[-1] == "error: interrupted; the same command goes on where it stopped"
+    assert err.splitlines()[-1] == "error: interrupted; run the same command again to resume"
     (state,) = (tmp_path / "runs").rglob("state.pt")
     written = state.stat().st_mtime_ns
     process = subprocess.Popen(
@@ -209,4 +209,4 @@ def test_real_folders_of_four_cases_say_that_five_folds_are_too_many(real_data: 
     folder = real_data / "Dataset158_Prostate158"
     code, _, err = stampbench("run", "--strategy", "stamp", "--dataset", folder, "--folds", "0", "--protocol", "quick")
     assert code == 2
-    assert "3 training subjects cannot be split into 5 folds; --protocol-set folds=3" in err
+    assert "3 training subjects cannot be split into 5 folds; use 2 to 3 folds" in err

@@ -13,10 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stampbench.benchmark.environment.compute_settings import Compute, set_up_process
-from stampbench.benchmark.environment.provenance import choose_device, environment, timing_machine
+from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
+from stampbench.benchmark.environment.device import choose_device
+from stampbench.benchmark.environment.machine import timing_machine
+from stampbench.benchmark.environment.provenance import environment
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.execution.runner import Run
+from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.measure import energy
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.training import fold_data as data
@@ -54,7 +56,10 @@ def test_scaled_losses_make_the_same_steps() -> None:
 
 def test_half_precision_with_scaling_needs_a_gpu(stampbench: Callable[..., Any]) -> None:
     code, _, err = stampbench(*RUN, "--strategy", "standard", "--precision", "fp16")
-    assert (code, err.strip()) == (2, "error: precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU")
+    assert (code, err.strip()) == (
+        2,
+        "error: precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU; see --precision",
+    )
 
 
 def test_precision_is_part_of_the_protocol(stampbench: Callable[..., Any]) -> None:
@@ -72,7 +77,7 @@ def test_unknown_devices_are_named(name: str) -> None:
 
 @pytest.mark.skipif(torch.backends.mps.is_available(), reason="there is an MPS device")
 def test_absent_devices_are_named() -> None:
-    with pytest.raises(UserError, match="device 'mps' asked for"):
+    with pytest.raises(UserError, match="device 'mps' is not available"):
         choose_device("mps")
 
 
@@ -100,19 +105,19 @@ def test_memory_that_runs_out_fails_one_run_and_says_what_would_fit(
     assert store.status(run.spec) == "failed"
     record = json.loads((store.folder(run.spec) / "run.json").read_text())
     assert "batch size 2" in record["reason"]
-    assert perform(run, store)["epochs"] > 1
+    assert perform(run, store).epochs > 1
 
 
 def test_flags_are_explicit_and_recorded() -> None:
     try:
-        set_up_process(None, keep_heap=False, deterministic=True)
-        described = environment(Compute(deterministic=True))
-        assert (described["deterministic"], described["cudnn_benchmark"], described["tf32"]) == (True, False, False)
+        configure_process(ComputeSettings(device="cpu", deterministic=True))
+        described = environment(ComputeSettings(device="cpu", deterministic=True))
+        assert (described.deterministic, described.cudnn_benchmark, described.tf32) == (True, False, False)
         assert torch.are_deterministic_algorithms_enabled()
     finally:
-        set_up_process(None, keep_heap=False)
+        configure_process(ComputeSettings(device="cpu"))
     assert not torch.are_deterministic_algorithms_enabled()
-    assert timing_machine(torch.device("cpu"))["threads"] == torch.get_num_threads()
+    assert timing_machine(torch.device("cpu")).threads == torch.get_num_threads()
 
 
 def test_energy_is_the_processors_counter_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +139,7 @@ def test_a_gpu_runs_from_command_to_record(stampbench: Callable[..., Any], preci
 
 def test_several_runs_at_once_end_like_one_after_the_other(stampbench: Callable[..., Any]) -> None:
     words = (*RUN, "--strategy", "standard,stamp,prune_finetune", "--threads", "1")
-    code, out, _ = stampbench(*words, "--runs", "two", "--runs-per-device", "2")
+    code, out, _ = stampbench(*words, "--runs", "two", "--jobs", "2")
     assert code == 0
     assert out.count("test Dice") == 3
     assert stampbench(*words, "--runs", "one")[0] == 0
@@ -150,7 +155,7 @@ def test_a_run_that_fails_leaves_out_what_builds_on_it_and_nothing_else(
     stampbench: Callable[..., Any], tmp_path: Path
 ) -> None:
     failing = (
-        "from stampbench.strategies.base import Source, Strategy\n"
+        "from stampbench.strategies.base import Parent, Strategy\n"
         "class Broken(Strategy):\n"
         "    def fit(self, trainer):\n"
         "        if hasattr(trainer, 'trajectory'):\n"
@@ -158,16 +163,16 @@ def test_a_run_that_fails_leaves_out_what_builds_on_it_and_nothing_else(
         "        trainer.checkpoint()\n"
         "class Follows(Strategy):\n"
         "    def parents(self):\n"
-        "        return {'first': Source('broken', {})}\n"
+        "        return {'first': Parent('broken', {})}\n"
         "    def fit(self, trainer):\n"
         "        trainer.adopt('first')\n"
         "        trainer.checkpoint()\n"
     )
     (tmp_path / "plug.py").write_text(failing)
-    code, out, _ = stampbench(
-        *RUN, "--plugin", "plug.py", "--strategy", "follows,standard", "--runs-per-device", "2", "--threads", "1"
+    code, out, err = stampbench(
+        *RUN, "--plugin", "plug.py", "--strategy", "follows,standard", "--jobs", "2", "--threads", "1"
     )
     assert code == 1
-    assert "RuntimeError: broken" in out
-    assert re.search(r"follows.*failed: its source \w{12} failed", out)
+    assert "RuntimeError: broken" in err
+    assert re.search(r"follows.*failed: its parent run \w{12} failed", err)
     assert out.count("test Dice") == 1

@@ -17,11 +17,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stampbench.benchmark.config.suite import load_suite
+from stampbench.benchmark.config.suite_file import load_suite
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.execution.executors.base import Executor
 from stampbench.benchmark.execution.executors.local import LocalExecutor
-from stampbench.benchmark.execution.expand_suite import unfold
-from stampbench.benchmark.execution.job import Machine
-from stampbench.benchmark.execution.scheduler import Report, Task, complete
+from stampbench.benchmark.execution.executors.serial import SerialExecutor
+from stampbench.benchmark.execution.expand_suite import expand_suite
+from stampbench.benchmark.execution.job import Task, WorkerSettings
+from stampbench.benchmark.execution.scheduler import Reporter, Scheduler
 from stampbench.benchmark.records.run_store import RunStore
 
 TIMES = ("training_seconds", "training_joules")
@@ -52,8 +55,8 @@ class Logged(Standard):
         for epoch in range(12):
             if not getattr(trainer, "replaying", True):
                 with open(os.environ["LOGGED"], "a") as log:
-                    data = trainer.data
-                    run = (self.rank_every, trainer._score_seed, *data.size, data.training.number)
+                    data = trainer.session.data
+                    run = (self.rank_every, trainer.session._score_seed, *data.size, data.training.number)
                     log.write(f"{'-'.join(map(str, run))} {epoch} {os.getpid()}\\n")
                 if not Path(os.environ["LOGGED"] + ".hurry").exists():
                     time.sleep(0.15)
@@ -82,23 +85,27 @@ def whole(store: Path) -> dict[str, dict[str, Any]]:
 
 def tasks_of(tmp_path: Path, text: str = SUITE) -> list[Task]:
     (tmp_path / "suite.yaml").write_text(text)
-    return unfold(load_suite(str(tmp_path / "suite.yaml")), None)
+    return expand_suite(load_suite(str(tmp_path / "suite.yaml")), lambda request: request.open(None))
 
 
-def machine(store: Path, **others: Any) -> Machine:
-    return Machine(runs=store, threads=1, **others)
+def workers(store: Path, save_every: float = 10.0, **others: Any) -> WorkerSettings:
+    return WorkerSettings(runs=store, compute=ComputeSettings(threads=1, save_every=save_every), **others)
+
+
+def schedule(tasks: list[Task], store: Path, executor: Executor) -> dict[str, str]:
+    return Scheduler(tasks, RunStore(store), executor, Reporter()).run()
 
 
 def command(tmp_path: Path, *words: object) -> list[str]:
     return [sys.executable, "-m", "stampbench.benchmark", "suite", "run", str(tmp_path / "suite.yaml"),
-            "--threads", "1", *map(str, words)]  # fmt: skip
+            "--threads", "1", "--executor", "local", *map(str, words)]  # fmt: skip
 
 
 @pytest.fixture
 def reference(tmp_path: Path) -> dict[str, dict[str, Any]]:
     """The suite's records, one run after the other."""
     store = tmp_path / "one"
-    assert complete(tasks_of(tmp_path), RunStore(store), LocalExecutor(machine(store), 1), Report(str)) == {}
+    assert schedule(tasks_of(tmp_path), store, LocalExecutor(workers(store), 1)) == {}
     return whole(store)
 
 
@@ -123,9 +130,9 @@ def test_records_are_the_same_one_by_one_two_at_a_time_and_on_a_cluster(
 
     assert len(reference) == 24
     tasks = tasks_of(tmp_path)
-    assert complete(tasks, RunStore(tmp_path / "two"), LocalExecutor(machine(tmp_path / "two"), 2), Report(str)) == {}
-    executor = RayExecutor(machine(tmp_path / "ray"), cluster.address)
-    assert complete(tasks, RunStore(tmp_path / "ray"), executor, Report(str)) == {}
+    assert schedule(tasks, tmp_path / "two", LocalExecutor(workers(tmp_path / "two"), 2)) == {}
+    executor = RayExecutor(workers(tmp_path / "ray"), cluster.address)
+    assert schedule(tasks, tmp_path / "ray", executor) == {}
     assert whole(tmp_path / "two") == reference
     assert whole(tmp_path / "ray") == reference
 
@@ -165,11 +172,11 @@ def test_a_node_is_killed_and_its_runs_go_on_elsewhere(
     monkeypatch.setitem(STRATEGIES, "logged", STRATEGIES["standard"])  # so that it is gone after the test
     monkeypatch.delitem(STRATEGIES, "logged")
     load_plugin(Path(words[1]))
-    tasks = unfold(load_suite(str(tmp_path / "suite.yaml")), None)
+    tasks = expand_suite(load_suite(str(tmp_path / "suite.yaml")), lambda request: request.open(None))
     # The environment of tasks is that of the driver's job.
     monkeypatch.setenv("LOGGED", str(log))
-    options = {"plugins": (Path(words[1]),), "save_every": 0.0, "environment": {"LOGGED": str(log)}}
-    executor = RayExecutor(machine(tmp_path / "ray", **options), cluster.address)
+    options = {"plugins": (Path(words[1]),), "environment": {"LOGGED": str(log)}}
+    executor = RayExecutor(workers(tmp_path / "ray", save_every=0.0, **options), cluster.address)
 
     def kill() -> None:
         while not log.exists() or len({line.split()[2] for line in log.read_text().splitlines()}) < 2:
@@ -180,15 +187,15 @@ def test_a_node_is_killed_and_its_runs_go_on_elsewhere(
 
     killer = threading.Thread(target=kill)
     killer.start()
-    assert complete(tasks, RunStore(tmp_path / "ray"), executor, Report(str)) == {}
+    assert schedule(tasks, tmp_path / "ray", executor) == {}
     killer.join()
     times = trained(log)
     assert len(times) == 24 * 12
     # The epoch that the node was in is trained again, and no other.
     assert sum(times.values()) <= 24 * 12 + 2
     hurry(tmp_path / "other")
-    local = machine(tmp_path / "local", plugins=(Path(words[1]),), environment={"LOGGED": str(tmp_path / "other")})
-    assert complete(tasks, RunStore(tmp_path / "local"), LocalExecutor(local, 1), Report(str)) == {}
+    local = workers(tmp_path / "local", plugins=(Path(words[1]),), environment={"LOGGED": str(tmp_path / "other")})
+    assert schedule(tasks, tmp_path / "local", LocalExecutor(local, 1)) == {}
     assert whole(tmp_path / "ray") == whole(tmp_path / "local")
 
 
@@ -233,7 +240,7 @@ def test_a_killed_worker_is_replaced_and_its_run_goes_on(tmp_path: Path) -> None
     hurry(tmp_path / "log")
     output, _ = process.communicate(timeout=120)
     assert process.returncode == 0, output
-    assert "its process was killed; memory may have run out; it is tried again" in output
+    assert "its worker was killed; memory may have run out; retrying (2 of 3)" in output
     assert sum(trained(tmp_path / "log").values()) <= 2 * 12 + 1
     hurry(tmp_path / "other")
     undisturbed = run_logged(tmp_path, words, "other", "--runs", tmp_path / "undisturbed")
@@ -253,7 +260,7 @@ def test_ctrl_c_ends_it_in_seconds_and_the_same_command_goes_on(times: int, tmp_
     output, _ = process.communicate(timeout=60)
     assert time.monotonic() - asked < 10
     assert process.returncode == 130
-    assert "interrupted; the same command goes on where it stopped" in output
+    assert "interrupted; run the same command again to resume" in output
     before = sum(trained(tmp_path / "log").values())
     assert before < 3 * 12
     hurry(tmp_path / "log")
@@ -297,9 +304,11 @@ def test_a_run_that_keeps_dying_fails_after_three_times(tmp_path: Path, stampben
         'datasets: ["phantom2d:size=16,cases=14"]\nfolds: [0]\nprotocol: quick\n'
         "protocol_set: {folds: 2, max_epochs: 2}\n"
     )
-    code, _, err = stampbench("suite", "run", tmp_path / "suite.yaml", "--plugin", tmp_path / "deadly.py")
+    code, _, err = stampbench(
+        "suite", "run", tmp_path / "suite.yaml", "--plugin", tmp_path / "deadly.py", "--executor", "local"
+    )
     assert code == 1
-    assert "failed: its process was killed; memory may have run out, 3 times" in err
+    assert "failed: its worker was killed; memory may have run out, 3 times" in err
     assert (tmp_path / "runs" / "phantom2d" / "flat").is_dir()
 
 
@@ -308,9 +317,9 @@ def test_submitits_executor_makes_the_same_records(tmp_path: Path) -> None:
     from stampbench.benchmark.execution.executors.slurm import SlurmExecutor
 
     tasks = tasks_of(tmp_path, SUITE.replace("n_train: [6, 8]", "n_train: [6]").replace("folds: [0, 1]", "folds: [0]"))
-    executor = SlurmExecutor(machine(tmp_path / "slurm"), tmp_path / "logs", cluster="local", minutes=5)
-    assert complete(tasks, RunStore(tmp_path / "slurm"), executor, Report(str)) == {}
-    assert complete(tasks, RunStore(tmp_path / "one"), LocalExecutor(machine(tmp_path / "one"), 1), Report(str)) == {}
+    executor = SlurmExecutor(workers(tmp_path / "slurm"), tmp_path / "logs", cluster="local", minutes=5)
+    assert schedule(tasks, tmp_path / "slurm", executor) == {}
+    assert schedule(tasks, tmp_path / "one", SerialExecutor(workers(tmp_path / "one"), len(tasks), quiet=True)) == {}
     assert whole(tmp_path / "slurm") == whole(tmp_path / "one")
     assert len(whole(tmp_path / "slurm")) == 6
 
@@ -319,10 +328,10 @@ def test_a_cluster_that_is_not_there_is_told(tmp_path: Path, stampbench: Callabl
     tasks_of(tmp_path)
     run = ("suite", "run", tmp_path / "suite.yaml", "--executor")
     code, _, err = stampbench(*run, "ray", "--ray-address", "127.0.0.1:1")
-    assert (code, "error: --ray-address '127.0.0.1:1': no cluster can be reached" in err) == (2, True)
+    assert (code, "error: Ray address '127.0.0.1:1': no cluster can be reached" in err) == (2, True)
     if subprocess.run(["which", "sbatch"], capture_output=True).returncode:
         code, _, err = stampbench(*run, "slurm")
-        assert (code, "error: --executor slurm:" in err) == (2, True)
+        assert (code, "error: executor 'slurm':" in err) == (2, True)
 
 
 def test_a_preempted_job_saves_and_is_submitted_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -337,10 +346,12 @@ def test_a_preempted_job_saves_and_is_submitted_again(tmp_path: Path, monkeypatc
     monkeypatch.setitem(STRATEGIES, "logged", STRATEGIES["standard"])
     monkeypatch.delitem(STRATEGIES, "logged")
     load_plugin(Path(words[1]))
-    tasks = unfold(load_suite(str(tmp_path / "suite.yaml")), None)
+    tasks = expand_suite(load_suite(str(tmp_path / "suite.yaml")), lambda request: request.open(None))
     # Saved by the signal alone: the next write by the clock would be in an hour.
-    options = {"plugins": (Path(words[1]),), "save_every": 3600.0, "environment": {"LOGGED": str(log)}}
-    executor = SlurmExecutor(machine(tmp_path / "runs", **options), tmp_path / "logs", cluster="local", minutes=5)
+    options = {"plugins": (Path(words[1]),), "environment": {"LOGGED": str(log)}}
+    executor = SlurmExecutor(
+        workers(tmp_path / "runs", save_every=3600.0, **options), tmp_path / "logs", cluster="local", minutes=5
+    )
 
     def preempt() -> None:
         os.kill(int(wait_for(log, 4)[-1][2]), LocalJobEnvironment._usr_sig())
@@ -348,7 +359,7 @@ def test_a_preempted_job_saves_and_is_submitted_again(tmp_path: Path, monkeypatc
 
     interrupter = threading.Thread(target=preempt)
     interrupter.start()
-    assert complete(tasks, RunStore(tmp_path / "runs"), executor, Report(str)) == {}
+    assert schedule(tasks, tmp_path / "runs", executor) == {}
     interrupter.join()
     times = trained(log)
     assert len(times) == 12

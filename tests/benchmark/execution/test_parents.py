@@ -5,23 +5,25 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 import torch
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.runner import Run, _vanished, plan_run, with_parents
+from stampbench.benchmark.execution.conformance import Bench
+from stampbench.benchmark.execution.run import Draw, Run, plan_run, with_parents
+from stampbench.benchmark.execution.summary import _vanished
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.training.fold_data import Images
-from stampbench.benchmark.training.trainer import Teacher
+from stampbench.benchmark.training.session import Teacher
+from stampbench.benchmark.training.trajectory import Checkpoint
 from stampbench.benchmark.training.validation import validate
 from stampbench.models.serialization import load_model
 from stampbench.strategies.registry import STRATEGIES
-from stampbench.strategies.testing import Bench
 
-Perform = Callable[..., dict[str, Any]]
+Perform = Callable[..., Summary]
 MakeRun = Callable[..., Run]
 
 
@@ -37,11 +39,11 @@ def test_prune_finetune_shares_an_identical_standard_run_and_is_charged_for_it(
     assert store.status(run.spec) is None
     before = perform(standard, store)
     after = perform(run, store)
-    assert after["parent_epochs"] == before["epochs"]
+    assert after.parent_epochs == before.epochs
     trajectory = pd.read_csv(store.folder(run.spec) / "trajectory.csv")
-    assert trajectory["epoch"][0] == before["epochs"]  # the converged network is the first checkpoint, at no more cost
-    assert trajectory["validation_dice"][0] == pytest.approx(before["validation_dice"])
-    assert after["epochs"] == trajectory["epoch"].iloc[-1] > before["epochs"]
+    assert trajectory["epoch"][0] == before.epochs  # the converged network is the first checkpoint, at no more cost
+    assert trajectory["validation_dice"][0] == pytest.approx(before.validation_dice)
+    assert after.epochs == trajectory["epoch"].iloc[-1] > before.epochs
     record = json.loads((store.folder(run.spec) / "run.json").read_text())
     assert record["spec"]["sources"] == {"converged": standard.spec.id}
 
@@ -60,9 +62,9 @@ def test_retrain_scratch_takes_every_so_many_shapes_and_new_weights(
     taken = before[before["step"] % 2 == 0]
     assert list(after["widths"]) == list(taken["widths"])
     # each shape trains for the epochs that the source had been charged when it got there
-    assert list(after["epoch"]) == (found["epochs"] + taken["epoch"].cumsum()).tolist()
-    assert summary["parent_epochs"] == found["epochs"]
-    assert summary["epochs"] == found["epochs"] + taken["epoch"].sum()
+    assert list(after["epoch"]) == (found.epochs + taken["epoch"].cumsum()).tolist()
+    assert summary.parent_epochs == found.epochs
+    assert summary.epochs == found.epochs + taken["epoch"].sum()
 
 
 def test_retrain_scratch_of_one_step_or_the_selected_one(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
@@ -72,17 +74,17 @@ def test_retrain_scratch_of_one_step_or_the_selected_one(perform: Perform, make_
         run = make_run("retrain_scratch", step=step, **settings)
         source, _ = with_parents([run])
         found = (
-            perform(source, store) if store.status(source.spec) != "finished" else store.read(source.spec)[1]["summary"]
+            perform(source, store) if store.status(source.spec) != "finished" else store.read(source.spec)[1].results
         )
         perform(run, store)
-        wanted = 1 if step == "1" else found["selected_step"]
+        wanted = 1 if step == "1" else found.selected_step
         before = pd.read_csv(store.folder(source.spec) / "trajectory.csv")
         after = pd.read_csv(store.folder(run.spec) / "trajectory.csv")
         assert list(after["widths"]) == [before["widths"][wanted]]
 
 
 def test_a_step_that_was_never_made_fails_with_the_range(make_run: MakeRun) -> None:
-    with pytest.raises(ValueError, match=r"step=99: random_largest made steps 0 to \d+"):
+    with pytest.raises(ValueError, match=r"step=99: the parent run of random_largest has only steps 0 to \d+"):
         make_run("retrain_scratch", step="99", source="random_largest")
 
 
@@ -91,7 +93,7 @@ def test_sources_that_do_not_exist_or_go_in_circles_are_named(make_run: MakeRun)
         make_run("retrain_scratch", source="stamp_pluss")
     with pytest.raises(UserError, match="unknown hyperparameter of stamp 'ff'"):
         make_run("retrain_scratch", source="stamp", source_settings='{"ff": 2}')
-    with pytest.raises(UserError, match="no JSON object"):
+    with pytest.raises(UserError, match="must be a JSON object"):
         make_run("retrain_scratch", source_settings="f=2")
     with pytest.raises(UserError, match="builds on itself: retrain_scratch → retrain_scratch"):
         make_run("retrain_scratch", source="retrain_scratch")
@@ -102,17 +104,17 @@ def test_distillation_adds_the_divergence_from_the_softened_teacher(tmp_path: Pa
     entry = STRATEGIES["distill"]
     bench = Bench(entry.load()(weight=0.3, temperature=4.0), 2, tmp_path)
     trainer = bench.train("run")
-    assert trainer._teacher == Teacher("teacher", 0.3, 4.0)
-    pixels, labels, _ = trainer.data.training
+    assert trainer.session.teacher == Teacher("teacher", 0.3, 4.0)
+    pixels, labels, _ = trainer.session.data.training
     trainer.model.eval()
     with torch.no_grad():
-        found = float(trainer._batch_loss(pixels, labels))
+        found = float(trainer.session.batch_loss(pixels, labels))
         student = (trainer.model(pixels).double() / 4).softmax(1)
-        teacher = (trainer._parents["teacher"].model(pixels).double() / 4).softmax(1)
+        teacher = (trainer.session.parents["teacher"].model(pixels).double() / 4).softmax(1)
         divergence = (teacher * (teacher.log() - student.log())).sum(1).mean()
-        plain = trainer._label_loss(trainer.model(pixels), labels)
+        plain = trainer.session.label_loss(trainer.model(pixels), labels)
     assert found == pytest.approx(float(0.7 * plain + 0.3 * 16 * divergence), rel=1e-4)
-    assert not trainer._parents["teacher"].model.training
+    assert not trainer.session.parents["teacher"].model.training
 
 
 def test_weights_are_new_where_the_shape_is_the_same(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
@@ -130,7 +132,7 @@ def test_weights_are_new_where_the_shape_is_the_same(perform: Perform, make_run:
 def test_one_source_can_serve_several_seeds(make_run: MakeRun) -> None:
     fixed = make_run("retrain_scratch", source_seed=7)
     again, own = (
-        plan_run(each.choice, each.dataset, each.spec.protocol, n_train=None, fold=0, seed=1)
+        plan_run(each.resolved, each.dataset, each.spec.protocol, Draw(None, fold=0, seed=1))
         for each in (fixed, make_run("retrain_scratch"))
     )
     assert fixed.spec.id != again.spec.id
@@ -154,7 +156,7 @@ def test_a_damaged_source_is_named_and_leaves_the_run_alone(
     trajectory = store.folder(teacher.spec) / "trajectory.csv"
     text = trajectory.read_text()
     trajectory.write_text(text[: len(text) // 2])
-    with pytest.raises(UserError, match=r"trajectory\.csv: is not what was recorded; --force"):
+    with pytest.raises(UserError, match=r"trajectory\.csv: checksum mismatch"):
         perform(run, store)
     trajectory.write_text(text)
     assert store.status(run.spec) is None
@@ -163,7 +165,10 @@ def test_a_damaged_source_is_named_and_leaves_the_run_alone(
 
 def test_a_class_that_falls_to_zero_is_marked_though_some_case_lacks_it(make_run: MakeRun, tmp_path: Path) -> None:
     """All background, on two cases of which one has no class 2: its Dice is 1 there, and gone it is."""
-    rows = [{"step": step, "vanished": names} for step, names in enumerate(["a; b", "b", "", "b; c", "c"])]
+    rows = [
+        Checkpoint.model_construct(step=step, vanished=names)
+        for step, names in enumerate(["a; b", "b", "", "b; c", "c"])
+    ]
     assert _vanished(rows) == {"b": 3, "c": 3}  # a was never seen at all before it appeared
     labels = torch.zeros(2, 8, 8, dtype=torch.uint8)
     labels[:, :2] = 1

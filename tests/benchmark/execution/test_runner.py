@@ -13,15 +13,18 @@ import pytest
 import torch
 from scipy import ndimage
 
+from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.execution import runner
-from stampbench.benchmark.execution.runner import Run
-from stampbench.benchmark.measure.evaluate import predict
+from stampbench.benchmark.execution.run import Run
+from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.records.tables import read_records
+from stampbench.benchmark.training.session import TrainingSession
 from stampbench.models.serialization import load_model
 
-Perform = Callable[..., dict[str, Any]]
+Perform = Callable[..., Summary]
 MakeRun = Callable[..., Run]
 
 
@@ -39,7 +42,7 @@ def test_a_record_holds_everything(perform: Perform, make_run: MakeRun, tmp_path
     }  # fmt: skip
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished"
-    assert record["summary"] == summary
+    assert record["summary"] == summary.model_dump()
     assert record["dataset"]["synthetic"] is True
     assert set(record["provenance"]) == {"packages", "git_commit", "git_dirty"}
 
@@ -52,7 +55,7 @@ def test_a_record_holds_everything(perform: Perform, make_run: MakeRun, tmp_path
     assert list(trajectory["step"]) == list(range(len(trajectory)))
     assert set(cases["case"]) == set(run.split.test)
     assert len(cases) == 3 * len(run.split.test)
-    assert summary["test_dice"] == pytest.approx(cases["dice"].mean())
+    assert summary.test_dice == pytest.approx(cases["dice"].mean())
 
 
 def test_the_stored_model_gives_the_stored_scores(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:
@@ -62,7 +65,7 @@ def test_the_stored_model_gives_the_stored_scores(perform: Perform, make_run: Ma
     model = load_model(store.folder(run.spec) / "model")
     cases = pd.read_csv(store.folder(run.spec) / "cases.csv").set_index(["case", "class"])
     for case in run.dataset.prepare(run.split.test).values():
-        predicted = predict(model, case, torch.device("cpu"))
+        predicted = predict(model, case, torch.device("cpu"), EvaluationSettings())
         for value, name in enumerate(run.dataset.classes[1:], start=1):
             p, t = predicted == value, np.asarray(case.reference) == value
             both = 2 * (p & t).sum() / (p.sum() + t.sum()) if p.any() or t.any() else 1.0
@@ -77,7 +80,7 @@ def test_pocketnets_protocol_keeps_the_largest_component(perform: Perform, make_
     model = load_model(store.folder(run.spec) / "model")
     fewer = 0
     for case in run.dataset.prepare(run.split.test).values():
-        predicted = predict(model, case, torch.device("cpu"))
+        predicted = predict(model, case, torch.device("cpu"), EvaluationSettings())
         for value, name in enumerate(run.dataset.classes[1:], start=1):
             parts, count = ndimage.label(predicted == value)
             largest = max((int((parts == part).sum()) for part in range(1, count + 1)), default=0)
@@ -124,7 +127,7 @@ def test_a_failed_run_is_recorded_with_its_reason_and_is_not_done(
         raise TrainingFailedError("training loss is nan in epoch 7")
 
     with monkeypatch.context() as patch:
-        patch.setattr("stampbench.benchmark.training.trainer.RunTrainer._epoch", fail)
+        patch.setattr(TrainingSession, "train_epoch", fail)
         with pytest.raises(TrainingFailedError):
             perform(run, store)
     record = json.loads((store.folder(run.spec) / "run.json").read_text())
@@ -150,9 +153,9 @@ def test_force_keeps_the_old_record_until_the_new_one_is_finished(
         with pytest.raises(KeyboardInterrupt):
             perform(run, store, force=True)
     assert record.read_text() == before
-    assert [each["id"] for _, each in store.records([])] == [run.spec.id]
+    assert [each.id for _, each in store.records([])] == [run.spec.id]
     with monkeypatch.context() as patch:
-        patch.setattr(runner.RunTrainer, "_epoch", stop)  # every epoch was trained before the interruption
+        patch.setattr(TrainingSession, "train_epoch", stop)  # every epoch was trained before the interruption
         perform(run, store, force=True)
     assert json.loads(record.read_text())["begun"] >= json.loads(before)["begun"]
     assert [path.name for path in record.parent.parent.iterdir()] == [run.spec.id]
@@ -165,7 +168,7 @@ def test_an_interrupted_run_goes_on_and_its_resume_state_is_dropped(
     whole, parts = RunStore(tmp_path / "whole"), RunStore(tmp_path / "parts")
     perform(run, whole)
     epochs: list[int] = []
-    epoch = runner.RunTrainer._epoch
+    epoch = TrainingSession.train_epoch
 
     def stop_in_the_fourth(self: Any) -> None:
         if len(epochs) == 3:
@@ -174,12 +177,12 @@ def test_an_interrupted_run_goes_on_and_its_resume_state_is_dropped(
         epoch(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner.RunTrainer, "_epoch", stop_in_the_fourth)
+        patch.setattr(TrainingSession, "train_epoch", stop_in_the_fourth)
         with pytest.raises(KeyboardInterrupt):
             perform(run, parts)
     assert parts.status(run.spec) == "running"
     assert list(parts.records([])) == []
-    assert perform(run, parts)["epochs"] == run.plan.epochs
+    assert perform(run, parts).epochs == run.expected.epochs
     assert not (parts.folder(run.spec) / "resume").exists()
     for name in ("cases.csv", "pruned.csv", "model/weights.safetensors"):
         assert (parts.folder(run.spec) / name).read_bytes() == (whole.folder(run.spec) / name).read_bytes()
@@ -199,7 +202,7 @@ def test_what_was_trained_survives_an_error_that_is_not_the_run_s(
             perform(run, store)
     assert store.status(run.spec) == "failed"
     with monkeypatch.context() as patch:
-        patch.setattr(runner.RunTrainer, "_epoch", fail)
+        patch.setattr(TrainingSession, "train_epoch", fail)
         perform(run, store)
     assert store.status(run.spec) == "finished"
 
@@ -212,11 +215,11 @@ def test_damaged_records_are_left_out_and_named(perform: Perform, make_run: Make
     whole, described = cases.read_bytes(), record.read_text()
     lacking = {key: value for key, value in json.loads(described).items() if key != "spec"}
     faults = [
-        (cases, whole[: len(whole) * 2 // 3], "cases.csv: is not what was recorded"),
-        (cases, b"", "cases.csv: is not what was recorded"),
+        (cases, whole[: len(whole) * 2 // 3], "cases.csv: checksum mismatch"),
+        (cases, b"", "cases.csv: checksum mismatch"),
         (cases, None, "cases.csv: No such file"),
-        (record, b"{", "run.json: is no record"),
-        (record, json.dumps(lacking).encode(), "run.json: lacks spec"),
+        (record, b"{", "run.json: not a record"),
+        (record, json.dumps(lacking).encode(), "run.json: incomplete record: missing spec"),
         (record, json.dumps({**lacking, "schema": 99}).encode(), "run.json: has schema 99"),
     ]
     for path, content, message in faults:
@@ -243,7 +246,7 @@ def test_a_network_too_deep_for_the_images_is_refused(make_run: MakeRun) -> None
 
 def test_single_images_with_a_bottleneck_of_one_voxel_are_refused(make_run: MakeRun) -> None:
     """BatchNorm has then one value per channel and nothing to average: 5 training images in batches of 2."""
-    with pytest.raises(UserError, match=r"leave one alone.*batch_size"):
+    with pytest.raises(UserError, match=r"leave a batch with a single one.*batch_size"):
         make_run("standard", "phantom2d:size=16,cases=13", depth=4)
 
 

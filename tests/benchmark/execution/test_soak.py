@@ -15,9 +15,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.execution.runner import Run, execute, prepare_cases, with_parents
+from stampbench.benchmark.execution.run import Run, prepare_cases, with_parents
+from stampbench.benchmark.execution.runner import Workplace, execute
 from stampbench.benchmark.records.run_store import RunStore
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
@@ -36,7 +37,8 @@ def child(run: Run, store: Path) -> None:
     try:
         for each in with_parents([run]):
             if records.status(each.spec) != "finished":
-                execute(each, prepare_cases([each], progress), records, Compute(timed=False, save_every=0.0), progress)
+                compute = ComputeSettings(device="cpu", save_every=0.0)
+                execute(each, prepare_cases([each], progress), Workplace(records, compute, progress, timed=False))
     except BaseException:
         reason(store).write_text(traceback.format_exc())  # what a child prints is lost
         raise
@@ -48,7 +50,7 @@ def reason(store: Path) -> Path:
 
 def ending(run: Run, store: Path) -> dict[str, Any]:
     folder, record = RunStore(store).read(run.spec)
-    summary = {key: value for key, value in record["summary"].items() if key != "training_seconds"}
+    summary = record.results.model_dump(exclude={"training_seconds"})
     return {
         "summary": summary,
         "trajectory": pd.read_csv(folder / "trajectory.csv").drop(columns="seconds").to_csv(),

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from stampbench.benchmark.config.resolve import resolve_dataset
+from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference import export as module
 from stampbench.benchmark.inference.export import Format, export, onnx_session
-from stampbench.benchmark.records.run_store import model_checksums
+from stampbench.benchmark.records.record_file import model_checksums
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.network import Architecture, Network, build
@@ -68,7 +68,7 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path: Path, monkeyp
     monkeypatch.setattr(
         module, "onnx_session", lambda path: lambda images: np.zeros((len(images), 3, 8, 8), np.float32)
     )
-    with pytest.raises(UserError, match="differs"):
+    with pytest.raises(UserError, match="not written: exported logits differ"):
         export(pruned(2), torch.randn(1, 2, 8, 8), tmp_path / "model.onnx", "onnx")
     assert list(tmp_path.iterdir()) == []
 
@@ -80,7 +80,7 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_the_same_label_map_on_a_real_case(real_data: Path, tmp_path: Path) -> None:
-    dataset = open_dataset(resolve_dataset("hippocampus"), real_data)
+    dataset = open_dataset(find_definition("hippocampus"), real_data)
     case = dataset.reader.cases[0].id
     images = torch.from_numpy(dataset.prepare([case])[case].images.copy())
     torch.manual_seed(0)
@@ -107,8 +107,8 @@ def test_a_recorded_run_is_exported_by_its_id(stampbench: Callable[..., Any]) ->
     assert "of size 2·n × 2·n in" in out
     assert Path("model.onnx").is_file()
     for damage, message in (
-        (lambda weights: weights[:-50], "is not what was recorded"),
-        (lambda weights: b"\x80\x04\x95" + weights[:100], "is not what was recorded"),
+        (lambda weights: weights[:-50], "checksum mismatch"),
+        (lambda weights: b"\x80\x04\x95" + weights[:100], "checksum mismatch"),
     ):
         weights = record.parent / "model" / "weights.safetensors"
         whole = weights.read_bytes()
@@ -123,7 +123,7 @@ def test_a_recorded_run_is_exported_by_its_id(stampbench: Callable[..., Any]) ->
     other = build(UNetArchitecture.doubling(2, 1, 7, f=2, depth=1))
     for change, message in (
         (lambda: described.write_text(whole_text.replace('"depth": 1', '"depth": 2')), "upconvs"),
-        (lambda: save_model(other, record.parent / "model"), "a network of 7 classes, where the record has 4"),
+        (lambda: save_model(other, record.parent / "model"), "the network has 7 classes, the record 4"),
     ):
         change()
         content = json.loads(record.read_text())  # with the checksums of what is there, so that only the network tells

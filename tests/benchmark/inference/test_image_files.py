@@ -13,10 +13,11 @@ import torch
 from nibabel.orientations import apply_orientation, axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 from PIL import Image
 
-from stampbench.benchmark.config.resolve import resolve_dataset
+from stampbench.benchmark.config.dataset_request import find_definition
+from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.image_files import output_paths, segment_file
-from stampbench.benchmark.measure.evaluate import predict
+from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.datasets.dataset import open_dataset
 from stampbench.datasets.errors import DatasetError
@@ -36,7 +37,10 @@ def all_classes(model: Network, images: torch.Tensor) -> Network:
 
 
 def trained_on(size: tuple[int, ...]) -> dict[str, Any]:
-    return {"preprocessing": PreprocessingConfig(spatial_dims=len(size), size=size), "window": size}
+    return {
+        "preprocessing": PreprocessingConfig(spatial_dims=len(size), size=size),
+        "settings": EvaluationSettings(image_size=size),
+    }
 
 
 def model_of(spatial_dims: int, channels: int = 1) -> Network:
@@ -123,10 +127,10 @@ def test_a_trained_network_finds_the_organ_in_a_flipped_scan(
 
 def test_it_is_the_label_map_that_was_evaluated(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     folder = decathlon(shape=(20, 18, 7), channels=("T2",), cases=6)
-    dataset = open_dataset(resolve_dataset(str(folder)))
+    dataset = open_dataset(find_definition(str(folder)))
     case = dataset.reader.cases[0]
     model = model_of(3)
-    expected = predict(model, dataset.prepare([case.id])[case.id], CPU)
+    expected = predict(model, dataset.prepare([case.id])[case.id], CPU, EvaluationSettings())
     output = segment_file(
         model, case.images[0], tmp_path / "out.nii.gz", **trained_on(dataset.size), values=[0, 5, 9], device=CPU
     )
@@ -165,7 +169,7 @@ def test_channels_come_from_one_file_or_from_nnunets(tmp_path: Path) -> None:
     two = segment_file(model, tmp_path / "case_0000.nii.gz", output, **common)  # type: ignore[arg-type]
     assert np.array_equal(in_ras(one)[0], in_ras(two)[0])
     nib.save(nib.Nifti1Image(parts[1], np.diag([2.0, 2, 2, 1])), tmp_path / "case_0001.nii.gz")
-    with pytest.raises(DatasetError, match="is not that of its image"):
+    with pytest.raises(DatasetError, match="differs from that of its image"):
         segment_file(model, tmp_path / "case_0000.nii.gz", output, **common)  # type: ignore[arg-type]
 
 
@@ -173,10 +177,10 @@ def test_bad_images_are_named_and_nothing_is_written(tmp_path: Path) -> None:
     model, out = model_of(3), tmp_path / "out"
     common: dict[str, Any] = {**trained_on((16, 16, 16)), "values": [0, 1, 2], "device": CPU}
     nib.save(nib.Nifti1Image(np.zeros((8, 8, 8, 3), np.float32), np.eye(4)), tmp_path / "four.nii.gz")
-    with pytest.raises(UserError, match=r"four.nii.gz: has 3 channels; this model takes 1"):
+    with pytest.raises(UserError, match=r"four.nii.gz: the image has 3 channels; this model takes 1"):
         segment_file(model, tmp_path / "four.nii.gz", out / "map.nii.gz", **common)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "flat.png")
-    with pytest.raises(UserError, match=r"flat.png: is 2D"):
+    with pytest.raises(UserError, match=r"flat.png: the image is 2D"):
         segment_file(model, tmp_path / "flat.png", out / "map.png", **common)
     scan(tmp_path / "good.nii.gz")
     (tmp_path / "cut.nii.gz").write_bytes((tmp_path / "good.nii.gz").read_bytes()[:500])
@@ -189,7 +193,7 @@ def test_bad_images_are_named_and_nothing_is_written(tmp_path: Path) -> None:
         output_paths([tmp_path / "good.nii.gz"], tmp_path, force=True)
     with pytest.raises(UserError, match="and of another image"):
         output_paths([tmp_path / "good.nii.gz", tmp_path / "deep" / "good.nii.gz"], out, force=True)
-    with pytest.raises(UserError, match="exists; --force"):
+    with pytest.raises(UserError, match=r"good\.nii\.gz exists"):
         output_paths([out / "good.nii.gz"], tmp_path, force=False)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stampbench.benchmark.measure.complexity import count
+from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
 
@@ -47,7 +47,7 @@ def by_hand(architecture: UNetArchitecture, size: tuple[int, ...]) -> int:
 def test_macs_are_those_counted_by_hand(
     architecture: UNetArchitecture, size: tuple[int, ...], macs: int | None
 ) -> None:
-    cost = count(architecture, size)
+    cost = count_complexity(architecture, size)
     assert cost.macs == by_hand(architecture, size)
     assert cost.flops == 2 * cost.macs
     if macs is not None:
@@ -91,8 +91,8 @@ def test_macs_of_pocketnets_by_hand(block: Block, spatial_dims: int, terms: list
         block=block,
         pocket=False,
     )
-    assert count(architecture, (8, 8, 3)[:spatial_dims]).macs == sum(terms)
+    assert count_complexity(architecture, (8, 8, 3)[:spatial_dims]).macs == sum(terms)
 
 
 def test_parameters() -> None:
-    assert count(UNetArchitecture.doubling(3, 1, 2), (16, 16, 16)).parameters == 353_954
+    assert count_complexity(UNetArchitecture.doubling(3, 1, 2), (16, 16, 16)).parameters == 353_954

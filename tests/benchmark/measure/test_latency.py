@@ -14,9 +14,10 @@ import torch
 from torch.utils.benchmark import Timer
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.measure import latency
+from stampbench.benchmark.measure import interleaved_timing, latency
 from stampbench.benchmark.measure.backends import open_session
-from stampbench.benchmark.measure.latency import median_interval, saturating_batch, time_interleaved, time_networks
+from stampbench.benchmark.measure.interleaved_timing import median_interval, time_interleaved
+from stampbench.benchmark.measure.latency import saturating_batch, time_networks
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.network import Network, build
 from stampbench.reports.latency import MixedMachinesError, latency_tables
@@ -51,33 +52,33 @@ def test_torchs_own_benchmark_agrees_within_five_percent(network: Network) -> No
     call = open_session(network, torch.randn(4, 1, 64, 64), "eager", "fp32").call
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     call()
-    ratios = [latency._stopwatch(CPU)(call) / (1000 * timer.timeit(1).median) for _ in range(400)]
+    ratios = [interleaved_timing._stopwatch(CPU)(call) / (1000 * timer.timeit(1).median) for _ in range(400)]
     assert sorted(ratios)[200] == pytest.approx(1, abs=0.05)
 
 
 def test_numbers_of_a_noisy_machine_are_not_printed(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     durations = itertools.cycle([1.0, 9.0, 2.0, 30.0, 4.0])
-    monkeypatch.setattr(latency, "_milliseconds", lambda call: next(durations))
-    monkeypatch.setattr(latency, "_warm_up", lambda *_: None)
+    monkeypatch.setattr(interleaved_timing, "_milliseconds", lambda call: next(durations))
+    monkeypatch.setattr(interleaved_timing, "_warm_up", lambda *_: None)
     rows = time_networks({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
-    assert rows[1]["noisy_ratio"]
-    table = latency_tables(pd.DataFrame([row | MACHINE for row in rows]))
+    assert rows[1].noisy_ratio
+    table = latency_tables(pd.DataFrame([row.model_dump() | MACHINE for row in rows]))
     for name, row in zip("ab", rows, strict=True):
         (line,) = (line for line in table.splitlines() if line.startswith(f"| {name} "))
         assert line.count("too noisy") == (1 if name == "a" else 2)  # a's ratio to itself is 1
-        assert f"{row['p50_ms']:.2f}" not in line
-        assert name == "a" or f"{row['ratio']:.2f}" not in line
+        assert f"{row.p50_ms:.2f}" not in line
+        assert name == "a" or f"{row.ratio:.2f}" not in line
 
 
 def test_noise_that_all_networks_share_is_noise_too(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ratios stay sure; the times do not."""
     rounds = itertools.cycle(value for value in (1.0, 30.0, 2.0, 9.0, 50.0) for _ in range(2))
-    monkeypatch.setattr(latency, "_milliseconds", lambda call: next(rounds))
-    monkeypatch.setattr(latency, "_warm_up", lambda *_: None)
+    monkeypatch.setattr(interleaved_timing, "_milliseconds", lambda call: next(rounds))
+    monkeypatch.setattr(interleaved_timing, "_warm_up", lambda *_: None)
     rows = time_networks({"a": network, "b": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.0)
-    assert [row["noisy_time"] for row in rows] == [True, True]
-    assert [row["noisy_ratio"] for row in rows] == [False, False]
-    assert rows[1]["ratio"] == 1.0
+    assert [row.noisy_time for row in rows] == [True, True]
+    assert [row.noisy_ratio for row in rows] == [False, False]
+    assert rows[1].ratio == 1.0
 
 
 MACHINE = {"processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", "threads": 1, "torch": "2"}
@@ -85,7 +86,7 @@ MACHINE = {"processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", 
 
 def test_tables_refuse_to_mix_machines(network: Network) -> None:
     (row,) = time_networks({"a": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.1)
-    rows = [row | MACHINE, row | MACHINE | {"threads": 2}]
+    rows = [row.model_dump() | MACHINE, row.model_dump() | MACHINE | {"threads": 2}]
     with pytest.raises(MixedMachinesError, match="threads: 1, 2"):
         latency_tables(pd.DataFrame(rows))
 
@@ -100,8 +101,8 @@ def test_the_saturating_batch_is_where_throughput_stops_growing(
         seen.append(len(images))
         return type("Prepared", (), {"call": staticmethod(lambda: None)})
 
-    monkeypatch.setattr(latency, "prepare", fake)
-    monkeypatch.setattr(latency, "_milliseconds", lambda call: float(-(-seen[-1] // 4)))
+    monkeypatch.setattr(latency, "open_session", fake)
+    monkeypatch.setattr(interleaved_timing, "_milliseconds", lambda call: float(-(-seen[-1] // 4)))
     assert saturating_batch(network, torch.zeros(1, 1, 16, 16), "eager", "fp32") == 4
     assert seen == [1, 2, 4, 8]
 
@@ -119,7 +120,7 @@ def test_backends_compute_the_same_network(network: Network, backend: Any) -> No
 
 @pytest.mark.parametrize(
     ("backend", "precision", "message"),
-    [("eager", "fp16", "needs a GPU"), ("onnxruntime", "bf16", "not timed in bf16")],
+    [("eager", "fp16", "needs a GPU"), ("onnxruntime", "bf16", "does not support precision 'bf16'")],
 )
 def test_what_a_backend_cannot_do_is_said(network: Network, backend: Any, precision: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):

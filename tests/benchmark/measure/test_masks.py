@@ -20,7 +20,7 @@ from monai.metrics import (
     compute_surface_dice,
 )
 
-from stampbench.benchmark.config.resolve import resolve_dataset
+from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.measure.masks import average_hausdorff_set, score_masks
 from stampbench.datasets.dataset import open_dataset
 
@@ -171,7 +171,7 @@ def test_two_libraries_agree_on_random_masks(
 @pytest.mark.parametrize("spacing", [[1.0, 1.0, 1.0], [0.6, 0.6, 3.6]])
 def test_two_libraries_agree_on_real_masks(agrees: Callable[..., None], spacing: list[float], real_data: Path) -> None:
     """A case's labels against another case's, which overlap partly."""
-    dataset = open_dataset(resolve_dataset("hippocampus"), real_data)
+    dataset = open_dataset(find_definition("hippocampus"), real_data)
     labels = [dataset.reader.read(case).label for case in dataset.reader.cases[:2]]
     shape = np.minimum(*(label.shape for label in labels))
     crop = tuple(slice(edge) for edge in shape)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.cli.render import run_command
 from stampbench.benchmark.records.documents import drift, stale_figures
 from stampbench.benchmark.records.publish import BOARDS, render
 from stampbench.benchmark.records.tables import read_records
@@ -21,8 +22,8 @@ Command = Callable[..., tuple[int, str, str]]
 def test_documents_hold_what_their_commands_print(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert "<!-- stampbench " in (ROOT / path).read_text()
-    assert drift(ROOT / path) == []
-    assert list(stale_figures(ROOT / path)) == []
+    assert drift(ROOT / path, run_command) == []
+    assert list(stale_figures(ROOT / path, run_command)) == []
 
 
 def test_the_published_boards_are_those_of_the_published_tables() -> None:
@@ -58,7 +59,7 @@ def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, t
     figure.unlink()
     assert stampbench("render", document, "--check") == (1, f"{document}: differs\n{figure}: differs\n", "")
     assert not figure.exists()
-    assert stampbench("render", document) == (0, f"{document}: rendered\n{figure}: drawn again\n", "")
+    assert stampbench("render", document) == (0, f"{document}: rendered\n{figure}: redrawn\n", "")
     drawn = figure.read_text()
     assert stampbench("render", document, "--check")[0] == 0
     for what, change, stale in (
@@ -70,9 +71,9 @@ def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, t
         assert found is not None
         changed = found[0].replace(found[1], f"{float(found[1]) + change:.6g}")
         figure.write_text(drawn.replace(found[0], changed, 1))
-        assert bool(stale_figures(document)) == stale, changed
+        assert bool(stale_figures(document, run_command)) == stale, changed
     figure.write_text(drawn.replace("</svg>", "<text>more</text></svg>"))
-    assert list(stale_figures(document)) == [figure]
+    assert list(stale_figures(document, run_command)) == [figure]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def test_what_cannot_be_rendered_is_told(text: str, message: str, stampbench: Co
 def test_documents_run_nothing_but_what_reads(stampbench: Command, tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     for command, message in (
-        ("stampbench run --strategy flat", "a document may hold what leaderboard or compare prints"),
+        ("stampbench run --strategy flat", "a document may contain the output of leaderboard or compare only"),
         ("stampbench leaderboard --runs nowhere", "no runs at nowhere"),
     ):
         document.write_text(f"<!-- {command} -->\n<!-- end -->\n")

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.config.resolve import DatasetRequest
+from stampbench.benchmark.config.dataset_request import DatasetRequest
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.errors import RunLeasedError, UserError
-from stampbench.benchmark.execution import scheduler as schedule
+from stampbench.benchmark.execution import scheduler
 from stampbench.benchmark.execution.executors.base import Outcome, attempt
-from stampbench.benchmark.execution.job import Job, Machine
-from stampbench.benchmark.execution.runner import Run
+from stampbench.benchmark.execution.job import Job, Task, WorkerSettings
+from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.records import lease as lease_module
 from stampbench.benchmark.records.lease import Lease, LeaseWatch
 from stampbench.benchmark.records.run_store import RunStore
@@ -47,7 +48,7 @@ def elsewhere(folder: Path, number: int = 1, **changes: object) -> Path:
 def test_a_second_claim_is_refused_and_a_released_one_is_free(tmp_path: Path) -> None:
     folder = tmp_path / "leases"
     with Lease(folder):
-        with pytest.raises(RunLeasedError, match=r"process \d+ on .* is at work on it"), Lease(folder):
+        with pytest.raises(RunLeasedError, match=r"leased by pid \d+ on "), Lease(folder):
             pass
         assert not LeaseWatch().free(folder)
     assert LeaseWatch().free(folder)
@@ -105,7 +106,7 @@ def test_who_was_taken_over_may_no_longer_write(tmp_path: Path) -> None:
     with Lease(tmp_path / "leases") as lease:
         lease.check()
         newer = elsewhere(tmp_path / "leases", 2)
-        with pytest.raises(RunLeasedError, match="took it over"):
+        with pytest.raises(RunLeasedError, match="taken over by another process"):
             lease.check()
     assert json.loads(newer.read_text())["state"] == "held"  # its release did not touch the other's
 
@@ -122,28 +123,31 @@ def test_a_half_written_claim_holds_until_it_is_stale(tmp_path: Path) -> None:
 def test_who_slept_while_another_finished_may_not_write(tmp_path: Path) -> None:
     with Lease(tmp_path / "leases") as lease:
         shutil.rmtree(tmp_path / "leases")  # the other one's dissolve
-        with pytest.raises(RunLeasedError, match="took it over"):
+        with pytest.raises(RunLeasedError, match="taken over by another process"):
             lease.check()
 
 
 def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
     make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(schedule, "_LATER_SECONDS", 0.1)
+    monkeypatch.setattr(scheduler, "_LATER_SECONDS", 0.1)
     store, run = RunStore(tmp_path / "runs"), make_run("flat")
-    store.leases(run.spec).parent.mkdir(parents=True)
-    elsewhere(store.leases(run.spec))
+    store.lease_folder(run.spec).parent.mkdir(parents=True)
+    elsewhere(store.lease_folder(run.spec))
 
     class Here:
         """Executes at once, in this process."""
 
         free = 1
+        poll_seconds = 0.0
 
         def __init__(self) -> None:
             self.outcomes: list[Outcome] = []
 
-        def start(self, jobs: Sequence[Job]) -> None:
-            self.outcomes += [attempt(job, Machine(runs=store.root, threads=1, allocator="system")) for job in jobs]
+        def start(self, tasks: Sequence[Task]) -> None:
+            compute = ComputeSettings(threads=1, allocator="system")
+            settings = WorkerSettings(runs=store.root, compute=compute)
+            self.outcomes += [attempt(task.job, settings) for task in tasks]
 
         def ended(self) -> list[Outcome]:
             done, self.outcomes = self.outcomes, []
@@ -152,11 +156,11 @@ def test_a_foreign_claim_does_not_hold_a_schedule_for_ever(
         def stop(self) -> None: ...
         def kill(self) -> None: ...
 
-    settings = ("folds=2", "batch_size=2", "max_epochs=3")
-    job = Job.of(run, DatasetRequest(name="phantom2d:size=16,cases=10"), "quick", settings)
-    assert schedule.complete([schedule.Task(run, job)], store, Here(), schedule.Report(str)) == {}
+    settings = {"folds": 2, "batch_size": 2, "max_epochs": 3}
+    job = Job.of(run, DatasetRequest(name="phantom2d:size=16,cases=10"), settings)
+    assert scheduler.Scheduler([Task(run, job)], store, Here(), scheduler.Reporter()).run() == {}
     assert store.status(run.spec) == "finished"
-    assert not store.leases(run.spec).exists()
+    assert not store.lease_folder(run.spec).exists()
 
 
 def test_a_store_that_cannot_be_written_is_told(tmp_path: Path) -> None:

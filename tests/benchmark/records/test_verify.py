@@ -14,7 +14,8 @@ import pytest
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.runner import Run
+from stampbench.benchmark.execution.run import Run
+from stampbench.benchmark.measure.evaluate import CaseScore
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.training.resume import ResumeFile
@@ -57,21 +58,24 @@ def swap_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        (lambda folder: (folder / "run.json").write_text('{"schema": 2, "sta'), "is no record; it may be truncated"),
-        (lambda folder: (folder / "cases.csv").write_text("case,dice\n"), "cases.csv: is not what was recorded"),
+        (lambda folder: (folder / "run.json").write_text('{"schema": 3, "sta'), "not a record; it may be truncated"),
+        (lambda folder: (folder / "cases.csv").write_text("case,dice\n"), "cases.csv: checksum mismatch"),
         (lambda folder: (folder / "trajectory.csv").unlink(), "trajectory.csv: No such file"),
         (
             lambda folder: (folder / "model" / "weights.safetensors").write_bytes(b"x"),
-            "weights.safetensors: is not what",
+            "weights.safetensors: checksum mismatch",
         ),
-        (swap_weights, "architecture.json: is not what was recorded"),
-        (lambda folder: edit(folder, lambda each: each.pop("summary")), "lacks summary"),
-        (lambda folder: edit(folder, lambda each: each["spec"].update(seed=7)), "but its spec makes"),
-        (lambda folder: edit(folder, lambda each: each.update(group="x")), "is of group x, but its spec makes"),
+        (swap_weights, "architecture.json: checksum mismatch"),
+        (lambda folder: edit(folder, lambda each: each.pop("summary")), "incomplete record: missing summary"),
+        (lambda folder: edit(folder, lambda each: each["spec"].update(seed=7)), "but its spec gives"),
+        (
+            lambda folder: edit(folder, lambda each: each.update(group="0" * 12)),
+            "000000000000, but its spec gives",
+        ),
         (lambda folder: edit(folder, lambda each: each["summary"].update(parameters=9)), "has 9 parameters, but its"),
         (lambda folder: edit(folder, lambda each: each.update(status="done")), "has the status 'done'"),
-        (lambda folder: edit(folder, lambda each: each.update(schema=99)), "has schema 99, this version reads 2"),
-        (lambda folder: folder.rename(folder.with_name("0123456789ab")), "but its spec makes"),
+        (lambda folder: edit(folder, lambda each: each.update(schema=99)), "has schema 99, this version reads 3"),
+        (lambda folder: folder.rename(folder.with_name("0123456789ab")), "but its spec gives"),
     ],
 )
 def test_damage_is_reported(fault: Callable[[Path], object], said: str, recorded: Path, stampbench: Command) -> None:
@@ -86,19 +90,19 @@ def test_a_truncated_record_is_never_counted(recorded: Path, stampbench: Command
     (recorded / "run.json").write_text(text[: len(text) // 2])
     code, _, err = stampbench("leaderboard")
     assert code == 2
-    assert "left out" in err
+    assert "warning: skipped" in err
 
 
 def test_unfinished_runs_are_told_apart(
-    make_run: Callable[..., Run], recorded: Path, stampbench: Command, tmp_path: Path
+    make_run: Callable[..., Run], started: Any, recorded: Path, stampbench: Command, tmp_path: Path
 ) -> None:
     store, run = RunStore(tmp_path / "runs"), make_run("flat")
-    with Lease(store.leases(run.spec)) as lease:
-        store.begin(run.spec, {}, lease)
-        assert "is at work on it" in lines(stampbench, 0)[0]
-    assert "nobody is at work on it" in lines(stampbench, 0)[0]
-    with Lease(store.leases(run.spec)) as lease:
-        store.begin(run.spec, {}, lease).fail("training loss is nan in epoch 3", resumable=False)
+    with Lease(store.lease_folder(run.spec)) as lease:
+        store.begin(started(run), lease)
+        assert "leased by pid" in lines(stampbench, 0)[0]
+    assert "no active process; run the same command to resume" in lines(stampbench, 0)[0]
+    with Lease(store.lease_folder(run.spec)) as lease:
+        store.begin(started(run), lease).fail("training loss is nan in epoch 3", resumable=False)
     found = lines(stampbench, 0)
     assert found[0].startswith("failed: ")
     assert found[0].endswith("training loss is nan in epoch 3")
@@ -115,7 +119,8 @@ def test_old_records_are_lifted(recorded: Path, stampbench: Command, tmp_path: P
         for key in ("patch", "fit", "window", "crop"):
             del record["spec"]["dataset"][key]
         del record["spec"]["protocol"]["augmentation"]
-        del record["dataset"]["recipe"]
+        del record["dataset"]["preprocessing"]
+        record["summary"]["source_epochs"] = record["summary"].pop("parent_epochs")
         for key in ("kernels", "save_memory", "deterministic", "tf32"):
             del record["environment"][key]
         record["id"] = "old"
@@ -125,10 +130,10 @@ def test_old_records_are_lifted(recorded: Path, stampbench: Command, tmp_path: P
     recorded.rename(recorded.with_name("old"))
     found = lines(stampbench, 0)
     assert found[-1] == "1 old"
-    assert "'stampbench store migrate' lifts it" in found[0]
-    assert "left out" in stampbench("leaderboard")[2]
-    assert "lifted to schema 2" in stampbench("store", "migrate")[1]
-    assert stampbench("store", "migrate")[1] == "nothing to lift\n"
+    assert "run 'stampbench store migrate' to upgrade it" in found[0]
+    assert "warning: skipped" in stampbench("leaderboard")[2]
+    assert "upgraded to schema 3" in stampbench("store", "migrate")[1]
+    assert stampbench("store", "migrate")[1] == "nothing to upgrade\n"
     assert lines(stampbench, 0) == ["1 finished"]
     record = json.loads((recorded.with_name(new) / "run.json").read_text())
     assert (record["id"], record["migrated_from"]) == (new, "old")
@@ -153,18 +158,16 @@ def test_a_corrupt_resume_state_falls_back_to_the_one_before(tmp_path: Path) -> 
     resume, heard = ResumeFile(tmp_path / "resume"), list[str]()
     resume.write({"epoch": 1})
     resume.write({"epoch": 2})
-    assert resume.read() == {"version": 4, "epoch": 2}
+    assert resume.read() == {"version": 5, "epoch": 2}
     content = bytearray(resume.path.read_bytes())
     content[len(content) // 2] ^= 1  # one bit
     resume.path.write_bytes(content)
-    assert resume.read(heard.append) == {"version": 4, "epoch": 1}
-    assert heard == [
-        f"{resume.path}: cannot be resumed from (it is not what was written); going on from the state before"
-    ]
+    assert resume.read(heard.append) == {"version": 5, "epoch": 1}
+    assert heard == [f"{resume.path}: damaged resume state (checksum mismatch); resuming from the previous state"]
     resume.path.unlink()  # killed between two renames
-    assert resume.read() == {"version": 4, "epoch": 1}
+    assert resume.read() == {"version": 5, "epoch": 1}
     (tmp_path / "resume" / "previous.pt").write_bytes(b"")
-    with pytest.raises(UserError, match=r"delete .*resume to start anew"):
+    with pytest.raises(UserError, match=r"delete .*resume to start over"):
         resume.read()
 
 
@@ -175,24 +178,24 @@ def test_a_full_disk_keeps_the_state_before(tmp_path: Path) -> None:
     (tmp_path / "resume" / "state.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         resume.write({"epoch": 2})
-    assert resume.read() == {"version": 4, "epoch": 1}
+    assert resume.read() == {"version": 5, "epoch": 1}
 
 
-def test_a_run_that_was_taken_over_writes_nothing(make_run: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_run_that_was_taken_over_writes_nothing(make_run: Callable[..., Run], started: Any, tmp_path: Path) -> None:
     store, run = RunStore(tmp_path / "runs"), make_run("flat")
-    with Lease(store.leases(run.spec)) as lease:
-        folder = store.begin(run.spec, {}, lease)
+    with Lease(store.lease_folder(run.spec)) as lease:
+        folder = store.begin(started(run), lease)
         resume = ResumeFile(folder.resume, lease.check)
         resume.write({"epoch": 1})
-        (store.leases(run.spec) / "000002.json").write_text('{"host": "far"}')
+        (store.lease_folder(run.spec) / "000002.json").write_text('{"host": "far"}')
         for write in (
             lambda: resume.write({"epoch": 2}),
-            lambda: folder.write_table("cases.csv", [{"a": 1}]),
+            lambda: folder.write_table("cases.csv", CaseScore, [{"a": 1}]),
             lambda: folder.fail("no", resumable=True),
         ):
-            with pytest.raises(UserError, match="took it over"):
+            with pytest.raises(UserError, match="taken over by another process"):
                 write()
-    assert resume.read() == {"version": 4, "epoch": 1}
+    assert resume.read() == {"version": 5, "epoch": 1}
     assert store.status(run.spec) == "running"
 
 

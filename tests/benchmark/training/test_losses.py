@@ -46,7 +46,7 @@ def test_pocketnets_loss() -> None:
 
 
 def test_plateaus_halve_the_learning_rate_down_to_the_minimum() -> None:
-    protocol = resolve_protocol("pocketnet", ["plateau_patience=1", "plateau_minimum=0.0003"])
+    protocol = resolve_protocol("pocketnet", {"plateau_patience": "1", "plateau_minimum": "0.0003"})
     optimiser, plateau = new_optimiser(torch.nn.Linear(1, 1), protocol, fused=True)
     assert plateau is not None
     rates = []
@@ -54,7 +54,7 @@ def test_plateaus_halve_the_learning_rate_down_to_the_minimum() -> None:
         plateau.step(loss)
         rates.append(optimiser.param_groups[0]["lr"])
     assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4, 5e-4, 3e-4, 3e-4, 3e-4])
-    assert new_optimiser(torch.nn.Linear(1, 1), resolve_protocol("paper", []), fused=False)[1] is None
+    assert new_optimiser(torch.nn.Linear(1, 1), resolve_protocol("paper", {}), fused=False)[1] is None
 
 
 def test_largest_component_of_each_class_stays() -> None:

@@ -15,9 +15,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stampbench.benchmark.config.resolve import resolve_dataset
-from stampbench.benchmark.environment.compute_settings import Compute
-from stampbench.benchmark.execution.runner import Run
+from stampbench.benchmark.config.dataset_request import DatasetRequest, find_definition
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.benchmark.training import fold_data as data_module
 from stampbench.benchmark.training.augmentation import augmentation
@@ -95,7 +95,7 @@ def test_validation_sees_windows_of_the_patch() -> None:
             return torch.cat([images, -images], dim=1)
 
     images = data.validation._replace(pixels=data.validation.pixels.float())
-    validate(Watching(), images, 2, lambda logits, labels: logits.mean(), 2, window=data.patch)
+    validate(Watching(), images, 2, lambda logits, labels: logits.mean(), 2, patch_size=data.patch)
     assert set(shapes) == {(4, 4)}
     shapes.clear()
     validate(Watching(), images, 2, lambda logits, labels: logits.mean(), 2)
@@ -146,7 +146,7 @@ def test_windows_of_the_whole_image_are_the_network_itself() -> None:
 
 
 def test_stored_images_are_the_resident_ones(decathlon: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    dataset = open_dataset(resolve_dataset(str(decathlon()), spatial_dims=2))
+    dataset = open_dataset(DatasetRequest(name=str(decathlon()), spatial_dims=2).define())
     from stampbench.datasets.split import split
 
     parts = split(dataset.definition, dataset.images, None, 0, 2)
@@ -251,8 +251,8 @@ def test_left_to_right_is_the_first_axis_of_volumes_and_the_second_of_pictures(
     from stampbench.datasets.split import split
 
     for dataset, mirror in (
-        (open_dataset(resolve_dataset(str(decathlon()), spatial_dims=2)), 0),
-        (open_dataset(resolve_dataset("phantom2d:size=16,cases=14")), 1),
+        (open_dataset(DatasetRequest(name=str(decathlon()), spatial_dims=2).define()), 0),
+        (open_dataset(find_definition("phantom2d:size=16,cases=14")), 1),
     ):
         parts = split(dataset.definition, dataset.images, None, 0, 2)
         data = load_fold(parts, dataset.prepare([case.id for case in dataset.reader.cases]), dataset, CPU)
@@ -276,7 +276,7 @@ def test_interrupted_on_changed_patches_it_ends_the_same(
     strategy: str, make_run: Callable[..., Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from stampbench.benchmark.environment.progress import Progress
-    from stampbench.benchmark.execution.runner import prepare_cases
+    from stampbench.benchmark.execution.run import prepare_cases
     from stampbench.benchmark.training.resume import ResumeFile
     from stampbench.strategies.testing import CountingTrainer
 
@@ -287,10 +287,10 @@ def test_interrupted_on_changed_patches_it_ends_the_same(
     for stop_after in (None, 2):
         resume = ResumeFile(tmp_path / str(stop_after))
         while True:
-            trainer = CountingTrainer(run.spec, run.architecture, data, Compute(), progress, resume)
+            trainer = CountingTrainer(run.spec, run.architecture, data, ComputeSettings(device="cpu"), progress, resume)
             trainer.calls_left = stop_after
             try:
-                run.choice.strategy.fit(trainer)
+                run.resolved.strategy.fit(trainer)
                 break
             except KeyboardInterrupt:
                 trainer.save()
@@ -330,11 +330,11 @@ def test_a_run_on_patches_records_them_and_scores_whole_images(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--patch-size", "16x16"), "patch 16×16 is not one of 3D images"),
-        (("--patch-size", "a"), "--patch-size 'a' is no size such as 64x64x64"),
+        (("--patch-size", "16x16"), "patch size 16×16 does not fit 3D images"),
+        (("--patch-size", "a"), "--patch-size 'a': not a size such as 64x64x64"),
         (("--patch-size", "15x16x16"), "needs sizes that are multiples of 2, but Task05_Prostate has 15"),
-        (("--image-size", "0x4"), "--image-size '0x4' is no size"),
-        (("--image-size", "32x32"), "size 32×32 is not one of 3D images"),
+        (("--image-size", "0x4"), "--image-size '0x4': not a size"),
+        (("--image-size", "32x32"), "size 32×32 does not fit 3D images"),
     ],
 )
 def test_sizes_that_do_not_fit_are_told(

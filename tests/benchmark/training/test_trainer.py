@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from stampbench.benchmark.environment.compute_settings import Compute
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.execution.runner import Run, prepare_cases
+from stampbench.benchmark.execution.run import Run, prepare_cases
 from stampbench.benchmark.training.fold_data import load_fold
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.trainer import RunTrainer
@@ -25,19 +25,19 @@ from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import CountingTrainer, check_conformance
 
-CPU = Compute()
+CPU = ComputeSettings(device="cpu")
 
 
 @pytest.fixture(autouse=True)
-def _kernels_of_the_session(compute: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+def _kernels_of_the_session(compute: ComputeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules[__name__], "CPU", compute)
 
 
-def trainer_of(run: Run, folder: Path, compute: Compute | None = None) -> CountingTrainer:
+def trainer_of(run: Run, folder: Path, compute: ComputeSettings | None = None) -> CountingTrainer:
     compute = compute or CPU
     progress = Progress("test", 1, quiet=True)
     prepared = prepare_cases([run], progress)
-    data = load_fold(run.split, prepared, run.dataset, compute.device)
+    data = load_fold(run.split, prepared, run.dataset, compute.torch_device)
     return CountingTrainer(run.spec, run.architecture, data, compute, progress, ResumeFile(folder / "resume"))
 
 
@@ -46,7 +46,7 @@ def test_validation_dice_is_per_case_and_class_with_empty_as_perfect(
 ) -> None:
     trainer = trainer_of(make_run("standard"), tmp_path)
     trainer.train(2)
-    images = trainer.data.validation
+    images = trainer.session.data.validation
     predicted = trainer.model.eval()(images.pixels).argmax(1)
     scores = []
     for prediction, label in zip(predicted, images.labels, strict=True):
@@ -59,18 +59,18 @@ def test_validation_dice_is_per_case_and_class_with_empty_as_perfect(
 def test_every_epoch_and_ranking_pass_is_charged(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run("stamp", recovery_epochs=2, filters_per_step=6)
     trainer = trainer_of(run, tmp_path)
-    run.choice.strategy.fit(trainer)
+    run.resolved.strategy.fit(trainer)
     steps = len(trainer.trajectory) - 1
-    assert trainer.epochs == 1 + 2 * steps == run.plan.epochs
-    assert trainer.ranking_passes == steps == run.plan.ranking_passes
-    assert [row["epoch"] for row in trainer.trajectory] == [1 + 2 * step for step in range(steps + 1)]
+    assert trainer.charges.epochs == 1 + 2 * steps == run.expected.epochs
+    assert trainer.charges.ranking_passes == steps == run.expected.ranking_passes
+    assert [row.epoch for row in trainer.trajectory] == [1 + 2 * step for step in range(steps + 1)]
 
 
 def test_selected_is_the_best_by_validation_dice(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run("stamp", recovery_epochs=1, filters_per_step=2)
     trainer = trainer_of(run, tmp_path)
-    run.choice.strategy.fit(trainer)
-    table = pd.DataFrame(trainer.trajectory)
+    run.resolved.strategy.fit(trainer)
+    table = pd.DataFrame([row.model_dump() for row in trainer.trajectory])
     assert trainer.selected is not None
     assert trainer.selected.step == table["validation_dice"].idxmax()
     model = trainer.selected_model()
@@ -81,14 +81,14 @@ def test_pruning_renews_the_optimiser_or_carries_its_moments(make_run: Callable[
     trainer = trainer_of(make_run("stamp"), tmp_path)
     trainer.train(1)
     conv = trainer.model.layer("conv1").conv
-    moments = trainer._optimiser.state[conv.weight]["exp_avg"].clone()
+    moments = trainer.session.optimiser.state[conv.weight]["exp_avg"].clone()
     trainer.prune([Filter("conv1", 0)], "carry")
-    carried = trainer._optimiser.state[trainer.model.layer("conv1").conv.weight]
+    carried = trainer.session.optimiser.state[trainer.model.layer("conv1").conv.weight]
     assert torch.equal(carried["exp_avg"], moments[1:])
     assert float(carried["step"]) == 2
     trainer.train(1)
     trainer.prune([Filter("conv2", 1)])
-    assert not trainer._optimiser.state
+    assert not trainer.session.optimiser.state
 
 
 def interrupted(run: Run, folder: Path, after: int) -> CountingTrainer:
@@ -97,7 +97,7 @@ def interrupted(run: Run, folder: Path, after: int) -> CountingTrainer:
         trainer = trainer_of(run, folder)
         trainer.calls_left = after
         try:
-            run.choice.strategy.fit(trainer)
+            run.resolved.strategy.fit(trainer)
         except KeyboardInterrupt:
             trainer.save()
             continue
@@ -118,11 +118,11 @@ def test_a_run_stopped_again_and_again_ends_bit_for_bit_the_same(
 ) -> None:
     run = make_run(name, **settings)
     whole = trainer_of(run, tmp_path / "whole")
-    run.choice.strategy.fit(whole)
+    run.resolved.strategy.fit(whole)
     parts = interrupted(run, tmp_path / "parts", after)
 
     def without_times(trainer: RunTrainer) -> Iterator[dict[str, Any]]:
-        return ({key: value for key, value in row.items() if key != "seconds"} for row in trainer.trajectory)
+        return (row.model_dump(exclude={"seconds"}) for row in trainer.trajectory)
 
     assert list(without_times(parts)) == list(without_times(whole))
     assert parts.pruned == whole.pruned
@@ -143,13 +143,13 @@ def test_a_learning_rate_on_its_way_down_is_resumed(make_run: Callable[..., Run]
     rates = []
 
     def note_the_rate(epoch: int) -> None:
-        rates.append(whole._optimiser.param_groups[0]["lr"])
+        rates.append(whole.session.optimiser.param_groups[0]["lr"])
 
     train_to_convergence(whole, 8, note_the_rate)
     whole.checkpoint()
     assert rates[-1] < rates[0] == 0.5
     parts = interrupted(run, tmp_path / "parts", 3)
-    assert [row["validation_dice"] for row in parts.trajectory] == [row["validation_dice"] for row in whole.trajectory]
+    assert [row.validation_dice for row in parts.trajectory] == [row.validation_dice for row in whole.trajectory]
     expected = whole.model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in parts.model.state_dict().items())
 
@@ -166,7 +166,7 @@ def test_an_interruption_in_the_middle_of_an_epoch_leaves_no_trace(
     first.save()
     second = trainer_of(run, tmp_path / "parts")
     second.train(2)
-    batch_loss, batches = second._batch_loss, 0
+    batch_loss, batches = second.session.batch_loss, 0
 
     def stop_at_the_second_batch(*tensors: torch.Tensor) -> torch.Tensor:
         nonlocal batches
@@ -175,13 +175,13 @@ def test_an_interruption_in_the_middle_of_an_epoch_leaves_no_trace(
             raise KeyboardInterrupt
         return batch_loss(*tensors)
 
-    second._batch_loss = stop_at_the_second_batch  # type: ignore[method-assign]
+    second.session.batch_loss = stop_at_the_second_batch  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         second.train(1)
     second.save()
     third = trainer_of(run, tmp_path / "parts")
     third.train(3)
-    assert third.epochs == whole.epochs == 3
+    assert third.charges.epochs == whole.charges.epochs == 3
     expected = whole.model.state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in third.model.state_dict().items())
 
@@ -195,10 +195,10 @@ def test_a_damaged_resume_file_is_named(make_run: Callable[..., Run], tmp_path: 
     whole = state.read_bytes()
     for content in (whole[:100], b"", b"\x80\x04cposix\nsystem\n."):
         state.write_bytes(content)
-        with pytest.raises(UserError, match=r"state\.pt: cannot be resumed from.*delete .*resume to start anew"):
+        with pytest.raises(UserError, match=r"state\.pt: damaged resume state.*delete .*resume to start over"):
             trainer_of(run, tmp_path)
     state.write_bytes(whole)
-    with pytest.raises(UserError, match="of another version of the strategy"):
+    with pytest.raises(UserError, match="saved by another version of the strategy"):
         trainer_of(run, tmp_path).checkpoint()
 
 
@@ -219,14 +219,14 @@ def test_ten_epochs_of_the_fast_kernels_follow_the_plain_ones(
     run = make_run(strategy, dataset=dataset, f=4, depth=2 if strategy == "standard_d" else 4)
 
     def losses(name: str, kernels: str, nudge: float = 0.0) -> list[float]:
-        trainer = trainer_of(run, tmp_path / name, Compute(kernels=kernels))  # type: ignore[arg-type]
+        trainer = trainer_of(run, tmp_path / name, ComputeSettings(device="cpu", kernels=kernels))  # type: ignore[arg-type]
         with torch.no_grad():
             for parameter in trainer.model.parameters():
                 parameter *= 1 + nudge * torch.randint(-1, 2, parameter.shape)
         curve = []
         for _ in range(10):
             trainer.train(1)
-            curve.append(trainer._training_loss)
+            curve.append(trainer.session.training_loss)
         return curve
 
     plain, fast, nudged = losses("plain", "plain"), losses("fast", "fast"), losses("nudged", "plain", 2**-23)
@@ -241,7 +241,9 @@ def test_ten_epochs_of_the_fast_kernels_follow_the_plain_ones(
 def test_gathered_norms_are_those_of_the_last_epochs_relu_outputs(
     make_run: Callable[..., Run], tmp_path: Path, kernels: str
 ) -> None:
-    trainer = trainer_of(make_run("stamp", importance="l2_gathered"), tmp_path, Compute(kernels=kernels))  # type: ignore[arg-type]
+    trainer = trainer_of(
+        make_run("stamp", importance="l2_gathered"), tmp_path, ComputeSettings(device="cpu", kernels=kernels)
+    )  # type: ignore[arg-type]
     trainer.train(1)
     with pytest.raises(StrategyError, match="l2_gathered"):
         trainer.score("l2_gathered")
@@ -257,10 +259,10 @@ def test_gathered_norms_are_those_of_the_last_epochs_relu_outputs(
     trainer.train(2, gather=True)
     for hook in hooks:
         hook.remove()
-    images = len(trainer.data.training.pixels)
+    images = len(trainer.session.data.training.pixels)
     for name, scores in trainer.score("l2_gathered").items():
         assert scores == pytest.approx(torch.cat(seen[name])[-images:].mean(0).tolist(), rel=1e-5)
-    assert trainer.ranking_passes == 0
+    assert trainer.charges.ranking_passes == 0
     trainer.prune([Filter("conv1", 0)])
     with pytest.raises(StrategyError, match="l2_gathered"):
         trainer.score("l2_gathered")
@@ -272,11 +274,11 @@ def test_a_gathering_run_ends_the_same_when_it_is_interrupted(tmp_path: Path) ->
 
 def test_a_run_is_not_resumed_with_other_kernels(make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run("stamp")
-    begun = trainer_of(run, tmp_path, Compute(kernels="plain"))
+    begun = trainer_of(run, tmp_path, ComputeSettings(device="cpu", kernels="plain"))
     begun.train(1)
     begun.save()
-    with pytest.raises(UserError, match="--kernels plain"):
-        trainer_of(run, tmp_path, Compute(kernels="fast"))
+    with pytest.raises(UserError, match="saved with plain kernels"):
+        trainer_of(run, tmp_path, ComputeSettings(device="cpu", kernels="fast"))
 
 
 @pytest.mark.parametrize("strategy", ["standard_d", "pocket_resnet"])
@@ -284,7 +286,7 @@ def test_saving_memory_changes_nothing(make_run: Callable[..., Run], tmp_path: P
     run = make_run(strategy, depth=4)
     weights = []
     for save_memory in (False, True):
-        trainer = trainer_of(run, tmp_path / str(save_memory), CPU._replace(save_memory=save_memory))
+        trainer = trainer_of(run, tmp_path / str(save_memory), CPU.model_copy(update={"save_memory": save_memory}))
         trainer.train(2)
         weights.append(list(trainer.model.state_dict().values()))
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
@@ -299,6 +301,6 @@ def test_bf16_learns_as_fp32_does_and_is_another_run(make_run: Callable[..., Run
         trainer = trainer_of(run, tmp_path / str(number))
         trainer.train(5)
         assert {parameter.dtype for parameter in trainer.model.parameters()} == {torch.float32}
-        losses.append(trainer._training_loss)
+        losses.append(trainer.session.training_loss)
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], abs=0.05)

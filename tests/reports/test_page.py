@@ -179,7 +179,7 @@ def test_a_run_has_its_page(small: Path, visit: Visit) -> None:
     visit.page.wait_for_selector('[data-plot="trajectory"] .main-svg')
     assert f"runs/{run}.html" in visit.page.url
     text = visit.page.locator("main").inner_text()
-    for part in ("Run it again", "stampbench run --strategy s", "Provenance", "case_0", "fact 12"):
+    for part in ("Reproduce this run", "stampbench run --strategy s", "Provenance", "case_0", "fact 12"):
         assert part in text
     assert visit.page.locator('[data-plot="widths"] .bars .point').count() == 36
     visit.page.get_by_role("link", name="All leaderboards").click()

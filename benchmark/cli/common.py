@@ -1,0 +1,76 @@
+"""Steps that several commands share: plug-ins, reading records, writing output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stampbench.benchmark.cli.options import RecordFilter
+from stampbench.benchmark.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from stampbench.benchmark.records.tables import Records
+
+
+def warn(text: str) -> None:
+    """Print a warning."""
+    click.echo(f"warning: {text}", err=True)
+
+
+def discover_plugins(files: tuple[Path, ...] = ()) -> None:
+    """Register installed plug-ins and those of files; warn of installed ones that cannot be loaded.
+
+    Raises:
+        StrategyError: when a file cannot be loaded.
+    """
+    from stampbench.benchmark.config import plugins
+
+    for problem in plugins.discover():
+        warn(problem)
+    plugins.load_plugins(files)
+
+
+def write_output(path: Path, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        UserError: when it cannot be written.
+    """
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool = True) -> Records:
+    """Read the finished runs that options choose; damaged records are reported and skipped.
+
+    Args:
+        runs_folder: store, or folder of published tables.
+        chosen: which runs.
+        trajectories: whether trajectories are read.
+
+    Raises:
+        UserError: when there are none, or none of a strategy.
+    """
+    from stampbench.benchmark.api import read_records
+
+    problems: list[str] = []
+    records = read_records(runs_folder, problems=problems, trajectories=trajectories)
+    for problem in problems:
+        warn(f"skipped: {problem}")
+    wanted = {"dataset": chosen.dataset, "n_train": chosen.n_train, "protocol": chosen.protocol}
+    runs = records.runs
+    for column, value in wanted.items():
+        if value is not None and len(runs):
+            runs = runs[runs[column] == value]
+    if runs.empty:
+        which = ", ".join(f"{name.replace('_', ' ')} '{value}'" for name, value in wanted.items() if value is not None)
+        raise UserError(f"no finished runs{' of ' if which else ''}{which} at {runs_folder}")
+    known = sorted(set(runs["strategy"]))
+    for each in chosen.strategies:
+        if each not in known:
+            raise unknown("strategy", each, known)
+    return records.of(runs[runs["strategy"].isin(chosen.strategies)] if chosen.strategies else runs)

@@ -1,0 +1,78 @@
+"""Texts about datasets: forms, descriptions, and tables of their cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stampbench.datasets.dataset import Dataset
+    from stampbench.datasets.definition import Definition
+    from stampbench.datasets.quality_control import QualityReport
+    from stampbench.datasets.readers import CaseReader
+
+
+def form(definition: Definition) -> str:
+    """Return what networks see of a dataset: dims and image size."""
+    if definition.phantom is not None:
+        return f"{definition.spatial_dims}D {'×'.join([str(definition.phantom.size)] * (definition.spatial_dims or 2))}"
+    size = "×".join(map(str, definition.size)) if definition.size else "as it is"
+    if definition.spatial_dims == 3 and definition.size is None:
+        return "3D, in patches"
+    return f"{definition.spatial_dims}D {size}" if definition.spatial_dims else size
+
+
+def describe(dataset: Dataset) -> dict[str, str]:
+    """Return facts about an opened dataset by name."""
+    from stampbench.datasets.split import pool
+
+    definition, reader = dataset.definition, dataset.reader
+    test, training = pool(definition, dataset.images)
+    prepared = "padded or cropped to it" if definition.fit == "pad" else "resized to it"
+    clip = "" if definition.clip_range is None else ", clipped to {:g} to {:g}".format(*definition.clip_range)
+    patch = f", trained in patches of {'×'.join(map(str, dataset.patch))}" if dataset.patch else ""
+    return {
+        "licence": reader.licence,
+        "citation": reader.citation or "none given",
+        "folder": str(dataset.folder or "generated"),
+        "images": f"{dataset.spatial_dims}D, {'×'.join(map(str, dataset.size))}: {prepared}{clip}{patch}",
+        "distances": f"in {dataset.unit}",
+        "channels": ", ".join(dataset.channels),
+        "classes": ", ".join(f"{value} {label}" for value, label in enumerate(dataset.classes)),
+        "cases": f"{len(reader.cases)} of {len({case.subject for case in reader.cases})} subjects",
+        "split": f"{len(test)} test subjects; {len(training)} training images of the others",
+    }
+
+
+def case_tables(name: str, reader: CaseReader, report: QualityReport) -> str:
+    """Return tables of sizes and intensities of the cases, and of the frequency of classes, as markdown."""
+    import numpy as np
+    from tabulate import tabulate
+
+    if not report.cases:
+        return "no case could be read"
+
+    def spread(values: list[tuple[float, ...]]) -> tuple[str, ...]:
+        return tuple(" × ".join(f"{edge:g}" for edge in row) for row in np.quantile(values, (0, 0.5, 1), axis=0))
+
+    cases = report.cases
+    rows = [
+        ("size in voxels", *spread([case.shape for case in cases])),
+        ("voxel in mm" if len(cases[0].shape) == 3 else "pixel", *spread([case.spacing for case in cases])),
+        ("lowest intensity", *spread([(case.lowest,) for case in cases])),
+        ("highest intensity", *spread([(case.highest,) for case in cases])),
+    ]
+    voxels = np.array([case.voxels for case in cases], dtype=float)
+    share = voxels / voxels.sum(1, keepdims=True)
+    frequencies = [
+        (value, label, int((of > 0).sum()), f"{of.mean():.2%}", f"{of.min():.2%}", f"{of.max():.2%}")
+        for value, (label, of) in enumerate(zip(reader.classes, share.T, strict=True))
+    ]
+    subjects = len({case.subject for case in reader.cases})
+    return "\n\n".join(
+        (
+            f"{name}: {len(reader.cases)} cases of {subjects} subjects, {len(cases)} of them readable",
+            tabulate(rows, ("per case and axis", "smallest", "median", "largest"), tablefmt="github"),
+            tabulate(frequencies, ("", "class", "cases with it", "mean share", "least", "most"), tablefmt="github"),
+            "",
+        )
+    )

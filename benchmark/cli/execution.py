@@ -1,0 +1,97 @@
+"""Planned runs, shown and executed: what `run` and `suite run` share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from stampbench.benchmark.api import RunOptions
+    from stampbench.benchmark.execution.job import Task
+    from stampbench.benchmark.execution.selection import Selection
+
+_SHOWN = 20
+"""Most runs that are listed before they are executed."""
+
+
+def execute_tasks(tasks: list[Task], options: RunOptions, title: str, *, dry_run: bool) -> int:
+    """Show what is planned, execute it unless `dry_run`, and return the exit code.
+
+    Args:
+        tasks: all runs, parents first.
+        options: store, compute settings and executors.
+        title: what the progress of several runs is called.
+        dry_run: whether only to show the plan.
+    """
+    from stampbench.benchmark.api import choose, execute
+    from stampbench.benchmark.execution.scheduler import Reporter
+    from stampbench.benchmark.records.run_store import RunStore
+
+    store = RunStore(options.runs)
+    selection = choose(tasks, options)
+    _show_plan(tasks, selection, store.statuses(), options)
+    if dry_run:
+        return 0
+    debug = bool(click.get_current_context().find_root().params["debug"])
+    report = Reporter(
+        done=click.echo,
+        problem=lambda line: click.echo(line, err=True),
+        traceback=(lambda text: click.echo(text, err=True)) if debug else lambda text: None,
+    )
+    failed = execute(selection.missing, options, report, title=title) if selection.missing else {}
+    for task in selection.failed:
+        reason = store.reason(task.run.spec)
+        click.echo(f"{task.job.id}  {task.job.title}: failed before ({reason})", err=True)
+    if total := len(failed) + len(selection.failed):
+        again = "; --retry-failed runs them again" if not options.retry_failed else ""
+        click.echo(f"{total} of {len(tasks)} runs failed{again}", err=True)
+    if selection.missing:
+        click.echo(f"next: stampbench leaderboard --runs {options.runs}")
+    return 1 if total else 0
+
+
+def _show_plan(tasks: list[Task], selection: Selection, statuses: Mapping[str, str], options: RunOptions) -> None:
+    missing = {task.job.id for task in selection.missing}
+    click.echo(
+        f"{len(tasks)} runs: {len(selection.finished)} finished, {len(selection.missing)} to do, "
+        f"{len(selection.failed)} failed"
+    )
+    for task in tasks[:_SHOWN]:
+        click.echo(f"{task.job.id}  {task.job.title}: {_state(task, missing, statuses)}")
+    if len(tasks) > _SHOWN:
+        click.echo(f"… and {len(tasks) - _SHOWN} more")
+    if selection.missing:
+        click.echo(_estimate(selection, options))
+        by_dataset = Counter(task.run.dataset.name for task in selection.missing)
+        click.echo("to do: " + ", ".join(f"{number} on {name}" for name, number in by_dataset.items()))
+
+
+def _state(task: Task, missing: set[str], statuses: Mapping[str, str]) -> str:
+    status = statuses.get(task.job.id)
+    if task.job.id not in missing:
+        return "cached" if status == "finished" else "failed before"
+    names = {None: "new", "running": "interrupted", "failed": "failed, to be retried", "finished": "to be replaced"}
+    expected = task.run.expected
+    return (
+        names.get(status, str(status))
+        + ("" if task.requested else ", a parent run")
+        + f", at most {expected.epochs} epochs, {expected.ranking_passes} ranking passes"
+    )
+
+
+def _estimate(selection: Selection, options: RunOptions) -> str:
+    from stampbench.benchmark.execution.eta import FinishedRuns
+    from stampbench.benchmark.records.run_store import RunStore
+
+    records = RunStore(options.runs).records([], files=())
+    finished = FinishedRuns((record for _, record in records) if selection.finished else ())
+    estimate = finished.estimate([task.run for task in selection.missing])
+    line = f"at most {estimate.epochs:,} epochs"
+    if estimate.unknown == len(selection.missing):
+        return f"{line}; no estimate of the time: no comparable finished run"
+    jobs = options.executors.jobs
+    rest = f", without {estimate.unknown} runs that no finished run is comparable to" if estimate.unknown else ""
+    return f"{line}, about {estimate.seconds / jobs / 3600:.1f} hours with {jobs} at a time{rest}"

@@ -1,0 +1,35 @@
+"""Hints about options, added to errors whose messages state facts."""
+
+from __future__ import annotations
+
+HINTS = {
+    "batch_size": "--protocol-set batch_size=N or --set depth=N",
+    "data_root": "--data-root or STAMPBENCH_DATA",
+    "dataset": "--dataset, --n-train, --protocol or --strategy",
+    "device": "--device",
+    "fold_numbers": "--folds",
+    "folds": "--protocol-set folds=N",
+    "force": "--force",
+    "gpus": "--gpus",
+    "image_size": "--image-size",
+    "jobs": "--jobs",
+    "kernels": "--kernels, or --force to start over",
+    "n_train": "--n-train",
+    "output": "--output",
+    "parameters": "--parameters",
+    "patch_size": "--patch-size",
+    "precision": "--precision",
+    "ray_address": "--ray-address",
+    "record": "--record of 'stampbench latency'",
+    "runs": "--runs",
+    "spatial_dims": "--spatial-dims",
+    "subject_pattern": "--subject-pattern",
+    "threads": "--threads",
+}
+"""Options by the name of the setting that an error carries."""
+
+
+def hint(error: Exception) -> str:
+    """Return `; see OPTION` for an error that names a setting, else an empty text."""
+    option = HINTS.get(getattr(error, "setting", None) or "")
+    return f"; see {option}" if option else ""

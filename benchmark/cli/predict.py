@@ -1,0 +1,56 @@
+"""`stampbench predict`: segmentation of images with a recorded network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from stampbench.benchmark.cli.options import RUNS, compute_options
+
+if TYPE_CHECKING:
+    from stampbench.benchmark.environment.compute_settings import ComputeSettings
+
+
+@click.command()
+@click.argument("run")
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for the label maps")
+@click.option("--force", is_flag=True, help="Overwrite existing label maps")
+@compute_options("device", "threads", "kernels", "allocator", "deterministic", "tf32")
+@RUNS
+def predict(
+    run: str, images: tuple[Path, ...], output: Path, force: bool, compute: ComputeSettings, runs_folder: Path
+) -> None:  # fmt: skip
+    """Segment images with a recorded network; label maps have the grid of their images.
+
+    Images are NIfTI, PNG or TIFF, as in the dataset; orientation, spacing and shape are restored. An image
+    larger than the training images is segmented with a sliding window.
+
+    \b
+    Example:
+      stampbench predict 0123456789ab scan.nii.gz --output labels
+    """
+    from stampbench.benchmark.environment.allocator import keep_heap
+    from stampbench.benchmark.environment.compute_settings import configure_process
+    from stampbench.benchmark.inference.image_files import output_paths, segment_file
+    from stampbench.benchmark.records.run_store import RunStore
+
+    device = compute.torch_device
+    configure_process(compute)
+    if compute.allocator == "keep":
+        keep_heap()
+    model, record = RunStore(runs_folder).model(run)
+    model.kernels = compute.kernels
+    for path, map_path in zip(images, output_paths(images, output, force=force), strict=True):
+        written = segment_file(
+            model,
+            path,
+            map_path,
+            preprocessing=record.dataset.preprocessing,
+            values=record.dataset.values,
+            settings=record.evaluation,
+            device=device,
+        )
+        click.echo(written)

@@ -1,0 +1,56 @@
+"""`stampbench render`: documents that contain output and figures of commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stampbench.benchmark.cli.common import write_output
+from stampbench.benchmark.errors import UserError
+
+
+@click.command()
+@click.argument("documents", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit code 1 if a document is out of date")
+def render(documents: tuple[Path, ...], only_check: bool) -> int:
+    """Run the commands in markdown documents, and update their output and figures.
+
+    A block is a comment with a leaderboard or compare command, and ends with the comment 'end'. A figure is a
+    comment with a figure command on the line above the picture.
+
+    \b
+    Example:
+      stampbench render leaderboards/README.md README.md
+    """
+    from stampbench.benchmark.records.documents import drift, rendered, stale_figures
+
+    stale = 0
+    for path in documents:
+        lines, figures = drift(path, run_command), stale_figures(path, run_command)
+        stale += bool(lines or figures)
+        if lines and not only_check:
+            write_output(path, rendered(path, run_command))
+        for figure, drawn in figures.items():
+            if not only_check:
+                write_output(figure, drawn)
+            lines.append(f"{figure}: {'differs' if only_check else 'redrawn'}")
+        status = "differs" if only_check else "rendered"
+        click.echo("\n".join([f"{path}: {status}", *lines]) if lines else f"{path}: up to date")
+    return 1 if only_check and stale else 0
+
+
+def run_command(words: list[str]) -> str:
+    """Run a command of this package in this process and return what it prints.
+
+    Raises:
+        UserError: when it fails.
+    """
+    from click.testing import CliRunner
+
+    from stampbench.benchmark.cli.main import cli
+
+    result = CliRunner().invoke(cli, words, standalone_mode=False)
+    if result.exception is not None:
+        raise UserError(str(result.exception)) from result.exception
+    return result.stdout

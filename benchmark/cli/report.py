@@ -1,0 +1,45 @@
+"""`stampbench report`: a web page of leaderboards and runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from stampbench.benchmark.cli.common import discover_plugins, read_chosen
+from stampbench.benchmark.cli.options import DATA_ROOT, RUNS, RecordFilter, filter_options
+from stampbench.benchmark.errors import UserError
+
+
+@click.command()
+@RUNS
+@filter_options(strategies=False)
+@click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the page")
+@click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw each run's worst test cases")
+@DATA_ROOT
+def report(runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool, data_root: Path | None) -> None:
+    """Write a web page of leaderboards and runs, which opens from disk and works without a network.
+
+    \b
+    Example:
+      stampbench report --output report && open report/index.html
+    """
+    from stampbench.benchmark.environment.progress import Progress
+    from stampbench.benchmark.records.run_pages import run_details
+    from stampbench.reports.leaderboard import leaderboards
+    from stampbench.reports.mean_rank import overall_ranking
+    from stampbench.reports.page import write_page
+
+    discover_plugins()
+    records = read_chosen(runs_folder, chosen)
+    boards = leaderboards(records.runs, records.cases, records.timings)
+    with Progress("report", len(records.runs)) as progress:
+        details = run_details(
+            records, runs_folder, data_root, pictures=pictures,
+            report=lambda done, total: progress.case(done, total, "writing", "run"),
+        )  # fmt: skip
+        try:
+            size = write_page(output, boards, overall_ranking(boards), records.runs, records.trajectories, details)
+        except OSError as error:
+            raise UserError(f"cannot write {output}: {error.strerror or error}") from error
+    click.echo(f"{output / 'index.html'}: {len(boards)} tables, {len(records.runs)} runs, {size / 1e6:.1f} MB")

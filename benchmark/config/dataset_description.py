@@ -1,0 +1,47 @@
+"""Description of a dataset in a record: what reading, scoring and showing a run need to know of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field
+
+from stampbench.datasets.preprocessing_config import PreprocessingConfig
+
+if TYPE_CHECKING:
+    from stampbench.datasets.dataset import Dataset
+
+
+class DatasetDescription(BaseModel, frozen=True):
+    """A dataset's names, classes and conventions; none of it belongs to a run's id."""
+
+    called: str | None = Field(None, description="the dataset as a user names it; a folder by its name only")
+    subject_pattern: str | None = Field(None, description="regular expression whose first group is the subject")
+    summary: str = Field("", description="one line about the dataset")
+    licence: str = Field("", description="licence of the images")
+    synthetic: bool = Field(description="whether the images are generated")
+    unit: str = Field(description="unit of distances: mm, or px where spacing is unknown")
+    surface_tolerance: float = Field(1.0, description="tolerance of the normalised surface Dice, in the unit")
+    channels: list[str] = Field(description="names of the channels")
+    classes: list[str] = Field(description="names of the classes, background first")
+    values: list[int] = Field(description="label value of each class in the files")
+    preprocessing: PreprocessingConfig = Field(description="how images were prepared")
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> DatasetDescription:
+        """Describe an opened dataset."""
+        definition, phantom = dataset.definition, dataset.definition.phantom
+        return cls(
+            # A folder has another path on every machine.
+            called=f"{dataset.name}:size={phantom.size},cases={phantom.cases}" if phantom else dataset.name,
+            subject_pattern=definition.subject_pattern,
+            summary=definition.summary,
+            licence=dataset.reader.licence if dataset.folder else definition.licence,
+            synthetic=definition.synthetic,
+            unit=dataset.unit,
+            surface_tolerance=definition.surface_tolerance,
+            channels=list(dataset.channels),
+            classes=list(dataset.classes),
+            values=list(dataset.reader.values),
+            preprocessing=dataset.preprocessing,
+        )

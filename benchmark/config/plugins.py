@@ -1,0 +1,25 @@
+"""Plug-ins: strategies and datasets of installed packages, and strategies of single files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from stampbench.datasets.catalogue import discover as discover_datasets
+from stampbench.strategies.registry import discover as discover_strategies
+from stampbench.strategies.registry import load_plugin
+
+
+def discover() -> list[str]:
+    """Register the plug-ins of installed packages; return a line for each that cannot be loaded."""
+    return [*discover_datasets(), *discover_strategies()]
+
+
+def load_plugins(paths: Iterable[Path]) -> None:
+    """Register the strategies that Python files define.
+
+    Raises:
+        StrategyError: when a file cannot be loaded.
+    """
+    for path in paths:
+        load_plugin(path)

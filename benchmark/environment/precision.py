@@ -1,0 +1,23 @@
+"""Floating-point precisions of convolutions."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from stampbench.benchmark.errors import UserError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""The type to which convolutions are autocast; fp32 is not autocast."""
+
+
+def check_precision(precision: str, device: torch.device) -> None:
+    """Check that a device supports a precision.
+
+    Raises:
+        UserError: when fp16 is requested on a CPU.
+    """
+    if precision == "fp16" and device.type == "cpu":
+        raise UserError("precision 'fp16' needs a GPU; fp32 and bf16 run on the CPU", setting="precision")

@@ -1,0 +1,188 @@
+"""A run that can be executed: its specification, strategy, data, parent runs and expected costs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from stampbench.benchmark.config.protocol import Protocol
+from stampbench.benchmark.config.resolve import ResolvedStrategy, resolve_strategy
+from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.execution.dry_run import DryRunTrainer, dry_run
+from stampbench.datasets.dataset import Dataset
+from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.split import Split
+from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.network import Architecture
+from stampbench.strategies.base import Parent
+from stampbench.strategies.errors import StrategyError
+
+
+class Run(NamedTuple):
+    """Everything that executing a run needs.
+
+    Attributes:
+        spec: the specification.
+        resolved: the strategy and its defaults.
+        dataset: the opened dataset.
+        split: the images of its fold.
+        architecture: where the strategy starts.
+        parents: the runs it builds on, by the strategy's names for them.
+        expected: epochs and ranking passes, at most.
+    """
+
+    spec: RunSpec
+    resolved: ResolvedStrategy
+    dataset: Dataset
+    split: Split
+    architecture: Architecture
+    parents: Mapping[str, Run]
+    expected: DryRunTrainer
+
+    @property
+    def title(self) -> str:
+        """The run in words: dataset, training size, fold, seed and strategy."""
+        return f"{self.dataset.name} n={self.spec.n_train} fold {self.spec.fold} seed {self.spec.seed} {self.label}"
+
+    @property
+    def label(self) -> str:
+        """The strategy's name in tables."""
+        return self.spec.label(self.resolved.defaults)
+
+
+class Draw(NamedTuple):
+    """What distinguishes repetitions of one strategy: training images (None: all), fold, and seed."""
+
+    n_train: int | None
+    fold: int
+    seed: int
+
+
+def plan_run(
+    resolved: ResolvedStrategy,
+    dataset: Dataset,
+    protocol: Protocol,
+    draw: Draw,
+    needed_by: tuple[str, ...] = (),
+) -> Run:
+    """Plan a run and its parent runs, without reading an image.
+
+    Args:
+        resolved: the strategy.
+        dataset: the opened dataset.
+        protocol: the protocol.
+        draw: training size, fold and seed.
+        needed_by: strategies whose runs build on this one.
+
+    Raises:
+        DatasetError: when the dataset does not allow the split.
+        UserError: when the network does not fit the image size, or parent runs need each other.
+        StrategyError: when the strategy fails.
+    """
+    images = dataset.split(draw.n_train, draw.fold, protocol.folds)
+    architecture, named_parents = _start(resolved, dataset)
+    _check_fit(resolved.name, dataset, architecture, len(images.training) * dataset.tiles, protocol)
+    if resolved.name in needed_by:
+        cycle = " → ".join((*needed_by, resolved.name))
+        raise UserError(f"strategy '{resolved.name}' builds on itself: {cycle}")
+    parents = {
+        name: plan_run(
+            resolve_strategy(parent.strategy, protocol, parent.hyperparameters),
+            dataset,
+            protocol,
+            draw if parent.seed is None else draw._replace(seed=parent.seed),
+            (*needed_by, resolved.name),
+        )
+        for name, parent in named_parents.items()
+    }
+    spec = RunSpec(
+        strategy=resolved.name,
+        hyperparameters=resolved.strategy.model_dump(mode="json"),
+        dataset=_identity(dataset),
+        n_train=len(images.training) + len(images.validation),
+        fold=draw.fold,
+        seed=draw.seed,
+        protocol=protocol,
+        code=resolved.code,
+        parents={name: each.spec.id for name, each in parents.items()},
+    )
+    expected = dry_run(
+        resolved.strategy, architecture, protocol, {name: each.expected for name, each in parents.items()}
+    )
+    return Run(spec, resolved, dataset, images, architecture, parents, expected)
+
+
+def with_parents(runs: Sequence[Run]) -> list[Run]:
+    """Return these runs and all that they build on, each once, parents first."""
+    ordered: dict[str, Run] = {}
+
+    def visit(run: Run) -> Iterator[Run]:
+        for parent in run.parents.values():
+            yield from visit(parent)
+        yield run
+
+    for run in runs:
+        for each in visit(run):
+            ordered.setdefault(each.spec.id, each)
+    return list(ordered.values())
+
+
+def prepare_cases(runs: Sequence[Run], progress: Progress) -> Mapping[str, PreparedCase]:
+    """Prepare the cases that these runs of one dataset need; return them by id.
+
+    Raises:
+        DatasetError: when a case is not usable.
+    """
+    needed = {case for run in runs for case in run.split.test}
+    needed |= {image.case for run in runs for image in (*run.split.training, *run.split.validation)}
+    return runs[0].dataset.prepare(needed, lambda done, total: progress.case(done, total, "preparing"))
+
+
+def _identity(dataset: Dataset) -> DatasetIdentity:
+    return DatasetIdentity(
+        name=dataset.name,
+        version=dataset.definition.version,
+        checksum=dataset.checksum,
+        spatial_dims=dataset.spatial_dims,
+        size=dataset.size,
+        patch=dataset.patch,
+        fit=dataset.preprocessing.fit,
+        clip_range=dataset.preprocessing.clip_range,
+        crop=dataset.preprocessing.crop,
+    )
+
+
+def _start(resolved: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, Mapping[str, Parent]]:
+    """Return where a strategy starts and what it builds on."""
+    try:
+        strategy = resolved.strategy
+        architecture = strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
+        if not isinstance(architecture, Architecture):
+            raise TypeError(f"start returned {type(architecture).__name__}, not an architecture")
+        return architecture, strategy.parents()
+    except Exception as error:  # a plug-in may fail in any way
+        raise StrategyError(f"strategy '{resolved.name}': {type(error).__name__}: {error}") from error
+
+
+def _check_fit(
+    name: str, dataset: Dataset, architecture: Architecture, training_images: int, protocol: Protocol
+) -> None:
+    for edge, divisor in zip(dataset.seen, architecture.divisors, strict=True):
+        if edge % divisor:
+            raise UserError(
+                f"strategy '{name}': depth {architecture.depth} needs sizes that are multiples of {divisor}, "
+                f"but {dataset.name} has {edge}",
+                setting="image_size",
+            )
+    bottleneck = math.prod(edge // each for edge, each in zip(dataset.seen, architecture.divisors, strict=True))
+    single = protocol.batch_size == 1 or training_images % protocol.batch_size == 1
+    if bottleneck == 1 and single and isinstance(architecture, UNetArchitecture):
+        raise UserError(
+            f"{dataset.name}: {training_images} training {'patches' if dataset.patch else 'images'} in batches of "
+            f"{protocol.batch_size} leave a batch with a single one, which depth {architecture.depth} shrinks to one "
+            "voxel, too few for BatchNorm; change batch_size or depth",
+            setting="batch_size",
+        )

@@ -1,0 +1,175 @@
+"""Networks whose latency is compared: recorded ones, their trajectories, and untrained starts of strategies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from stampbench.benchmark.config.dataset_request import DatasetRequest
+from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
+from stampbench.benchmark.environment.machine import timing_machine
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.measure.latency import LatencyRow, saturating_batch, time_networks
+from stampbench.benchmark.records.run_store import RunStore
+from stampbench.models.network import Network, build, parse_architecture
+
+
+class NetworksToTime(NamedTuple):
+    """Networks by name, the reference first, and the spatial size at which they are timed; None: sizes differ."""
+
+    networks: Mapping[str, Network]
+    size: tuple[int, ...] | None
+
+    @property
+    def spatial_dims(self) -> int:
+        """Spatial dims of the networks."""
+        return next(iter(self.networks.values())).architecture.spatial_dims
+
+    def at(self, size: tuple[int, ...]) -> NetworksToTime:
+        """Return the networks at another size.
+
+        Raises:
+            UserError: when a network does not accept it.
+        """
+        _check_comparable(self.networks, size)
+        return self._replace(size=size)
+
+
+def find_networks(
+    runs_folder: Path,
+    runs: Sequence[str],
+    trajectory: int | None,
+    strategies: tuple[Sequence[str], Mapping[str, Any]],
+    request: DatasetRequest | None,
+    data_root: Path | None,
+) -> NetworksToTime:
+    """Collect networks; `standard` comes first, if it is among them.
+
+    Args:
+        runs_folder: the store.
+        runs: ids or folders of recorded runs.
+        trajectory: number of evenly spaced checkpoints of each run; None: its selected network.
+        strategies: names of strategies, and hyperparameters; with hyperparameters their networks are untrained.
+        request: the strategies' dataset.
+        data_root: folder that holds the named datasets' folders.
+
+    Raises:
+        UserError: when there are none, or they do not accept the same images.
+    """
+    store = RunStore(runs_folder)
+    networks, size = _recorded(store, runs, trajectory)
+    names, settings = strategies
+    if names and request is not None:
+        named, size = _named(store, names, settings, request, data_root)
+        networks = named | networks
+    if not networks:
+        raise UserError("nothing to time: name runs, or strategies and a dataset")
+    networks = dict(sorted(networks.items(), key=lambda item: item[0].split()[0] != "standard"))
+    if size is not None:
+        _check_comparable(networks, size)
+    return NetworksToTime(networks, size)
+
+
+def time_cell(
+    found: NetworksToTime,
+    device: torch.device,
+    cell: tuple[str, str, int | None],
+    seconds: float,
+    report: Callable[[str], None],
+) -> list[LatencyRow]:
+    """Time all networks with one backend, precision and batch size.
+
+    Args:
+        found: the networks.
+        device: the device.
+        cell: backend, precision, and batch size; None: the saturating batch size of the first network.
+        seconds: time budget.
+        report: called with a line about each phase.
+
+    Raises:
+        UserError: when sizes differ, or the backend does not support the device or precision.
+    """
+    if found.size is None:
+        raise UserError("these runs have images of different sizes; choose a shape to time")
+    backend, precision, batch = cell
+    first = next(iter(found.networks.values()))
+    torch.manual_seed(0)
+    image = torch.randn(1, first.architecture.in_channels, *found.size, device=device)
+    number = batch or saturating_batch(first, image, backend, precision)  # type: ignore[arg-type]
+    rows = time_networks(
+        found.networks,
+        image.repeat(number, *[1] * (image.ndim - 1)),
+        backend,  # type: ignore[arg-type]
+        precision,  # type: ignore[arg-type]
+        seconds=seconds,
+        report=report,
+    )
+    machine = timing_machine(device).model_dump()
+    return [LatencyRow(**row.model_dump(), **machine) for row in rows]
+
+
+def _recorded(
+    store: RunStore, runs: Sequence[str], trajectory: int | None
+) -> tuple[dict[str, Network], tuple[int, ...] | None]:
+    """Return the networks of recorded runs by label and id, and their size if it is the same."""
+    networks: dict[str, Network] = {}
+    sizes: set[tuple[int, ...]] = set()
+    for text in runs:
+        folder, record = store.find(text)
+        sizes.add(record.spec.dataset.seen)
+        name = f"{record.label} {record.id}"
+        if trajectory is None:
+            networks[name] = store.model(text)[0]
+            continue
+        rows = pd.read_csv(folder / "trajectory.csv")
+        for step in sorted(set(np.linspace(0, len(rows) - 1, trajectory).round().astype(int))):
+            # Weights do not affect latency, and only those of the selected checkpoint are stored.
+            networks[f"{name} step {step}"] = build(parse_architecture(rows["architecture"][step]))
+    return networks, sizes.pop() if len(sizes) == 1 else None
+
+
+def _named(
+    store: RunStore,
+    names: Sequence[str],
+    settings: Mapping[str, Any],
+    request: DatasetRequest,
+    data_root: Path | None,
+) -> tuple[dict[str, Network], tuple[int, ...]]:
+    """Return, for each strategy, the latest network recorded on the dataset, else the one that it starts with."""
+    dataset = request.open(data_root)
+    networks: dict[str, Network] = {}
+    latest: dict[str, tuple[str, Path, str]] = {}
+    for folder, record in store.records([]):
+        identity = record.spec.dataset
+        if (identity.name, identity.seen) == (dataset.name, dataset.seen):
+            name = record.spec.strategy
+            latest[name] = max(latest.get(name, ("", folder, "")), (str(record.ended), folder, record.id))
+    for resolved in resolve_strategies(names, resolve_protocol("paper", {}), settings):
+        if resolved.name in latest and not settings:
+            _, folder, run = latest[resolved.name]
+            networks[f"{resolved.name} {run}"] = store.model(str(folder))[0]
+        else:
+            start = resolved.strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
+            networks[f"{resolved.name} (untrained start)"] = build(start)  # weights do not affect latency
+    return networks, dataset.seen
+
+
+def _check_comparable(networks: Mapping[str, Network], size: tuple[int, ...]) -> None:
+    """Check that all networks accept the same images."""
+    architectures = {name: network.architecture for name, network in networks.items()}
+    (first, one), *others = architectures.items()
+    for name, other in others:
+        if (other.spatial_dims, other.in_channels) != (one.spatial_dims, one.in_channels):
+            raise UserError(
+                f"'{first}' takes {one.in_channels} channels in {one.spatial_dims}D, '{name}' {other.in_channels} in "
+                f"{other.spatial_dims}D; a table compares networks that accept the same images"
+            )
+    for name, each in architectures.items():
+        for edge, divisor in zip(size, each.divisors, strict=True):
+            if edge % divisor:
+                raise UserError(f"'{name}' needs sizes that are multiples of {divisor}, not {edge}")

@@ -1,0 +1,119 @@
+"""Schema of `run.json`: every key with its type, description and unit."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from stampbench.benchmark.config.dataset_description import DatasetDescription
+from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
+from stampbench.benchmark.config.rerun_command import rerun_command
+from stampbench.benchmark.config.spec import RunSpec
+from stampbench.benchmark.environment.provenance import Environment, Provenance
+
+SCHEMA = 3
+"""Raise it when stored keys change, and add a step to `stampbench.benchmark.records.migrate`."""
+_OPTIONAL = ("ended", "summary", "reason", "migrated_from")
+
+
+class Summary(BaseModel, frozen=True):
+    """Results and costs of a finished run; distances are in the dataset's unit."""
+
+    test_dice: float = Field(description="mean Dice over test cases and foreground classes")
+    test_hd95: float = Field(description="mean 95th percentile of the Hausdorff distance")
+    test_hausdorff: float = Field(description="mean Hausdorff distance")
+    test_msd: float = Field(description="mean of the mean surface distances")
+    test_nsd: float = Field(description="mean normalised surface Dice")
+    test_empty: int = Field(description="masks (case × class) of which only prediction or only reference is empty")
+    validation_dice: float = Field(description="validation Dice of the selected checkpoint")
+    selected_step: int = Field(description="number of the selected checkpoint")
+    selected_epoch: int = Field(description="epochs charged until the selected checkpoint")
+    vanished: dict[str, int] = Field(
+        default={}, description="by class, the first checkpoint without a correctly predicted voxel after one with some"
+    )
+    parameters: int = Field(description="trainable parameters of the selected network")
+    macs: int = Field(description="multiply-accumulates of one image")
+    flops: int = Field(description="2 × MACs")
+    inference_bytes: int = Field(description="peak bytes of tensors in inference of one image")
+    training_bytes: int = Field(description="peak bytes of tensors in a training step")
+    epochs: int = Field(description="epochs charged to the run, parent runs included")
+    parent_epochs: int = Field(0, description="epochs of parent runs")
+    ranking_passes: int = Field(description="passes over the training images that scored filters")
+    training_seconds: float = Field(description="seconds of training, parent runs included")
+    training_joules: float | None = Field(None, description="joules of training; null: no readable counter")
+    model_bytes: int = Field(description="bytes of the network's files")
+
+
+class Record(BaseModel):
+    """One run: what it is, how it was computed, its status and its results."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True)
+
+    schema_version: int = Field(alias="schema", description="version of this schema")
+    id: str = Field(pattern="^[0-9a-f]{12}$", description="id of the run: a hash of `spec`")
+    group: str = Field(pattern="^[0-9a-f]{12}$", description="hash of dataset, training size and protocol")
+    status: Literal["running", "finished", "failed"] = Field(description="only finished runs count")
+    begun: str = Field("", description="start of the run, UTC")
+    ended: str | None = Field(None, description="end of the run, UTC")
+    spec: RunSpec = Field(description="everything that can change the result")
+    label: str = Field(description="the strategy's name in tables")
+    protocol_label: str = Field(description="the protocol's name in tables")
+    dataset: DatasetDescription = Field(description="description of the dataset")
+    environment: Environment = Field(description="machine and compute settings")
+    provenance: Provenance = Field(description="versions of the code")
+    summary: Summary | None = Field(None, description="results; only of finished runs")
+    files: dict[str, str] = Field(default={}, description="SHA-256 of the run's other files by name")
+    reason: str | None = Field(None, description="why a run failed")
+    migrated_from: str | None = Field(None, description="id under an older schema")
+
+    @classmethod
+    def started(
+        cls,
+        spec: RunSpec,
+        label: str,
+        dataset: DatasetDescription,
+        environment: Environment,
+        provenance: Provenance,
+    ) -> Self:
+        """Return the record of a run that starts now; `label` is the strategy's name in tables."""
+        return cls(
+            schema_version=SCHEMA,
+            id=spec.id,
+            group=spec.group,
+            status="running",
+            begun=now(),
+            spec=spec,
+            label=label,
+            protocol_label=spec.protocol_label,
+            dataset=dataset,
+            environment=environment,
+            provenance=provenance,
+        )
+
+    @property
+    def results(self) -> Summary:
+        """The summary of a finished run."""
+        assert self.summary is not None
+        return self.summary
+
+    @property
+    def evaluation(self) -> EvaluationSettings:
+        """How its test cases were scored."""
+        return EvaluationSettings.of(self.spec, self.dataset)
+
+    @property
+    def command(self) -> str:
+        """The command line that repeats it."""
+        return rerun_command(self.spec, self.dataset, self.environment)
+
+    def stored(self) -> dict[str, Any]:
+        """The content of `run.json`; keys that do not apply to the status are absent."""
+        content = self.model_dump(mode="json", by_alias=True)
+        return {key: value for key, value in content.items() if value is not None or key not in _OPTIONAL}
+
+
+def now() -> str:
+    """Return the present time, UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

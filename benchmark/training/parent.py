@@ -1,0 +1,28 @@
+"""A finished parent run, as training uses it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from stampbench.models.network import Network
+from stampbench.strategies.base import ParentRun
+
+
+class FinishedParent(NamedTuple):
+    """A parent run's trajectory, its selected network, and everything that was charged to it.
+
+    Attributes:
+        run: what a strategy may read of it.
+        model: the selected network, on the device of the training.
+        epochs: epochs, those of its own parents included.
+        ranking_passes: passes over the training images that scored filters.
+        seconds: seconds of training.
+        joules: energy of training; None: the device has no readable counter.
+    """
+
+    run: ParentRun
+    model: Network
+    epochs: int
+    ranking_passes: int
+    seconds: float
+    joules: float | None

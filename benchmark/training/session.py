@@ -1,0 +1,263 @@
+"""One network in training: model, optimiser, losses, scores, and the operations that strategies ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from stampbench.benchmark.config.spec import RunSpec
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.environment.precision import HALF
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.errors import TrainingFailedError
+from stampbench.benchmark.training.augmentation import augmentation
+from stampbench.benchmark.training.charges import Charges
+from stampbench.benchmark.training.fold_data import FoldData
+from stampbench.benchmark.training.losses import distillation_loss, make_loss
+from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
+from stampbench.benchmark.training.parent import FinishedParent
+from stampbench.benchmark.training.resume import detached
+from stampbench.benchmark.training.sampling import Sampler
+from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.benchmark.training.validation import ValidationScore, validate
+from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.initialisation import INITIALISATIONS
+from stampbench.models.network import Architecture, Network, build, parameter_count, parse_architecture
+from stampbench.models.pruning import remove_filters
+from stampbench.models.unet import UNet
+from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores, gather_norms
+
+
+class Teacher(NamedTuple):
+    """A parent run's network that is distilled: its name, the weight of its loss, and the temperature."""
+
+    parent: str
+    weight: float
+    temperature: float
+
+
+class TrainingSession:
+    """A network in training, its data and its charges.
+
+    Attributes:
+        model: the network.
+        optimiser: Adam.
+        charges: costs so far.
+        training_loss: mean loss of the last epoch; NaN before the first.
+    """
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        architecture: Architecture,
+        data: FoldData,
+        compute: ComputeSettings,
+        progress: Progress,
+        parents: Mapping[str, FinishedParent],
+    ) -> None:
+        self.protocol, self.data, self.compute, self.parents = spec.protocol, data, compute, parents
+        self.device = compute.torch_device
+        self.charges = Charges()
+        self.training_loss = math.nan
+        self.teacher: Teacher | None = None
+        self._progress = progress
+        self._score_seed = spec.stream("score")
+        self._validation: ValidationScore | None = None
+        self._gathered: Scores | None = None
+        self._kept: tuple[str, dict[str, Tensor]] | None = None
+        self._order = torch.Generator().manual_seed(spec.stream("order"))
+        augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
+        self._sampler = Sampler(data, spec.protocol.batch_size, augment)
+        self._loss = make_loss(spec.protocol.loss)
+        self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
+        torch.manual_seed(spec.stream("initialisation"))
+        self.model = self._initialised(architecture)
+        torch.manual_seed(spec.stream("dropout"))
+        self._renew()
+
+    def train_epoch(self) -> None:
+        """Train one epoch and charge it.
+
+        Raises:
+            TrainingFailedError: when the loss is not finite.
+        """
+        self.model.train()
+        self._validation = self._gathered = None
+        batches = self._sampler.shuffled(self._order)
+        self.training_loss = train_epoch(self.optimiser, batches, self.batch_loss, self._scaler)
+        charges = self.charges
+        charges.epochs += 1
+        if not math.isfinite(self.training_loss):
+            raise TrainingFailedError(f"training loss is {self.training_loss} in epoch {charges.epochs}")
+        parameters = parameter_count(self.model.architecture)
+        self._progress.epoch(charges.epochs - charges.parent_epochs, "training", parameters)
+
+    def train_epoch_gathering_norms(self) -> None:
+        """Train one epoch and keep the mean L2 norms of its ReLU outputs, for the importance `l2_gathered`."""
+        assert isinstance(self.model, UNet)
+        with gather_norms(self.model) as norms:
+            self.train_epoch()
+        self._gathered = {name: torch.cat(each).cpu().double().mean(0).tolist() for name, each in norms.items()}
+
+    def validation_score(self) -> ValidationScore:
+        """Return the scores of the network as it is, computed once."""
+        if self._validation is None:
+            self._validation = validate(
+                self.model,
+                self.data.validation,
+                len(self.data.classes),
+                self.label_loss,
+                self.protocol.batch_size,
+                patch_size=self.data.patch,
+            )
+            self._progress.validated(self._validation.mean_dice)
+        return self._validation
+
+    def validate(self) -> list[float]:
+        """Return validation loss and mean Dice, and step the plateau schedule."""
+        score = self.validation_score()
+        if self._plateau is not None:
+            self._plateau.step(score.loss)
+        return [score.loss, score.mean_dice]
+
+    def score(self, importance: str, call: int) -> Scores:
+        """Score every prunable filter; `call` is the number of this call in the journal and seeds random scores."""
+        chosen = IMPORTANCES[importance]
+        batches = ((pixels.to(self.device), labels.to(self.device)) for pixels, labels in self._sampler.in_order())
+        assert isinstance(self.model, UNet)
+        # Not the strategy's generator, which draws again in a replay, where nothing is scored again.
+        rng = np.random.default_rng([self._score_seed, call])
+        scores = chosen.score(ImportanceInputs(self.model, batches, self.label_loss, rng, self._gathered))
+        self.charges.ranking_passes += chosen.passes
+        return scores
+
+    def prune(self, filters: Sequence[Filter], optimiser: str) -> None:
+        """Remove filters; `optimiser` is `new` or `carry`."""
+        assert isinstance(self.model, UNet)
+        cuts = remove_filters(self.model, filters)
+        old = self.optimiser
+        self._renew()
+        if optimiser == "carry":
+            carry_moments(old, self.optimiser, self.model, cuts)
+
+    def keep(self) -> None:
+        """Keep a copy of architecture and weights."""
+        self._kept = (self.model.architecture.model_dump_json(), detached(self.model.state_dict()))
+
+    def restore(self) -> None:
+        """Go back to the kept architecture and weights.
+
+        Raises:
+            TrainingFailedError: when nothing was kept.
+        """
+        if self._kept is None:
+            raise TrainingFailedError("the strategy restores weights that it did not keep")
+        self._rebuild(*self._kept, self.model.dropout_probabilities())
+
+    def reset(self, architecture: Architecture) -> None:
+        """Start over with freshly initialised weights of an architecture."""
+        self.model = self._initialised(architecture)
+        self._renew()
+
+    def adopt(self, name: str) -> None:
+        """Continue from a parent run's selected network."""
+        self.charge(name)
+        model, current = self.parents[name].model, self.model.architecture
+        architecture = model.architecture
+        if isinstance(architecture, UNetArchitecture) and isinstance(current, UNetArchitecture):
+            architecture = architecture.model_copy(update={"prune_upconvs": current.prune_upconvs})
+        self._rebuild(architecture.model_dump_json(), model.state_dict(), self.model.dropout_probabilities())
+
+    def distill(self, name: str, weight: float, temperature: float) -> None:
+        """Distill a parent run's selected network from now on."""
+        self.charge(name)
+        self.teacher = Teacher(name, weight, temperature)
+
+    def charge(self, name: str) -> None:
+        """Charge a parent run, once."""
+        self.charges.charge_parent(name, self.parents[name])
+
+    def built(self, architecture: Architecture) -> Network:
+        """Return a network of an architecture with these compute settings."""
+        model = build(architecture, self.compute.kernels)
+        model.save_memory = self.compute.save_memory
+        return model
+
+    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return the protocol's loss of logits `(N, classes, *spatial)` and labels `(N, *spatial)`."""
+        loss: Tensor = self._loss(logits, labels.long().unsqueeze(1))
+        return loss
+
+    def batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Return the training loss of a batch, distillation included."""
+        # A training set that does not fit on the device stays in main memory.
+        pixels, labels = pixels.to(self.device), labels.to(self.device)
+        half = HALF.get(self.protocol.precision)
+        with torch.autocast(self.device.type, half, enabled=half is not None):
+            logits = self.model(pixels)
+        logits = logits.float()
+        loss = self.label_loss(logits, labels)
+        if self.teacher is None:
+            return loss
+        parent, weight, temperature = self.teacher
+        with torch.no_grad():
+            teacher = self.parents[parent].model(pixels)
+        return (1 - weight) * loss + weight * distillation_loss(logits, teacher, temperature)
+
+    def state(self) -> dict[str, Any]:
+        """Return everything the next operation depends on, as copies that training does not change."""
+        return {
+            "model": detached(self.model.state_dict()),
+            "architecture": self.model.architecture.model_dump_json(),
+            "dropout": self.model.dropout_probabilities(),
+            "optimiser": detached(self.optimiser.state_dict()),
+            "plateau": None if self._plateau is None else detached(self._plateau.state_dict()),
+            "teacher": None if self.teacher is None else tuple(self.teacher),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
+            "order": self._order.get_state(),
+            "kept": self._kept,
+            "charges": self.charges.state(),
+            "training_loss": self.training_loss,
+            "gathered": self._gathered,
+            "scaler": None if self._scaler is None else self._scaler.state_dict(),
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` returned."""
+        self._rebuild(state["architecture"], state["model"], state["dropout"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self._plateau is not None:
+            self._plateau.load_state_dict(state["plateau"])
+        self.teacher = None if state["teacher"] is None else Teacher(*state["teacher"])
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and state["cuda_rng"] is not None:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self._order.set_state(state["order"])
+        self._kept = state["kept"]
+        self.charges = Charges(**state["charges"])
+        self.training_loss, self._gathered = state["training_loss"], state["gathered"]
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
+
+    def _initialised(self, architecture: Architecture) -> Network:
+        model = self.built(architecture)
+        INITIALISATIONS[self.protocol.initialisation](model)
+        return model.to(self.device)
+
+    def _rebuild(self, architecture: str, weights: dict[str, Tensor], dropout: Mapping[str, float]) -> None:
+        self.model = self.built(parse_architecture(architecture)).to(self.device)
+        self.model.load_state_dict(weights)
+        self.model.set_dropout(dropout)
+        self._renew()
+
+    def _renew(self) -> None:
+        """Renew what belongs to one network: optimiser, plateau schedule, validation and gathered norms."""
+        fused = self.compute.kernels == "fast"
+        self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=fused)
+        self._validation = self._gathered = None
