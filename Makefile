@@ -1,4 +1,4 @@
-# Every target sets up what it needs in .venv; nothing but Python 3.11+, make and git has to be there.
+# Every target sets up what it needs in .venv; only Python 3.11+, make and git are required.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,16 +9,16 @@ READY := $(VENV)/.ready
 .PHONY: help demo test test-plain bench soak lint check slow clean
 
 help:
-	@echo "make demo    train three strategies on the built-in synthetic images, show their leaderboard"
+	@echo "make demo    train three strategies on built-in synthetic images and print their leaderboard"
 	@echo "make test    run the tests"
 	@echo "make bench   measure speed against goals, print the table and put it into docs/performance.md (25 minutes)"
 	@echo "make lint    lint, format, import contracts, types"
 	@echo "make check   lint and test"
-	@echo "make soak    kill runs at random moments, twenty times for each kind of schedule (minutes)"
+	@echo "make soak    kill runs at random moments, twenty times for each kind of strategy (minutes)"
 	@echo "make slow    run the tests that take minutes"
 
-# The folders are prerequisites because a strict editable install links files one by one:
-# a new file changes its folder's time and has to be linked.
+# The folders are prerequisites, because a strict editable install links files one by one: a new file changes its
+# folder's modification time, and has to be linked.
 $(READY): pyproject.toml constraints.txt $(PACKAGES)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -29,7 +29,7 @@ demo: $(READY)
 	$(BIN)/stampbench run --strategy standard,stamp,stamp_plus --dataset phantom2d --n-train 25 --folds 0 --protocol quick --runs demo-runs
 	$(BIN)/stampbench leaderboard --runs demo-runs
 	@echo
-	@echo "Each row is a record in demo-runs/. What to do next:"
+	@echo "Each row is a record in demo-runs/. Next steps:"
 	@echo "  $(BIN)/stampbench list strategies"
 	@echo "  $(BIN)/stampbench run --strategy stamp_plus --dataset FOLDER --folds 0 --protocol quick   # your own images"
 	@echo "  $(BIN)/stampbench run --help"
@@ -37,9 +37,9 @@ demo: $(READY)
 test: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/perf $(ARGS)
 
-# The same tests of everything that trains, with PyTorch's modules as everybody stacks them.
+# The tests of everything that trains, with plain instead of fast kernels.
 test-plain: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/benchmark/test_trainer.py tests/benchmark/test_runner.py tests/strategies \
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/benchmark/training tests/benchmark/execution/test_runner.py tests/strategies \
 		--kernels plain $(ARGS)
 
 bench: $(READY)
@@ -49,9 +49,9 @@ bench: $(READY)
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --ignore=tests/perf $(ARGS)
 
-# Kills runs at random moments, twenty times for each kind of schedule.
+# Kill runs at random moments, twenty times for each kind of strategy.
 soak: $(READY)
-	SOAK_ROUNDS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmark/test_soak.py $(ARGS)
+	SOAK_ROUNDS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmark/execution/test_soak.py $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

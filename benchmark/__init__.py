@@ -1,1 +1,1 @@
-"""The harness every strategy shares: spec, trainer, evaluation, cost, store, command line."""
+"""The harness that all strategies share, from a request to a record; see CONTRIBUTING.md for its rooms."""

@@ -27,7 +27,14 @@ class RunLeasedError(UserError):
 
 
 def unknown(kind: str, name: str, known: Iterable[str], *, setting: str | None = None) -> UserError:
-    """Return the error for a name that does not exist; it suggests the nearest existing one."""
+    """Return the error for a name that does not exist; it suggests the nearest existing one.
+
+    Args:
+        kind: what the name is of, such as `strategy`.
+        name: the unknown name.
+        known: all names that exist.
+        setting: name of the setting that a user can change.
+    """
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean '{close[0]}'? " if close else ""

@@ -1,1 +1,1 @@
-"""Command line: parse options, call one function of the API, print."""
+"""Command line: parse options, call the functions of other rooms (of `api`, for runs and records), print."""

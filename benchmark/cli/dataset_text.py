@@ -1,4 +1,4 @@
-"""Texts about datasets: forms, descriptions, and tables of their cases."""
+"""Texts that `stampbench datasets` prints: image sizes, descriptions, and tables of a dataset's cases."""
 
 from __future__ import annotations
 

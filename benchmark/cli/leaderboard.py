@@ -1,4 +1,4 @@
-"""`stampbench leaderboard`: tables of recorded runs."""
+"""`stampbench leaderboard`: prints tables of recorded runs, which `stampbench.reports.leaderboard` computes."""
 
 from __future__ import annotations
 

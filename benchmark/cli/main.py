@@ -1,4 +1,4 @@
-"""Entry point of the command line, and the table of its commands, which are imported when they are used."""
+"""Entry point of the command line: a table of commands, each imported when it is used."""
 
 from __future__ import annotations
 

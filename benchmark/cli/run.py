@@ -60,7 +60,7 @@ def run(
     """
     from stampbench.benchmark.api import RunOptions, plan
     from stampbench.benchmark.cli.common import discover_plugins
-    from stampbench.benchmark.cli.execution import execute_tasks
+    from stampbench.benchmark.cli.planned_runs import execute_tasks
     from stampbench.benchmark.config.suite import Block, parse_folds, parse_n_train
     from stampbench.benchmark.environment.precision import check_precision
 

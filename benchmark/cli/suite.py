@@ -101,7 +101,7 @@ def run_suite(
       stampbench suite run mine.yaml --jobs 4 --threads 1
     """
     from stampbench.benchmark.api import RunOptions, filter_tasks, plan
-    from stampbench.benchmark.cli.execution import execute_tasks
+    from stampbench.benchmark.cli.planned_runs import execute_tasks
     from stampbench.benchmark.config.suite_file import load_suite
 
     options = RunOptions(

@@ -1,4 +1,4 @@
-"""Description of a dataset in a record: what reading, scoring and showing a run need to know of it."""
+"""Description of a dataset that every record holds: classes, units and preprocessing."""
 
 from __future__ import annotations
 

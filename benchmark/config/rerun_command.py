@@ -1,4 +1,4 @@
-"""The command line that repeats a recorded run."""
+"""The command line that repeats a run, made from its specification."""
 
 from __future__ import annotations
 

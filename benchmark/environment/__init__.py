@@ -1,1 +1,1 @@
-"""The machine: device, compute settings, versions, allocator, progress, signals."""
+"""The machine and this process: device, compute settings, versions, allocator, progress, signals."""

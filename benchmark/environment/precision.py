@@ -1,4 +1,4 @@
-"""Floating-point precisions of convolutions."""
+"""Precisions of convolutions (fp32, bf16, fp16), and which devices support them."""
 
 from __future__ import annotations
 

@@ -66,7 +66,14 @@ class Progress:
         self._show(done, f"{phase}, {parameters:,} parameters{dice}", "epoch")
 
     def case(self, done: int, total: int, phase: str, unit: str = "case") -> None:
-        """Report that `done` of `total` cases (or other units) are processed."""
+        """Report progress in cases or other units.
+
+        Args:
+            done: processed units.
+            total: all units.
+            phase: name of the work.
+            unit: name of a unit.
+        """
         self.total = total
         self._show(done, phase, unit)
 

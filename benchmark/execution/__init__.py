@@ -1,1 +1,1 @@
-"""Runs from a request to a record: plan, order, execute here or on a cluster."""
+"""From a request to a record: plan runs, order them, execute them here or on a cluster."""

@@ -1,4 +1,4 @@
-"""Conformance tests for strategies, run with the real harness on tiny phantoms.
+"""Conformance tests that authors run on their strategies, with the real harness on tiny phantoms.
 
 Users import them as `stampbench.strategies.testing`.
 """

@@ -1,4 +1,4 @@
-"""Expansion of a suite's grids into tasks."""
+"""Expansion of a suite's grids into planned runs."""
 
 from __future__ import annotations
 

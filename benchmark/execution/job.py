@@ -1,4 +1,4 @@
-"""A run as plain data, which another process or machine can execute."""
+"""Jobs: planned runs as plain data, which another process or machine can execute."""
 
 from __future__ import annotations
 

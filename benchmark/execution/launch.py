@@ -1,4 +1,4 @@
-"""Execution of many runs: preparation of their data, choice of the executor, scheduling."""
+"""Launch of planned runs: prepares their data, chooses the executor, and starts the scheduler."""
 
 from __future__ import annotations
 

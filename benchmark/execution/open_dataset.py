@@ -1,4 +1,4 @@
-"""Datasets opened for runs: verified with progress, and checked for subjects that a split could divide."""
+"""Datasets opened for runs: files verified with progress, and a warning if a split could divide subjects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished parent runs, read from the store."""
+"""Parent runs (finished runs that another run builds on), loaded from the store for training."""
 
 from __future__ import annotations
 

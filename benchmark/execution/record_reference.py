@@ -1,4 +1,4 @@
-"""Reference of all files of a run, generated from their schemas."""
+"""Documentation of all files of a run, generated from their schemas."""
 
 from __future__ import annotations
 

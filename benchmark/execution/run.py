@@ -1,4 +1,4 @@
-"""A run that can be executed: its specification, strategy, data, parent runs and expected costs."""
+"""A planned run: its specification, strategy, dataset, parent runs and expected costs."""
 
 from __future__ import annotations
 

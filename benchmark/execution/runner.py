@@ -1,4 +1,4 @@
-"""Execution of one run in this process: train, select, evaluate, time and record."""
+"""Execution of one planned run in this process: train, select, evaluate, time and record."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scheduler: executes runs in an order in which parent runs come first, and retries lost ones."""
+"""Scheduler: gives runs to an executor, parent runs first, and retries lost ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Selection of the runs that are still to be executed."""
+"""Selection of the planned runs that are still to be executed."""
 
 from __future__ import annotations
 

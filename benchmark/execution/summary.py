@@ -1,4 +1,4 @@
-"""Summary of a finished run, from its trainer and its test scores."""
+"""The summary in a run's record: test scores, complexity and charged costs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks whose latency is compared: recorded ones, their trajectories, and untrained starts of strategies."""
+"""Networks that `stampbench latency` times: recorded ones, their checkpoints, and untrained ones of strategies."""
 
 from __future__ import annotations
 

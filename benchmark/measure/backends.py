@@ -1,4 +1,4 @@
-"""Inference backends whose latency is compared."""
+"""Inference backends whose latency is compared: PyTorch, this package's kernels, ONNX Runtime, OpenVINO."""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""Timing of functions in turns, until their ratios are precise."""
+"""Interleaved timing: functions are called in turns until the ratios of their times are precise.
+
+Machines drift: another program starts, a clock frequency changes. A round is one call of every function, and functions
+are compared by their ratio within a round. The median ratio has a confidence interval from order statistics, without
+an assumed distribution.
+"""
 
 from __future__ import annotations
 

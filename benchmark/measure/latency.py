@@ -1,9 +1,4 @@
-"""Interleaved timing: networks of a table are timed in turns within each round.
-
-Machines drift: another program starts, a clock frequency changes. A round is one batch of every network, and networks
-are compared by their ratio within a round. The median ratio has a confidence interval from order statistics, without
-an assumed distribution.
-"""
+"""Latency of networks, compared by interleaved timing."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Records on disk: run folders, leases, checks, upgrades, and the tables made of them."""
+"""Records on disk: run folders, leases, checks, upgrades, and tables and documents made from them."""

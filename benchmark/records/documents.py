@@ -1,4 +1,4 @@
-"""Documents that contain output and figures of commands, and are rendered again from these commands."""
+"""Markdown documents that contain output and figures of commands, rendered again from these commands."""
 
 from __future__ import annotations
 

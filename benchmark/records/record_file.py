@@ -1,4 +1,4 @@
-"""Reading and writing of `run.json`, and checks of a record's files."""
+"""One `run.json`: reading, writing, and comparing its checksums with the files beside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of one run while it is executed."""
+"""A run's folder while it is being written: tables, status, and the final rename."""
 
 from __future__ import annotations
 

@@ -77,7 +77,15 @@ class Record(BaseModel):
         environment: Environment,
         provenance: Provenance,
     ) -> Self:
-        """Return the record of a run that starts now; `label` is the strategy's name in tables."""
+        """Return the record of a run that starts now.
+
+        Args:
+            spec: the run.
+            label: the strategy's name in tables.
+            dataset: description of the dataset.
+            environment: machine and compute settings.
+            provenance: versions of the code.
+        """
         return cls(
             schema_version=SCHEMA,
             id=spec.id,

@@ -1,4 +1,4 @@
-"""Checks of somebody's records before their rows join a published leaderboard."""
+"""Checks of somebody's store before its runs join a published leaderboard."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Verification of all records of a store."""
+"""Verification of all records of a store: readable, intact, and true to their specifications."""
 
 from __future__ import annotations
 

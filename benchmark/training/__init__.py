@@ -1,1 +1,1 @@
-"""One network in training: data, epochs, validation, and the state to resume from."""
+"""Training of one network: data, epochs, validation, and the state to resume from."""

@@ -1,4 +1,4 @@
-"""Training costs that are charged to a run."""
+"""Training costs (epochs, seconds, joules) that are charged to a run, those of parent runs included."""
 
 from __future__ import annotations
 

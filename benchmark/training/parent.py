@@ -1,4 +1,4 @@
-"""A finished parent run, as training uses it."""
+"""A finished parent run: what a run that builds on it reads, and what it is charged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resume state of an temporary run on disk."""
+"""Resume state on disk: weights, optimiser and random states of an unfinished run."""
 
 from __future__ import annotations
 

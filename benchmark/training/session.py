@@ -1,4 +1,4 @@
-"""One network in training: model, optimiser, losses, scores, and the operations that strategies ask for."""
+"""Model, optimiser, losses and scores of one training, and the operations that the trainer asks for."""
 
 from __future__ import annotations
 

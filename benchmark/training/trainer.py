@@ -1,4 +1,4 @@
-"""The trainer that strategies see: their calls, executed, recorded in a journal, charged and saved."""
+"""The trainer that strategies call: calls are executed by the session, recorded in the journal, and saved."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Planned runs, shown and executed: what `run` and `suite run` share."""
+"""Planned runs, listed with an estimate and then executed: what `run` and `suite run` share."""
 
 from __future__ import annotations
 
