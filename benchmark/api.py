@@ -102,9 +102,11 @@ def plan(
 ) -> list[Task]:
     """Plan the runs of a grid or suite and all that they build on, parents first, without training.
 
+    Plug-ins are registered already.
+
     Args:
         grid: one grid, or a suite.
-        options: data root and plug-ins.
+        options: data root and whether progress is shown.
         warn: called with a line about each problem that does not stop the planning.
         absent: receives a line for each dataset of a suite that is absent, whose runs are skipped; None: that is an
             error.
@@ -112,9 +114,6 @@ def plan(
     Raises:
         UserError, DatasetError, StrategyError: when something in the grid does not exist or fit.
     """
-    for problem in plugins.discover():
-        warn(problem)
-    plugins.load_plugins(options.plugins)
     opened = partial(open_verified, data_root=options.data_root, warn=warn, quiet=options.quiet)
     return expand_suite(grid, opened, absent) if isinstance(grid, SuiteFile) else expand_block(grid, opened)
 
@@ -151,6 +150,7 @@ def run(
     n_train: int | Literal["all"] = "all",
     folds: Sequence[int] | Literal["all"] = "all",
     seed: int = 0,
+    training_set: int = 0,
     protocol: str | tuple[str, Mapping[str, Any]] = "paper",
     options: RunOptions | None = None,
 ) -> Records:
@@ -162,6 +162,7 @@ def run(
         n_train: training images, validation images included.
         folds: fold numbers.
         seed: seed of the runs.
+        training_set: number of the draw of training images, from 0.
         protocol: a name, or a name and settings.
         options: store, data root, compute settings, executors.
 
@@ -180,6 +181,7 @@ def run(
             "n_train": n_train,
             "folds": folds,
             "seeds": [seed],
+            "training_sets": [training_set],
             "protocol": name,
             "protocol_set": dict(settings),
         },
@@ -203,6 +205,8 @@ def run_suite(name: str, *, quick: bool = False, options: RunOptions | None = No
 
 
 def _run(grid: Block | SuiteFile, options: RunOptions, title: str) -> Records:
+    plugins.discover()
+    plugins.load_plugins(options.plugins)
     tasks = plan(grid, options)
     selection = choose(tasks, options)
     failed = execute(selection.missing, options, title=title) if selection.missing else {}

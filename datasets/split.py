@@ -2,7 +2,8 @@
 
 Subjects are sorted by SHA-256(dataset name, version, subject); the first ones are the test subjects. The images of the
 other subjects are sorted by SHA-256(dataset name, version, image), and training size N means the first N of them, so
-that the 25 images of N = 25 are among the 50 of N = 50. These images are divided into k folds by subject: one fold
+that the 25 images of N = 25 are among the 50 of N = 50. A training set K > 0 is another draw of N images: K becomes
+part of the hashed text, and the test subjects stay the same. These images are divided into k folds by subject: one fold
 validates, the others train. Validation labels thus count as labels, as in Dinsdale et al. 2022, §2.5.1.
 """
 
@@ -51,8 +52,15 @@ class Split(NamedTuple):
     validation: tuple[Image, ...]
 
 
-def pool(definition: Definition, images: Sequence[Image]) -> tuple[list[str], list[Image]]:
-    """Return the test subjects, and the images of all other subjects in the order in which training sets take them.
+def pool(
+    definition: Definition, images: Sequence[Image], training_set: int = 0
+) -> tuple[list[str], list[Image]]:
+    """Return the test subjects, and the images of all other subjects in the order in which a training set takes them.
+
+    Args:
+        definition: The dataset's definition.
+        images: All images of the dataset.
+        training_set: Number of the training set, from 0.
 
     Raises:
         DatasetError: when there are not more subjects than have to be held out for testing.
@@ -66,10 +74,18 @@ def pool(definition: Definition, images: Sequence[Image]) -> tuple[list[str], li
         )
     test = subjects[:held_out]
     available = [image for image in images if image.subject not in test]
-    return test, sorted(available, key=lambda image: _hash_key(definition, image.id))
+    prefix = f"training set {training_set}\n" if training_set else ""
+    return test, sorted(available, key=lambda image: _hash_key(definition, f"{prefix}{image.id}"))
 
 
-def split(definition: Definition, images: Sequence[Image], n_train: int | None, fold: int, folds: int) -> Split:
+def split(
+    definition: Definition,
+    images: Sequence[Image],
+    n_train: int | None,
+    fold: int,
+    folds: int,
+    training_set: int = 0,
+) -> Split:
     """Return the split for one fold.
 
     Args:
@@ -79,12 +95,13 @@ def split(definition: Definition, images: Sequence[Image], n_train: int | None, 
             out for testing.
         fold: Index of the fold that validates, from 0.
         folds: Number of folds.
+        training_set: Number of the training set, from 0: one draw of `n_train` images.
 
     Raises:
         DatasetError: when `n_train` exceeds the available images, `fold` does not exist, or there are fewer subjects
             than folds.
     """
-    test, available = pool(definition, images)
+    test, available = pool(definition, images, training_set)
     chosen = available if n_train is None else available[:n_train]
     subjects = list(dict.fromkeys(image.subject for image in chosen))
     _check_folds(definition, len(subjects), folds, n_train if len(chosen) < len(available) else None)

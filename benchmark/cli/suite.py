@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import warn
+from stampbench.benchmark.cli.common import discover_plugins, warn
 from stampbench.benchmark.cli.options import DATA_ROOT, PLUGIN, RUNS, compute_options, executor_options
 from stampbench.benchmark.errors import UserError
 
@@ -62,9 +62,10 @@ def show_suite(name: str, quick: bool) -> None:
         strategies = ", ".join(
             each.name + (f" ({len(list(each.settings()))} variants)" if each.grid else "") for each in block.strategies
         )
+        sets = f", training sets {', '.join(map(str, block.training_sets))}" if block.training_sets != [0] else ""
         folds = "all" if block.folds == "all" else ",".join(map(str, block.folds))
         click.echo(
-            f"# {strategies}\n#   on {datasets}, n = {', '.join(map(str, block.n_train))}, folds {folds}, "
+            f"# {strategies}\n#   on {datasets}, n = {', '.join(map(str, block.n_train))}{sets}, folds {folds}, "
             f"seeds {', '.join(map(str, block.seeds))}, protocol {block.protocol}"
         )
     click.echo(file.path.read_text(), nl=False)
@@ -108,6 +109,7 @@ def run_suite(
         runs=runs_folder, data_root=data_root, plugins=plugins, compute=compute, executors=executors, force=force,
         retry_failed=retry_failed, quiet=quiet,
     )  # fmt: skip
+    discover_plugins(plugins)
     file = load_suite(name, quick=quick)
     absent: list[str] | None = [] if skip_absent else None
     tasks = filter_tasks(plan(file, options, warn=warn, absent=absent), only)

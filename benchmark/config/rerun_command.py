@@ -26,7 +26,9 @@ def rerun_command(spec: RunSpec, dataset: DatasetDescription, environment: Envir
     if it is not known here, all its hyperparameters are written.
     """
     words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
-    words += ["--n-train", str(spec.n_train), "--folds", str(spec.fold), "--seed", str(spec.seed)]
+    words += ["--n-train", str(spec.n_train)]
+    words += ["--training-set", str(spec.training_set)] if spec.training_set else []
+    words += ["--folds", str(spec.fold), "--seed", str(spec.seed)]
     words += ["--protocol", spec.protocol.name]
     for key, value in _changed_hyperparameters(spec).items():
         words += ["--set", f"{key}={_text(value)}"]

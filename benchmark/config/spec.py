@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE, Protocol
 
@@ -38,7 +38,7 @@ class DatasetIdentity(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """Strategy × dataset × training size × fold × seed × protocol; device and folders do not belong to it.
+    """Strategy × dataset × training size × training set × fold × seed × protocol; device and folders do not belong to it.
 
     `parents` is stored as `sources`: ids of published runs are hashes over that key.
     """
@@ -52,10 +52,17 @@ class RunSpec(BaseModel):
     fold: int = Field(description="number of the fold, from 0")
     seed: int = Field(description="seed of initialisation, order of images, dropout and the strategy's draws")
     protocol: Protocol = Field(description="everything of training that is the same for all strategies")
+    training_set: int = Field(0, ge=0, description="number of the draw of training images, from 0; 0 is left out")
     code: str | None = Field(None, description="version of a plug-in's code; null: the strategy is built in")
     parents: dict[str, str] = Field(
         default={}, alias="sources", description="ids of the parent runs, by the strategy's names for them"
     )
+
+    @model_serializer(mode="wrap")
+    def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the first training set, so that the ids of runs hold that are older than training sets."""
+        stored: dict[str, Any] = serialise(self)
+        return {key: value for key, value in stored.items() if key != "training_set" or value}
 
     @property
     def id(self) -> str:
@@ -91,8 +98,9 @@ class RunSpec(BaseModel):
         return _label(self.strategy, changed | ({"code": self.code} if self.code else {}))
 
     def stream(self, purpose: str) -> int:
-        """A seed for one purpose such as `dropout`, derived from seed and fold."""
-        return int(_digest([self.seed, self.fold, purpose]), 16)
+        """A seed for one purpose such as `dropout`, derived from seed, fold and training set."""
+        drawn = [self.training_set] if self.training_set else []
+        return int(_digest([self.seed, self.fold, purpose, *drawn]), 16)
 
 
 def _digest(content: object) -> str:

@@ -68,7 +68,7 @@ class StrategyEntry(BaseModel, frozen=True, extra="forbid"):
 
 
 class Block(BaseModel, frozen=True, extra="forbid"):
-    """Strategies × datasets × training sizes × folds × seeds under one protocol.
+    """Strategies × datasets × training sizes × training sets × folds × seeds under one protocol.
 
     An entry of `strategies` is a name, or has `name`, `set` and `grid`; an entry of `datasets` is a name or folder,
     or has the fields of a `DatasetRequest`.
@@ -77,6 +77,7 @@ class Block(BaseModel, frozen=True, extra="forbid"):
     strategies: Annotated[list[StrategyEntry], BeforeValidator(_named)] = []
     datasets: Annotated[list[DatasetRequest], BeforeValidator(_named)] = []
     n_train: Annotated[list[NTrain], BeforeValidator(_listed)] = ["all"]
+    training_sets: list[NonNegativeInt] = [0]
     folds: Annotated[Folds, BeforeValidator(parse_folds)] = "all"
     seeds: list[NonNegativeInt] = [0]
     protocol: str = "paper"

@@ -91,8 +91,9 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
                 raise UserError(f"strategy '{entry.name}': an entry names one strategy")
             for point in entry.settings():
                 (resolved,) = resolve_strategies([entry.name], protocol, point)
-                for size, fold, seed in itertools.product(block.n_train, folds, block.seeds):
-                    draw = Draw(None if size == "all" else size, fold, seed)
+                grid = itertools.product(block.n_train, block.training_sets, folds, block.seeds)
+                for size, drawn, fold, seed in grid:
+                    draw = Draw(None if size == "all" else size, fold, seed, drawn)
                     yield plan_run(resolved, dataset, protocol, draw)
     except (UserError, DatasetError, StrategyError) as error:
         if locate is None:

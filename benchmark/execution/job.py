@@ -65,6 +65,7 @@ class Job(BaseModel, frozen=True):
     n_train: int | None
     fold: int
     seed: int
+    training_set: int = 0
     force: bool = False
     """Whether a finished record is replaced."""
 
@@ -82,6 +83,7 @@ class Job(BaseModel, frozen=True):
             n_train=run.spec.n_train,
             fold=run.spec.fold,
             seed=run.spec.seed,
+            training_set=run.spec.training_set,
         )
 
     def plan(self, data_root: Path | None) -> Run:
@@ -92,7 +94,7 @@ class Job(BaseModel, frozen=True):
         """
         protocol = resolve_protocol(self.protocol, self.protocol_settings)
         resolved = resolve_strategy(self.strategy, protocol, self.hyperparameters)
-        draw = Draw(self.n_train, self.fold, self.seed)
+        draw = Draw(self.n_train, self.fold, self.seed, self.training_set)
         run = plan_run(resolved, _opened(self.dataset, data_root), protocol, draw)
         if run.spec.id != self.id:
             raise UserError(

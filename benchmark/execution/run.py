@@ -44,8 +44,10 @@ class Run(NamedTuple):
 
     @property
     def title(self) -> str:
-        """The run in words: dataset, training size, fold, seed and strategy."""
-        return f"{self.dataset.name} n={self.spec.n_train} fold {self.spec.fold} seed {self.spec.seed} {self.label}"
+        """The run in words: dataset, training size and set, fold, seed and strategy."""
+        spec = self.spec
+        drawn = f" set {spec.training_set}" if spec.training_set else ""
+        return f"{self.dataset.name} n={spec.n_train}{drawn} fold {spec.fold} seed {spec.seed} {self.label}"
 
     @property
     def label(self) -> str:
@@ -54,11 +56,12 @@ class Run(NamedTuple):
 
 
 class Draw(NamedTuple):
-    """What distinguishes repetitions of one strategy: training images (None: all), fold, and seed."""
+    """What distinguishes repetitions of one strategy: training images (None: all), fold, seed and training set."""
 
     n_train: int | None
     fold: int
     seed: int
+    training_set: int = 0
 
 
 def plan_run(
@@ -74,7 +77,7 @@ def plan_run(
         resolved: the strategy.
         dataset: the opened dataset.
         protocol: the protocol.
-        draw: training size, fold and seed.
+        draw: training size and set, fold and seed.
         needed_by: strategies whose runs build on this one.
 
     Raises:
@@ -82,7 +85,7 @@ def plan_run(
         UserError: when the network does not fit the image size, or parent runs need each other.
         StrategyError: when the strategy fails.
     """
-    images = dataset.split(draw.n_train, draw.fold, protocol.folds)
+    images = dataset.split(draw.n_train, draw.fold, protocol.folds, draw.training_set)
     architecture, named_parents = _start(resolved, dataset)
     _check_fit(resolved.name, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if resolved.name in needed_by:
@@ -105,6 +108,7 @@ def plan_run(
         n_train=len(images.training) + len(images.validation),
         fold=draw.fold,
         seed=draw.seed,
+        training_set=draw.training_set,
         protocol=protocol,
         code=resolved.code,
         parents={name: each.spec.id for name, each in parents.items()},

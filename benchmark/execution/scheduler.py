@@ -14,6 +14,7 @@ from stampbench.benchmark.execution.summary import summary_line
 from stampbench.benchmark.records.lease import LeaseWatch
 from stampbench.benchmark.records.run_store import RunStore
 
+_POLL_SECONDS = 0.2
 _LATER_SECONDS = 5.0
 _TRIES = 3
 
@@ -70,7 +71,7 @@ class Scheduler:
                 for outcome in self._executor.ended():
                     self._end(outcome)
                 self._report.show(self._counts())
-                time.sleep(self._executor.poll_seconds if self._running else 0 if self._startable() else 0.2)
+                self._pause()
         except KeyboardInterrupt:
             self._report.problem("stopping: running runs save their state; press Ctrl-C again to end them at once")
             try:
@@ -110,10 +111,13 @@ class Scheduler:
                 ready.append(task)
         return ready
 
-    def _startable(self) -> bool:
-        """Return whether a waiting task is not postponed."""
+    def _pause(self) -> None:
+        """Wait before the next look: for running tasks, or for leases of other processes."""
         now = time.monotonic()
-        return any(self._later.get(id, 0) <= now for id in self._waiting)
+        if self._running:
+            time.sleep(self._executor.poll_seconds)
+        elif self._waiting and all(self._later.get(id, 0) > now for id in self._waiting):
+            time.sleep(_POLL_SECONDS)
 
     def _end(self, outcome: Outcome) -> None:
         task = self._running.pop(outcome.id)

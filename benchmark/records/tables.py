@@ -71,7 +71,9 @@ def folder_of(root: Path, row: Mapping[Any, Any]) -> Path:
 def write_tables(records: Records, root: Path) -> None:
     """Write the tables that are published, without weights: a CSV file each, in a stable order of rows."""
     root.mkdir(parents=True, exist_ok=True)
-    runs = records.runs.sort_values(["dataset", "n_train", "protocol", "strategy", "fold", "seed", "run"])
+    runs = records.runs.sort_values(
+        ["dataset", "n_train", "protocol", "strategy", "training_set", "fold", "seed", "run"]
+    )
     order = {run: number for number, run in enumerate(runs["run"])}
     for name, table in zip(_TABLES, (runs, *records[1:]), strict=True):
         if name != "runs" and len(table):
@@ -105,6 +107,8 @@ def _published(root: Path, problems: list[str]) -> Records:
         # Ids become file names.
         if len(table) and len(bad := table.loc[~table["run"].str.fullmatch("[0-9a-f]{12}"), "run"]):
             raise UserError(f"{path}: '{bad.iloc[0]}' is not the id of a run")
+        if name == "runs" and len(table):  # tables from before there were training sets have the first one only
+            table["training_set"] = table.get("training_set", pd.Series(0, table.index)).fillna(0).astype(int)
         tables.append(table)
     return _scored(Records(*tables), problems)
 
@@ -157,6 +161,7 @@ def _row(record: Record) -> dict[str, Any]:
         "hyperparameters": json.dumps(spec.hyperparameters),
         "parents": " ".join(spec.parents.values()),
         "n_train": spec.n_train,
+        "training_set": spec.training_set,
         "fold": spec.fold,
         "seed": spec.seed,
         "folds": spec.protocol.folds,
