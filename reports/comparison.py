@@ -9,7 +9,10 @@ from typing import NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from stampbench.reports.statistics import Interval, Paired, crossed_interval, holm, paired
+from stampbench.reports.decision import MARGIN, Decision, decide
+from stampbench.reports.multi_reader import MIN_READERS, Estimate
+from stampbench.reports.paired_runs import RUN, dice_by_run, estimate, pair
+from stampbench.reports.statistics import Interval, cluster_interval, holm
 from stampbench.reports.table_formats import format_p
 
 
@@ -18,19 +21,19 @@ class IncomparableError(ValueError):
 
 
 class Comparison(NamedTuple):
-    """The difference in test Dice, first minus second, within one leaderboard.
+    """The difference in test Dice, first minus second, on the same data.
 
-    `paired` holds the difference with an interval over subjects, and tests over subjects. `over_runs` is the difference
-    with an interval over runs and subjects. `runs` holds the difference of mean Dice for each fold and seed that both
-    have. `cases` has a row per test case with `case`, `first`, `second` and `difference`, sorted by difference in
-    descending order.
+    `over_cases` is the difference with an interval over subjects, for these trained networks. `difference` is its
+    analysis over runs (or training sets) and subjects. `runs` holds the difference of mean Dice for each training set,
+    fold and seed that both have. `cases` has a row per test case with `case`, `subject`, `first`, `second` and
+    `difference`, sorted by difference in descending order.
     """
 
     title: str
     first: str
     second: str
-    paired: Paired
-    over_runs: Interval
+    over_cases: Interval
+    difference: Estimate
     runs: pd.Series[float]
     cases: pd.DataFrame
 
@@ -38,8 +41,11 @@ class Comparison(NamedTuple):
 def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> list[Comparison]:
     """Compare the runs of two strategies on every leaderboard that has both.
 
-    Scores are averaged over classes and then over the folds and seeds that both strategies have. Exception: if there is
-    exactly one run on each side, the two runs are compared whatever their folds and seeds.
+    Scores are averaged over classes and then over the training sets, folds and seeds that both strategies have.
+    Exception: if there is exactly one run on each side, the two runs are compared whatever their folds and seeds.
+
+    If no leaderboard has both, runs are compared whose protocols differ only in their epoch budget (`task` of `runs`);
+    the title says so.
 
     Args:
         first: rows of `runs` as for `leaderboards`, of one strategy.
@@ -49,39 +55,50 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
     Raises:
         IncomparableError: when the runs have nothing in common; the message names what differs.
     """
-    groups = [group for group in dict.fromkeys(first["group"]) if group in set(second["group"])]
+    column = "group" if set(first["group"]) & set(second["group"]) else "task"
+    groups = [group for group in dict.fromkeys(first[column]) if group in set(second[column])]
     if not groups:
         raise IncomparableError(_describe_difference(first.iloc[0], second.iloc[0]))
     comparisons = []
     for group in groups:
-        first_runs, second_runs = (part[part["group"] == group] for part in (first, second))
+        first_runs, second_runs = (part[part[column] == group] for part in (first, second))
+        if column == "task":
+            _check_one_protocol(first_runs, second_runs)
         if len(first_runs) > 1 or len(second_runs) > 1:
-            common = set(_folds_and_seeds(first_runs)) & set(_folds_and_seeds(second_runs))
+            common = set(_designs(first_runs)) & set(_designs(second_runs))
             first_runs, second_runs = (
-                part[[pair in common for pair in _folds_and_seeds(part)]] for part in (first_runs, second_runs)
+                part[[design in common for design in _designs(part)]] for part in (first_runs, second_runs)
             )
         if len(first_runs):
             comparisons.append(_comparison(first_runs, second_runs, cases))
     if not comparisons:
-        raise IncomparableError("the runs have no fold and seed in common")
+        raise IncomparableError("the runs have no training set, fold and seed in common")
     return comparisons
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[tuple[float, Decision]]:
+    """Return the Holm-corrected p-value and the decision of every comparison, as the rows of one question."""
+    p_values = holm([each.difference.p for each in comparisons])
+    return [(p, decide(each.difference, p=p)) for each, p in zip(comparisons, p_values, strict=True)]
 
 
 def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
     """Return markdown with a row per leaderboard, and below it the cases that differ most.
 
     Args:
-        comparisons: comparisons of the same two strategies.
+        comparisons: comparisons of one strategy with others.
         most: number of cases listed for each leaderboard and direction; 0 lists no cases.
     """
+    seconds = list(dict.fromkeys(each.second for each in comparisons))
     parts = [
-        f"### {comparisons[0].first} minus {comparisons[0].second}, test Dice\n",
+        f"### {comparisons[0].first} minus {' or '.join(seconds)}, test Dice\n",
         _summary_table(comparisons) + "\n",
-        "Differences are paired by case, after averaging over classes and runs. 95 % (cases): confidence interval of a "
-        "bootstrap over subjects, for these trained networks. 95 % (cases and runs): confidence interval of a "
-        "bootstrap over subjects and runs. Tests are over subjects, for these trained networks. Holm: Wilcoxon p "
-        "corrected for the number of rows. d: mean over standard deviation of the differences of subjects. per run: "
-        "smallest and largest difference for a fold and seed. " + _conclusion(comparisons) + "\n",
+        "Differences are paired by training set, fold, seed and subject. 95 % (cases): confidence interval over "
+        "subjects, for these trained networks. 95 % (runs and cases) and p: multi-reader multi-case analysis with "
+        "runs, or training sets if there are several, as readers; it holds for training again and needs "
+        f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
+        f"p is below .05, else equivalent if the 90 % interval lies within ±{MARGIN:g}, else undecided. per run: "
+        "smallest and largest difference of a pair of runs.\n",
     ]
     for each in comparisons if most else ():
         parts += [f"Cases with the largest differences, {each.title}:\n", _case_table(each, most) + "\n"]
@@ -90,32 +107,24 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
 
 def _summary_table(comparisons: Sequence[Comparison]) -> str:
     head = [
-        "",
-        "difference",
-        "95 % (cases)",
-        "95 % (cases and runs)",
-        "t-test p",
-        "Wilcoxon p",
-        "Holm",
-        "d",
-        "per run",
+        "", "difference", "95 % (cases)", "95 % (runs and cases)", "p", "Holm", "decision", "per run", "sets × runs",
         "cases (subjects)",
-    ]
-    adjusted = holm([each.paired.wilcoxon_p for each in comparisons])
+    ]  # fmt: skip
+    several = len({each.second for each in comparisons}) > 1
     rows = [
         [
-            each.title,
-            f"{each.paired.difference.mean:+.4f}",
-            _format_interval(each.paired.difference),
-            _format_interval(each.over_runs),
-            format_p(each.paired.t_p),
-            format_p(each.paired.wilcoxon_p),
+            f"{each.second}: {each.title}" if several else each.title,
+            f"{each.over_cases.mean:+.4f}",
+            _format_interval(each.over_cases.low, each.over_cases.high),
+            _format_interval(*each.difference.interval()),
+            format_p(each.difference.p),
             format_p(p),
-            "–" if math.isnan(each.paired.effect) else f"{each.paired.effect:+.2f}",
-            f"{each.runs.min():+.4f} to {each.runs.max():+.4f} ({len(each.runs)})",
-            f"{each.paired.cases} ({each.paired.subjects})",
+            decision,
+            f"{each.runs.min():+.4f} to {each.runs.max():+.4f}",
+            f"{each.runs.index.get_level_values(0).nunique()} × {len(each.runs)}",
+            f"{len(each.cases)} ({each.cases['subject'].nunique()})",
         ]
-        for each, p in zip(comparisons, adjusted, strict=True)
+        for each, (p, decision) in zip(comparisons, corrected(comparisons), strict=True)
     ]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
@@ -135,20 +144,24 @@ def _comparison(first_runs: pd.DataFrame, second_runs: pd.DataFrame, cases: pd.D
     first, second = (_dice_by_case(part, cases) for part in (first_runs, second_runs))
     if set(first.index) != set(second.index):
         raise IncomparableError(f"the runs were tested on different cases ({len(first)} and {len(second)})")
-    subjects = dict(zip(cases["case"], cases["subject"], strict=True))
+    row, other = first_runs.iloc[0], second_runs.iloc[0]
+    across_budgets = row["protocol"] != other["protocol"]
+    protocol = (
+        f"{row['protocol']} against {other['protocol']} (different epochs)" if across_budgets else row["protocol"]
+    )
     table = pd.DataFrame({"first": first, "second": second}).rename_axis("case").reset_index()
     table["difference"] = table["first"] - table["second"]
-    differences = (
-        _dice_by_run_and_case(first_runs, cases).sort_index()
-        - _dice_by_run_and_case(second_runs, cases).sort_index().to_numpy()
-    )
-    row = first_runs.iloc[0]
+    table["subject"] = table["case"].map(dict(zip(cases["case"], cases["subject"], strict=True)))
+    scores = [_one_table(part, cases) for part in (first_runs, second_runs)]
+    if len(scores[0]) == 1:  # two single runs, which may differ in training set, fold and seed
+        scores[1].index = scores[0].index
+    differences = pair(*scores)
     return Comparison(
-        title=f"{row['dataset']}, {row['n_train']} images, {row['protocol']}",
+        title=f"{row['dataset']}, {row['n_train']} images, {protocol}",
         first=_name(first_runs, second_runs),
         second=_name(second_runs, first_runs),
-        paired=paired(first, second, subjects),
-        over_runs=crossed_interval(differences, subjects),
+        over_cases=cluster_interval(table["difference"].to_numpy(), list(table["subject"])),
+        difference=estimate(differences),
         runs=differences.mean(axis=1),
         cases=table.sort_values("difference", ascending=False, ignore_index=True),
     )
@@ -160,47 +173,36 @@ def _dice_by_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.Series[float]:
     return cases.groupby(["run", "case"])["dice"].mean().groupby("case").mean()
 
 
-def _dice_by_run_and_case(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
-    """Return Dice averaged over classes, with a row per fold and seed and a column per case."""
-    cases = cases.merge(runs[["run", "fold", "seed"]], on="run")
-    table: pd.DataFrame = cases.pivot_table(values="dice", index=["fold", "seed"], columns="case", aggfunc="mean")
+def _one_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
+    (table,) = dice_by_run(runs, cases).values()
     return table
 
 
 def _name(runs: pd.DataFrame, others: pd.DataFrame) -> str:
     """Return the label of the strategy; if the two sides differ in fold or seed, the id of the run as well."""
     row = runs.iloc[0]
-    same_design = set(_folds_and_seeds(runs)) == set(_folds_and_seeds(others))
+    same_design = set(_designs(runs)) == set(_designs(others))
     return str(row["strategy"]) if same_design else f"{row['strategy']} of run {row['run']}"
 
 
-def _folds_and_seeds(runs: pd.DataFrame) -> list[tuple[int, int]]:
-    return list(zip(runs["fold"], runs["seed"], strict=True))
+def _designs(runs: pd.DataFrame) -> list[tuple[int, ...]]:
+    """Return training set, fold and seed of every run."""
+    return list(runs[RUN].itertuples(index=False, name=None))
 
 
-def _format_interval(interval: Interval) -> str:
-    return "–" if math.isnan(interval.low) else f"{interval.low:+.4f} to {interval.high:+.4f}"
+def _check_one_protocol(first: pd.DataFrame, second: pd.DataFrame) -> None:
+    """Refuse sides that mix epoch budgets.
 
-
-def _conclusion(comparisons: Sequence[Comparison]) -> str:
-    """Say in how many rows no difference may be claimed.
-
-    A difference requires an interval that excludes 0: the interval over runs and subjects where there are several runs,
-    else the interval over subjects.
+    Raises:
+        IncomparableError: when one side has runs of several protocols.
     """
-    intervals = [each.paired.difference if math.isnan(each.over_runs.low) else each.over_runs for each in comparisons]
-    undecided = sum(not (each.low > 0 or each.high < 0) for each in intervals)
-    single = sum(len(each.runs) == 1 for each in comparisons)
-    sentences = [
-        f"In {undecided} of {len(intervals)} rows the interval over runs and subjects (over subjects only, if there is "
-        "a single pair of runs) includes 0 or is missing: these rows show no difference."
-    ]
-    if single:
-        sentences.append(
-            f"{single} of {len(intervals)} rows compare a single pair of runs: variation between training runs is not "
-            "included."
-        )
-    return " ".join(sentences)
+    for runs in (first, second):
+        if len(found := sorted(set(runs["protocol"]))) > 1:
+            raise IncomparableError(f"'{runs['strategy'].iloc[0]}' has several epoch budgets: {', '.join(found)}")
+
+
+def _format_interval(low: float, high: float) -> str:
+    return "too few runs" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}"
 
 
 def _describe_difference(first: pd.Series, second: pd.Series) -> str:  # type: ignore[type-arg]

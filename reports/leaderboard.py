@@ -8,15 +8,24 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stampbench.reports.speed import Speed, speeds
-from stampbench.reports.statistics import cluster_interval, holm, paired, pareto_front
+from stampbench.reports.boundary import boundary_scores
+from stampbench.reports.decision import MARGIN, decide
+from stampbench.reports.multi_reader import MIN_READERS
+from stampbench.reports.paired_runs import RUN, adjusted_means, dice_by_run, estimate, pair
+from stampbench.reports.speed import Speed, speeds, standard_label
+from stampbench.reports.statistics import cluster_interval, holm
+from stampbench.reports.suitability import suitability
+from stampbench.reports.tiers import pareto_front, tiers
 
 COLUMNS = (
-    "rank", "strategy", "dice", "dice_low", "dice_high", "p_holm", "hd95", "msd", "empty", "parameters", "flops",
-    "latency_ratio", "epochs", "ranking_passes", "folds", "seeds", "runs", "run_sd", "pareto_parameters",
-    "pareto_latency",
+    "tier", "strategy", "dice", "dice_low", "dice_high", "cases_low", "cases_high", "difference", "difference_low",
+    "difference_high", "decision", "p", "p_holm", "common_runs", "nsd", "empty_rate", "hd95_median", "hd95_p90",
+    "hd95_nonempty", "parameters", "flops", "latency_ratio", "epochs", "ranking_passes", "training_sets", "folds",
+    "seeds", "runs", "run_sd", "pareto_parameters", "pareto_latency",
 )  # fmt: skip
 """Columns of the rows of a leaderboard."""
+LEARNT = 0.5
+"""Dice that at least one strategy must reach; otherwise too little is learnt to compare strategies."""
 
 
 class Board(NamedTuple):
@@ -24,10 +33,17 @@ class Board(NamedTuple):
 
     `about` holds what all runs of the leaderboard have in common; `notes` explain the numbers and their limits.
 
-    `rows` has the columns of `COLUMNS`: `dice_low` and `dice_high` bound the 95 % confidence interval of `dice`,
-    `p_holm` is the Holm-corrected p-value of the difference from the first row, `run_sd` is the standard deviation of
-    the mean Dice between runs. `per_case` holds the Dice of every test case, with a row per case and a column per
-    strategy; `subjects` holds the subject of every case.
+    `rows` has the columns of `COLUMNS`:
+
+    - `dice_low` and `dice_high` bound the 95 % confidence interval of `dice` over runs and subjects, `cases_low` and
+      `cases_high` that over subjects only, for these trained networks.
+    - `difference` is that to `standard` over the runs that both have (`common_runs`), with its 95 % confidence
+      interval, decision and p-value; `p_holm` is corrected for the number of rows.
+    - `run_sd` is the standard deviation of mean Dice between runs; the scores of boundaries are those of
+      `boundary_scores`.
+
+    `per_case` holds the Dice of every test case, with a row per case and a column per strategy; `subjects` holds the
+    subject of every case. `scores` holds the table of `dice_by_run` for each strategy.
     """
 
     title: str
@@ -36,17 +52,19 @@ class Board(NamedTuple):
     rows: pd.DataFrame
     per_case: pd.DataFrame
     subjects: Mapping[str, str]
+    scores: Mapping[str, pd.DataFrame]
+    suitability: float
 
 
 def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame | None = None) -> list[Board]:
     """Make a leaderboard from each group of comparable runs.
 
-    Scores are averaged over classes, then over folds and seeds, then over cases. Runs of different groups are never
-    compared.
+    Scores are averaged over classes, then over the cases of a subject, then over runs and subjects. Runs of different
+    groups are never compared. Rows are ordered by `adjusted_means`.
 
     Args:
         runs: a row per finished run with `run`, `group` (equal for comparable runs: same data, training size and
-            protocol), `strategy`, `fold`, `seed`, `parameters`, `flops`, `epochs` and `ranking_passes`.
+            protocol), `strategy`, `training_set`, `fold`, `seed`, `parameters`, `flops`, `epochs` and `ranking_passes`.
         cases: a row per run, test case and class with `run`, `case`, `subject`, `dice`, `hd95`, `msd` and `empty`.
         timings: rows of `stampbench latency` with the column `run`; without timings there are no latencies.
 
@@ -65,53 +83,101 @@ def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame 
 
 
 def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Board:
-    scores = cases.groupby(["run", "case"], sort=False)[["dice", "hd95", "msd"]].mean().reset_index()
-    scores = scores.merge(runs[["run", "strategy", "fold", "seed"]], on="run")
     unique_cases = cases.drop_duplicates("case")
     subjects = dict(zip(unique_cases["case"], unique_cases["subject"], strict=True))
-    per_case = scores.groupby(["strategy", "case"], sort=False)[["dice", "hd95", "msd"]].mean()
-    empty = cases["empty"].isin(["reference", "prediction"]).groupby(cases["run"]).sum()
+    strategy_of_case = cases["run"].map(runs.set_index("run")["strategy"])
+    per_case = cases.groupby(["run", "case"], sort=False)["dice"].mean().reset_index()
+    per_case["strategy"] = per_case["run"].map(runs.set_index("run")["strategy"])
+    dice = per_case.groupby(["strategy", "case"], sort=False)["dice"].mean().unstack("strategy")
+    scores = dice_by_run(runs, cases)
     speed = speeds(runs, timings)
-    rows = []
-    for strategy, strategy_runs in runs.groupby("strategy", sort=False):
-        row = {
-            "strategy": strategy,
-            "empty": int(empty.loc[strategy_runs["run"]].sum()),
-            "latency_ratio": speed.ratios.get(str(strategy), math.nan),
-            "run_sd": scores[scores["strategy"] == strategy].groupby("run")["dice"].mean().std(),
-        }
-        rows.append(row | _mean_scores(pd.DataFrame(per_case.loc[strategy]), subjects) | _costs(strategy_runs))
-    table = pd.DataFrame(rows).sort_values(["dice", "strategy"], ascending=[False, True], ignore_index=True)
-    table["rank"] = table["dice"].rank(ascending=False, method="min").astype(int)
-    table["p_holm"] = _p_values_against_first(table["strategy"], scores, subjects)
-    table["pareto_parameters"] = pareto_front(list(table["parameters"]), list(table["dice"]))
-    table["pareto_latency"] = pareto_front(list(table["latency_ratio"]), list(table["dice"]))
+    by_strategy = dict(iter(runs.groupby("strategy", sort=False)))
+    rows = [
+        {"strategy": name, "latency_ratio": speed.ratios.get(str(name), math.nan)}
+        | _dice(scores[name], dice[[name]].dropna(), subjects)
+        | boundary_scores(strategy_cases)
+        | _costs(by_strategy[name])
+        for name, strategy_cases in cases.groupby(strategy_of_case, sort=False)
+    ]
+    standard = standard_label(runs)
+    table = pd.DataFrame(rows).join(pd.DataFrame(_differences([row["strategy"] for row in rows], scores, standard)))
+    table = _ordered(table, scores)
+    for column, cost in (("pareto_parameters", "parameters"), ("pareto_latency", "latency_ratio")):
+        front = pareto_front(_cost_by_run(cost, by_strategy, speed), scores)
+        table[column] = table["strategy"].map(front)
     about = _about(runs.iloc[0])
-    notes = tuple(_notes(runs, cases, speed, table))
-    return Board(_title(about), about, notes, table[list(COLUMNS)], per_case["dice"].unstack("strategy"), subjects)
+    ratio = suitability(scores)
+    notes = tuple(_notes(runs, cases, speed, table, ratio))
+    return Board(_title(about), about, notes, table[list(COLUMNS)], dice, subjects, scores, ratio)
 
 
-def _mean_scores(scores: pd.DataFrame, subjects: Mapping[str, str]) -> dict[str, float]:
-    """Return the mean scores of a strategy over cases, and the interval of its Dice clipped to [0, 1].
+def _dice(scores: pd.DataFrame, per_case: pd.DataFrame, subjects: Mapping[str, str]) -> dict[str, float]:
+    """Return a strategy's mean Dice with both intervals, clipped to [0, 1], and its spread between runs.
 
     Args:
-        scores: `dice`, `hd95` and `msd` of one strategy by case.
+        scores: the strategy's table of `dice_by_run`.
+        per_case: its Dice by case, in a single column.
         subjects: the subject of every case.
     """
-    interval = cluster_interval(scores["dice"].to_numpy(), [subjects[case] for case in scores.index])
+    found = estimate(scores)
+    low, high = found.interval()
+    cases = cluster_interval(per_case.to_numpy()[:, 0], [subjects[case] for case in per_case.index])
     return {
-        "dice": interval.mean,
-        "dice_low": max(interval.low, 0.0),
-        "dice_high": min(interval.high, 1.0),
-        "hd95": scores["hd95"].mean(skipna=False),
-        "msd": scores["msd"].mean(skipna=False),
+        "dice": float(scores.mean(axis=1).mean()),
+        "dice_low": max(low, 0.0),
+        "dice_high": min(high, 1.0),
+        "cases_low": max(cases.low, 0.0),
+        "cases_high": min(cases.high, 1.0),
+        "run_sd": float(scores.mean(axis=1).std()),
+    }
+
+
+def _differences(
+    strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], standard: str | None
+) -> list[dict[str, Any]]:  # fmt: skip
+    """Return the columns about the difference of each strategy to the standard network."""
+    rows: list[dict[str, Any]] = []
+    for name in strategies:
+        paired = pair(scores[name], scores[standard]) if standard and name != standard else scores[name].iloc[:0]
+        found = estimate(paired)
+        low, high = found.interval()
+        decision = "reference" if name == standard else "no common runs" if paired.empty else decide(found)
+        rows.append(
+            {
+                "difference": found.mean, "difference_low": low, "difference_high": high, "p": found.p,
+                "decision": decision if standard else "", "common_runs": len(paired),
+            }
+        )  # fmt: skip
+    for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = corrected
+    return rows
+
+
+def _ordered(table: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the rows from best to worst, with their tiers."""
+    table = table.assign(adjusted=table["strategy"].map(adjusted_means(scores)).round(6))
+    table = table.sort_values(["adjusted", "strategy"], ascending=[False, True], ignore_index=True)
+    table["tier"] = tiers(list(table["strategy"]), scores)
+    return table
+
+
+def _cost_by_run(cost: str, runs: Mapping[Any, pd.DataFrame], speed: Speed) -> dict[str, pd.Series[float]]:
+    """Return a cost of each strategy's runs; latency is known by strategy only."""
+    return {
+        str(name): part.groupby(RUN)[cost].mean()
+        if cost in part
+        else pd.Series(speed.ratios.get(str(name), math.nan), part.groupby(RUN).size().index)
+        for name, part in runs.items()
     }
 
 
 def _costs(runs: pd.DataFrame) -> dict[str, int]:
     """Return the mean size and training cost of a strategy's runs, and how many runs there are."""
     means = {name: round(runs[name].mean()) for name in ("parameters", "flops", "epochs", "ranking_passes")}
-    return means | {"folds": runs["fold"].nunique(), "seeds": runs["seed"].nunique(), "runs": len(runs)}
+    sets = runs["training_set"].nunique()
+    return means | {
+        "training_sets": sets, "folds": runs["fold"].nunique(), "seeds": runs["seed"].nunique(), "runs": len(runs),
+    }  # fmt: skip
 
 
 def _about(run: pd.Series) -> dict[str, Any]:  # type: ignore[type-arg]
@@ -136,71 +202,44 @@ def _title(about: Mapping[str, Any]) -> str:
     )
 
 
-def _p_values_against_first(
-    strategies: pd.Series[str], scores: pd.DataFrame, subjects: Mapping[str, str]
-) -> list[float]:  # fmt: skip
-    """Return the Holm-corrected p-value of each strategy's difference from the first one, whose own p-value is NaN."""
-    first = strategies.iloc[0]
-    p_values = [wilcoxon_p(scores, first, each, subjects) for each in strategies.iloc[1:]]
-    return [math.nan, *holm(p_values)]
-
-
-def wilcoxon_p(scores: pd.DataFrame, first: str, second: str, subjects: Mapping[str, str]) -> float:
-    """Return the p-value of Wilcoxon's signed-rank test between two strategies.
-
-    The scores of a case are averaged over the folds and seeds that both strategies have.
-
-    Args:
-        scores: a row per run and case with `strategy`, `fold`, `seed`, `case` and `dice`.
-        first: label of a strategy.
-        second: label of the other strategy.
-        subjects: the subject of every case.
-
-    Returns:
-        The p-value; NaN if the strategies share no fold and seed or were tested on different cases.
-    """
-    runs = [scores[scores["strategy"] == strategy] for strategy in (first, second)]
-    common = set(_folds_and_seeds(runs[0])) & set(_folds_and_seeds(runs[1]))
-    if not common:
-        return math.nan
-    first_dice, second_dice = (
-        part[[pair in common for pair in zip(part["fold"], part["seed"], strict=True)]].groupby("case")["dice"].mean()
-        for part in runs
-    )
-    if set(first_dice.index) != set(second_dice.index):
-        return math.nan
-    return paired(first_dice, second_dice, subjects).wilcoxon_p
-
-
-def _folds_and_seeds(runs: pd.DataFrame) -> Sequence[tuple[int, int]]:
-    return sorted(set(zip(runs["fold"], runs["seed"], strict=True)))
-
-
-def _notes(runs: pd.DataFrame, cases: pd.DataFrame, speed: Speed, table: pd.DataFrame) -> list[str]:
+def _notes(
+    runs: pd.DataFrame, cases: pd.DataFrame, speed: Speed, table: pd.DataFrame, ratio: float
+) -> list[str]:  # fmt: skip
     """Explain the numbers of a leaderboard and state their limits."""
     notes = []
     if runs["synthetic"].any():
         notes.append("Synthetic images: suitable for comparing software, but no evidence about patients.")
-    subjects = cases["subject"].nunique()
+    sets = runs["training_set"].nunique()
+    readers = "training sets, whose runs are averaged," if sets > 1 else "runs"
     notes.append(
-        f"Dice: mean over {cases['case'].nunique()} test cases of {subjects} subjects, averaged over classes and runs "
-        "for each case, with the 95 % confidence interval for these trained networks (bootstrap over subjects); "
-        "variation between training runs is not included (see run sd). p (Holm): Wilcoxon's signed-rank test over "
-        "subjects against the first row, corrected by Holm's method. empty: number of masks (case × class) where "
-        "either the prediction or the reference is empty, but not both; they have Dice 0 and the image diagonal as "
-        "distance."
+        f"Dice: mean over {cases['case'].nunique()} test cases of {cases['subject'].nunique()} subjects and over runs, "
+        f"with the 95 % confidence interval for other {readers} and other subjects (multi-reader multi-case analysis), "
+        f"from {MIN_READERS} {'training sets' if sets > 1 else 'runs'} on. Δ: difference to the standard network over "
+        "the runs that both have. Decision: better or worse if its 95 % confidence interval excludes 0, else "
+        f"equivalent if the 90 % interval lies within ±{MARGIN:g}, else undecided; not corrected for the number of "
+        "rows. Tier: a strategy is in a lower tier only if it is worse than one above (p < .05 after Holm's correction "
+        "for all pairs). empty: share of masks (case × class) where either the prediction or the reference is empty, "
+        "but not both; they have Dice 0 and rank worst in the median and the 90th percentile of HD95."
     )
-    if len(table) > 1 and subjects < 6:
-        notes.append("With fewer than six subjects, Wilcoxon's test cannot reach p < .05.")
+    notes.append(
+        f"{sets} independent draws of the training images."
+        if sets > 1
+        else "One draw of the training images: variation between draws is not included."
+    )
+    if ratio < 1:
+        notes.append(
+            f"This leaderboard does not separate strategies: the standard deviation between them is {ratio:.2f} times "
+            "that between runs of one strategy."
+        )
+    elif not math.isnan(ratio):
+        notes.append(f"The standard deviation between strategies is {ratio:.2f} times that between runs of one.")
+    if float(table["dice"].max()) < LEARNT:
+        notes.append(f"No strategy reaches Dice {LEARNT:g}: too little is learnt here to compare strategies.")
     if cases.groupby("run")["case"].nunique().nunique() > 1:
         notes.append(
-            "Some runs were tested on fewer cases than others: their means are over different cases and have no "
-            "p-value."
+            "Some runs were tested on fewer cases than others: their means are over different cases and are not "
+            "compared."
         )
-    designs = {strategy: tuple(_folds_and_seeds(group)) for strategy, group in runs.groupby("strategy")}
-    if len(set(designs.values())) > 1:
-        notes.append(
-            "Rows differ in folds or seeds: ranks are not a paired comparison; a p-value uses only the folds and seeds "
-            "that both rows have."
-        )
+    if runs.groupby("strategy")["run"].count().nunique() > 1:
+        notes.append("Rows differ in their runs: Dice is the mean of a row's own runs, Δ is over common runs.")
     return [*notes, *speed.notes]

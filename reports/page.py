@@ -13,7 +13,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from stampbench.reports.leaderboard import Board
-from stampbench.reports.mean_rank import OverallRanking
+from stampbench.reports.overall import OverallRanking
 from stampbench.reports.palette import COLOURS, palette_positions
 from stampbench.reports.table_formats import board_table, ranking_table
 
@@ -138,14 +138,13 @@ def _board_context(board: Board, runs: pd.DataFrame, positions: Mapping[str, int
     """Return what the template shows of a leaderboard: its table, the points of its plots, and its runs."""
     text = board_table(board)
     numbers = {
-        "rank": "rank", "Dice (95 %)": "dice", "p (Holm)": "p_holm", "run sd": "run_sd", "parameters": "parameters",
-        "FLOPs": "flops", "latency": "latency_ratio", "epochs": "epochs", "ranking passes": "ranking_passes",
-        "empty": "empty", "folds × seeds": "runs",
+        "tier": "tier", "Dice (95 %)": "dice", "Δ to standard (95 %)": "difference", "NSD": "nsd",
+        "empty": "empty_rate", "parameters": "parameters", "FLOPs": "flops", "latency": "latency_ratio",
+        "epochs": "epochs", "sets × folds × seeds": "runs",
+        f"HD95 median, 90th [{board.about['unit']}]": "hd95_median",
+        f"HD95 non-empty [{board.about['unit']}]": "hd95_nonempty",
     }  # fmt: skip
-    for column in map(str, text):
-        if column.startswith(("HD95", "MSD")):
-            numbers[column] = column.split()[0].lower()
-    board_runs = runs[runs["group"] == board.about["group"]].sort_values(["strategy", "fold", "seed"])
+    board_runs = runs[runs["group"] == board.about["group"]].sort_values(["strategy", "training_set", "fold", "seed"])
     return {
         "title": board.title,
         "notes": board.notes,
@@ -196,9 +195,9 @@ def _number(value: Any) -> Any:
     """Return a value for JSON: numbers rounded to six digits, NaN as None."""
     if isinstance(value, str):
         return value
-    return None if math.isnan(value) else round(float(value), 6)
+    return None if not math.isfinite(value) else round(float(value), 6)
 
 
 def _sort_key(value: Any) -> str:
     """Return the value that a column is sorted by; page.js sorts 1e300, which stands for a missing number, last."""
-    return "1e300" if isinstance(value, float) and math.isnan(value) else str(value)
+    return "1e300" if isinstance(value, float) and not math.isfinite(value) else str(value)

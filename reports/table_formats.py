@@ -11,7 +11,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.leaderboard import Board
-from stampbench.reports.mean_rank import OverallRanking
+from stampbench.reports.overall import OverallRanking
 
 
 def to_markdown(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
@@ -70,33 +70,44 @@ def _rankings_first(boards: Sequence[Board], rankings: Sequence[OverallRanking])
 def board_table(board: Board) -> pd.DataFrame:
     """Return the rows of a leaderboard as formatted text, with readable column headings.
 
-    The columns `latency` and `run sd` are dropped if no row has a value.
+    The columns `NSD` and `latency` are dropped if no row has a value.
     """
-    rows = board.rows
+    rows, unit = board.rows, board.about["unit"]
     table = pd.DataFrame(
         {
-            "rank": rows["rank"].astype(str),
+            "tier": rows["tier"].astype(str),
             "strategy": rows["strategy"],
             "Dice (95 %)": [
                 _with_interval(*each) for each in zip(rows["dice"], rows["dice_low"], rows["dice_high"], strict=True)
             ],
-            "p (Holm)": rows["p_holm"].map(format_p),
-            "run sd": rows["run_sd"].map(lambda sd: _or_dash(sd, ".3f")),
-            f"HD95 [{board.about['unit']}]": rows["hd95"].map("{:.2f}".format),
-            f"MSD [{board.about['unit']}]": rows["msd"].map("{:.2f}".format),
-            "empty": rows["empty"].astype(str),
+            "Δ to standard (95 %)": [
+                format_difference(*each)
+                for each in zip(rows["difference"], rows["difference_low"], rows["difference_high"], strict=True)
+            ],
+            "decision": rows["decision"],
+            "NSD": rows["nsd"].map(lambda nsd: _or_dash(nsd, ".3f")),
+            f"HD95 median, 90th [{unit}]": [
+                f"{_distance(median)}, {_distance(p90)}"
+                for median, p90 in zip(rows["hd95_median"], rows["hd95_p90"], strict=True)
+            ],
+            f"HD95 non-empty [{unit}]": rows["hd95_nonempty"].map(lambda mean: _or_dash(mean, ".2f")),
+            "empty": rows["empty_rate"].map("{:.1%}".format),
             "parameters": rows["parameters"].map("{:,}".format),
             "FLOPs": rows["flops"].map("{:,}".format),
             "latency": rows["latency_ratio"].map(lambda ratio: _or_dash(ratio, ".2f")),
-            "epochs": rows["epochs"].astype(str),
-            "ranking passes": rows["ranking_passes"].astype(str),
-            "folds × seeds": [
-                _folds_by_seeds(*each) for each in zip(rows["folds"], rows["seeds"], rows["runs"], strict=True)
-            ],
+            "epochs": rows["epochs"].map("{:,}".format),
+            "sets × folds × seeds": [_design(row) for row in rows.to_dict("records")],
             "Pareto": [_pareto_fronts(row) for row in rows.to_dict("records")],
         }
     )
-    return table.drop(columns=[name for name in ("latency", "run sd") if table[name].eq("–").all()])
+    return table.drop(columns=[name for name in ("NSD", "latency") if table[name].eq("–").all()])
+
+
+def format_difference(mean: float, low: float, high: float) -> str:
+    """Format a difference of Dice with its interval; a dash if there is no difference."""
+    if math.isnan(mean):
+        return "–"
+    return f"{mean:+.4f}" if math.isnan(low) else f"{mean:+.4f} ({low:+.4f} to {high:+.4f})"
 
 
 def format_p(p: float) -> str:
@@ -122,6 +133,13 @@ def ranking_table(ranking: OverallRanking) -> pd.DataFrame:
                 for mean, low, high in zip(rows["mean_rank"], rows["low"], rows["high"], strict=True)
             ],
             "first": [f"{share:.0%}" for share in rows["first"]],
+            "IQM": rows["iqm"].map("{:.3f}".format),
+            "P(better) (95 %)": [
+                "–" if math.isnan(mean) else f"{mean:.2f} ({low:.2f} to {high:.2f})"
+                for mean, low, high in zip(
+                    rows["improvement"], rows["improvement_low"], rows["improvement_high"], strict=True
+                )
+            ],
         }
     )
     for name in (name for name in rows if str(name).startswith("rank ")):
@@ -131,28 +149,32 @@ def ranking_table(ranking: OverallRanking) -> pd.DataFrame:
 
 def _pareto_fronts(row: dict[Any, Any]) -> str:
     """Name the Pareto fronts that a row is on."""
-    on_latency_front = row["pareto_latency"] and not math.isnan(row["latency_ratio"])
-    fronts = {"parameters": row["pareto_parameters"], "latency": on_latency_front}
+    fronts = {"parameters": row["pareto_parameters"], "latency": row["pareto_latency"]}
     return " ".join(name for name, on_front in fronts.items() if on_front)
 
 
 def _with_interval(mean: float, low: float, high: float) -> str:
-    return f"{mean:.3f}" if math.isnan(low) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
+    return f"{mean:.3f} (too few runs)" if math.isnan(low) else f"{mean:.3f} ({low:.3f} to {high:.3f})"
 
 
 def _or_dash(value: float, form: str) -> str:
     return "–" if math.isnan(value) else format(value, form)
 
 
-def _folds_by_seeds(folds: int, seeds: int, runs: int) -> str:
-    """Return "folds × seeds"; the number of runs if not every combination was run."""
-    return f"{folds} × {seeds}" if folds * seeds == runs else f"{runs} runs"
+def _distance(value: float) -> str:
+    return "empty" if math.isinf(value) else f"{value:.2f}"
+
+
+def _design(row: dict[Any, Any]) -> str:
+    """Return "sets × folds × seeds"; the number of runs if not every combination was run."""
+    parts = [row["training_sets"], row["folds"], row["seeds"]]
+    return " × ".join(map(str, parts)) if math.prod(parts) == row["runs"] else f"{row['runs']} runs"
 
 
 def _tabulate(table: pd.DataFrame, style: str) -> str:
     return tabulate(
         table.values.tolist(), headers=list(table.columns), tablefmt=style, disable_numparse=True,
-        colalign=["left" if name in ("strategy", "Pareto") else "right" for name in table],
+        colalign=["left" if name in ("strategy", "decision", "Pareto") else "right" for name in table],
     )  # fmt: skip
 
 

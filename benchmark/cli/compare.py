@@ -17,37 +17,48 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("first")
-@click.argument("second")
+@click.argument("others", nargs=-1, required=True)
 @RUNS
 @filter_options(strategies=False)
 @click.option(
     "--cases", default=5, show_default=True, type=click.IntRange(0), help="Cases with the largest differences"
 )
-def compare(first: str, second: str, runs_folder: Path, chosen: RecordFilter, cases: int) -> None:
-    """Compare two strategies as a leaderboard names them, or two runs by their ids, paired by case.
+def compare(first: str, others: tuple[str, ...], runs_folder: Path, chosen: RecordFilter, cases: int) -> None:
+    """Compare a strategy with OTHERS as a leaderboard names them, or two runs by their ids.
+
+    STRATEGY@PROTOCOL names the runs of one protocol. Strategies whose protocols differ only in their epoch budget can
+    be compared, too. p-values are corrected for all rows of the table.
 
     \b
-    Example:
+    Examples:
       stampbench compare stamp_plus standard --dataset hippocampus
+      stampbench compare stamp_plus standard random_largest "standard@paper (max_epochs=1736, patience=1736)"
     """
     from stampbench.reports.comparison import IncomparableError, to_markdown
     from stampbench.reports.comparison import compare as compare_runs
 
     records = read_chosen(runs_folder, chosen, trajectories=False)
-    one, other = _runs_of(records.runs, first), _runs_of(records.runs, second)
-    try:
-        click.echo(to_markdown(compare_runs(one, other, records.cases), cases), nl=False)
-    except IncomparableError as error:
-        raise UserError(f"'{first}' and '{second}' cannot be compared: {error}") from error
+    one, comparisons = _runs_of(records.runs, first), []
+    for other in others:
+        try:
+            comparisons += compare_runs(one, _runs_of(records.runs, other), records.cases)
+        except IncomparableError as error:
+            raise UserError(f"'{first}' and '{other}' cannot be compared: {error}") from error
+    click.echo(to_markdown(comparisons, cases), nl=False)
 
 
 def _runs_of(runs: pd.DataFrame, text: str) -> pd.DataFrame:
-    """Return the runs of a strategy, or one run by the beginning of its id.
+    """Return the runs of a strategy, or of `STRATEGY@PROTOCOL`, or one run by the beginning of its id.
 
     Raises:
         UserError: when there are none, or an id is ambiguous.
     """
-    found = runs[runs["strategy"] == text]
+    strategy, at, protocol = text.partition("@")
+    found = runs[(runs["strategy"] == strategy) & ((runs["protocol"] == protocol) | (not at))]
+    if at and found.empty and (runs["strategy"] == strategy).any():
+        raise unknown(
+            f"protocol of '{strategy}'", protocol, sorted(set(runs.loc[runs["strategy"] == strategy, "protocol"]))
+        )
     if found.empty and text:
         found = runs[runs["run"].str.startswith(text)]
         if len(found) > 1:

@@ -30,7 +30,7 @@ def leaderboard(runs_folder: Path, chosen: RecordFilter, style: str, output: Pat
       stampbench leaderboard --dataset hippocampus --format csv --output hippocampus.csv
     """
     from stampbench.reports.leaderboard import leaderboards
-    from stampbench.reports.mean_rank import overall_ranking
+    from stampbench.reports.overall import overall_ranking
     from stampbench.reports.table_formats import FORMATS
 
     records = read_chosen(runs_folder, chosen, trajectories=False)

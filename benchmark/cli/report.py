@@ -27,7 +27,7 @@ def report(runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.benchmark.records.run_pages import run_details
     from stampbench.reports.leaderboard import leaderboards
-    from stampbench.reports.mean_rank import overall_ranking
+    from stampbench.reports.overall import overall_ranking
     from stampbench.reports.page import write_page
 
     discover_plugins()

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.option("--strategy", "strategies", required=True, help="Name, several separated by commas, or all")
 @click.option("--dataset", required=True, help="Name, phantom2d:size=48,cases=20, or a folder")
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation images included")
-@click.option("--training-set", default=0, show_default=True, type=click.IntRange(0), help="Which draw of training images")
+@click.option(
+    "--training-set", default=0, show_default=True, type=click.IntRange(0), help="Which draw of training images"
+)
 @click.option("--folds", default="all", show_default=True, help="Fold numbers such as 0,2")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the runs")
 @click.option("--protocol", default="paper", show_default=True, help="See 'stampbench list protocols'")
@@ -44,8 +46,9 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the runs and their epochs only")
 @click.option("--quiet", is_flag=True, help="Show no progress")
 def run(
-    strategies: str, dataset: str, n_train: str, training_set: int, folds: str, seed: int, protocol: str, settings: tuple[str, ...],
-    protocol_set: tuple[str, ...], precision: str | None, compute: ComputeSettings, executors: ExecutorSettings,
+    strategies: str, dataset: str, n_train: str, training_set: int, folds: str, seed: int, protocol: str,
+    settings: tuple[str, ...], protocol_set: tuple[str, ...], precision: str | None, compute: ComputeSettings,
+    executors: ExecutorSettings,
     form: Form, data_root: Path | None, runs_folder: Path, plugins: tuple[Path, ...], force: bool, dry_run: bool,
     quiet: bool,
 ) -> int:  # fmt: skip

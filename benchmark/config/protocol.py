@@ -112,5 +112,8 @@ POCKETNET = PAPER.model_copy(
 )
 
 PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, CPU, QUICK, POCKETNET)}
+EPOCH_BUDGET = ("patience", "finetune_patience", "max_epochs")
+"""Fields that say how long a strategy trains."""
+
 SETTABLE = tuple(name for name in Protocol.model_fields if name not in ("name", "summary", "hyperparameters"))
 """Fields that a user can set."""

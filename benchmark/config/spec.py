@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
-from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE, Protocol
+from stampbench.benchmark.config.protocol import EPOCH_BUDGET, PROTOCOLS, SETTABLE, Protocol
 
 
 class DatasetIdentity(BaseModel):
@@ -38,7 +38,7 @@ class DatasetIdentity(BaseModel):
 
 
 class RunSpec(BaseModel):
-    """Strategy × dataset × training size × training set × fold × seed × protocol; device and folders do not belong to it.
+    """Strategy × dataset × training size × training set × fold × seed × protocol; device and folders do not count.
 
     `parents` is stored as `sources`: ids of published runs are hashes over that key.
     """
@@ -74,6 +74,13 @@ class RunSpec(BaseModel):
         """Hash of dataset, training size and protocol: runs of one group are comparable."""
         dump = self.stored()
         return _digest([dump["dataset"], dump["n_train"], dump["protocol"]])
+
+    @property
+    def task(self) -> str:
+        """Hash like `group`, but without the epoch budget of the protocol."""
+        dump = self.stored()
+        protocol = {key: value for key, value in dump["protocol"].items() if key not in EPOCH_BUDGET}
+        return _digest([dump["dataset"], dump["n_train"], protocol])
 
     def stored(self) -> dict[str, Any]:
         """The specification as `run.json` holds it and as ids are hashed from it."""

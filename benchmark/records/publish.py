@@ -12,7 +12,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.tables import Records, folder_of, merge, read_records, write_tables
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.mean_rank import overall_ranking
+from stampbench.reports.overall import overall_ranking
 from stampbench.reports.table_formats import to_markdown
 
 BOARDS = "boards.md"

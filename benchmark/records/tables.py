@@ -20,6 +20,8 @@ from stampbench.benchmark.records.timings import read_timings
 
 _TABLES = ("runs", "cases", "trajectories", "timings")
 _CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty", "reference_voxels"]
+_YOUNGER = ["nsd"]
+"""Columns of cases that older published tables lack."""
 _TRAJECTORIES = [
     "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
 ]  # fmt: skip
@@ -78,7 +80,7 @@ def write_tables(records: Records, root: Path) -> None:
     for name, table in zip(_TABLES, (runs, *records[1:]), strict=True):
         if name != "runs" and len(table):
             table = table.iloc[table["run"].map(order).argsort(kind="stable")]
-        columns = {"cases": _CASES, "trajectories": _TRAJECTORIES}.get(name, list(table.columns))
+        columns = {"cases": [*_CASES, *_YOUNGER], "trajectories": _TRAJECTORIES}.get(name, list(table.columns))
         write_text(root / f"{name}.csv", table.reindex(columns=columns).round(6).to_csv(index=False))
 
 
@@ -109,6 +111,8 @@ def _published(root: Path, problems: list[str]) -> Records:
             raise UserError(f"{path}: '{bad.iloc[0]}' is not the id of a run")
         if name == "runs" and len(table):  # tables from before there were training sets have the first one only
             table["training_set"] = table.get("training_set", pd.Series(0, table.index)).fillna(0).astype(int)
+        if name == "runs" and len(table):  # and cannot be compared across epoch budgets
+            table["task"] = table.get("task", table["group"]).fillna(table["group"])
         tables.append(table)
     return _scored(Records(*tables), problems)
 
@@ -149,6 +153,7 @@ def _row(record: Record) -> dict[str, Any]:
     return {
         "run": record.id,
         "group": record.group,
+        "task": spec.task,
         "dataset": identity.name,
         "dataset_version": identity.version,
         "data_checksum": identity.checksum,

@@ -1,4 +1,4 @@
-"""Leaderboards and overall rankings made from small data frames."""
+"""Leaderboards made from small data frames."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from io import StringIO
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from stampbench.reports.leaderboard import leaderboards
-from stampbench.reports.mean_rank import overall_ranking
-from stampbench.reports.statistics import half_width, mean_ranks
+from stampbench.reports.multi_reader import analyse
 from stampbench.reports.table_formats import to_csv, to_json, to_latex, to_markdown
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
@@ -42,48 +40,112 @@ def test_folds_are_averaged_per_case_before_the_mean(frames: Frames) -> None:
     assert (row["parameters"], row["epochs"], row["runs"], row["folds"], row["seeds"]) == (1500, 16, 2, 2, 1)
 
 
-def test_ranks_follow_dice_and_ties_share_a_rank(frames: Frames) -> None:
+def spread(mean: float, seed: int, subjects: int = 12) -> list[dict[str, float]]:
+    """Draw the Dice of six runs."""
+    rng = np.random.default_rng(seed)
+    return [{f"c{n}": float(x) for n, x in enumerate(rng.normal(mean, 0.01, subjects))} for _ in range(6)]
+
+
+def several(name: str, runs: list[dict[str, float]], **columns: object) -> list[dict[str, object]]:
+    """Return a strategy's runs on consecutive folds."""
+    return [{"strategy": name, "fold": fold, "dice": dice, **columns} for fold, dice in enumerate(runs)]
+
+
+def test_rows_are_ordered_by_dice_and_a_single_run_is_never_decided(frames: Frames) -> None:
     (board,) = leaderboards(
         *frames(
             {"strategy": "low", "dice": {"a": 0.3, "b": 0.3}},
-            {"strategy": "high", "dice": {"a": 0.8, "b": 0.8}},
+            {"strategy": "standard", "dice": {"a": 0.8, "b": 0.8}},
             {"strategy": "tie", "dice": {"a": 0.8, "b": 0.8}},
         )
     )
-    assert list(board.rows["rank"]) == [1, 1, 3]
-    assert board.rows["strategy"].iloc[-1] == "low"
-    assert board.rows["p_holm"].iloc[1] == 1.0, "equal scores have p = 1"
+    assert list(board.rows["strategy"]) == ["standard", "tie", "low"]
+    assert list(board.rows["tier"]) == [1, 1, 1]
+    assert list(board.rows["decision"]) == ["reference", "too few runs", "too few runs"]
+    assert list(board.rows["difference"].round(6))[1:] == [0.0, -0.5]
+    assert "0.800 (too few runs)" in to_markdown([board])
 
 
-def test_p_values_are_those_of_wilcoxon_against_the_first_row_corrected_by_holm(frames: Frames) -> None:
-    means = {"a": 0.8, "b": 0.78, "c": 0.7}
-    scores = {name: random_dice(seed, mean=mean) for seed, (name, mean) in enumerate(means.items())}
-    (board,) = leaderboards(*frames(*({"strategy": name, "dice": dice} for name, dice in scores.items())))
-    best, *others = board.rows["strategy"]
-    raw = [
-        stats.wilcoxon(np.array([*scores[best].values()]) - np.array([*scores[other].values()])).pvalue
-        for other in others
-    ]
-    assert list(board.rows["p_holm"])[1:] == pytest.approx(multipletests(raw, method="holm")[1])
-    assert np.isnan(board.rows["p_holm"].iloc[0])
+def test_differences_to_standard_have_the_interval_of_the_analysis_over_runs_and_subjects(frames: Frames) -> None:
+    scores = {"standard": spread(0.8, 0), "same": spread(0.8, 1), "bad": spread(0.6, 2)}
+    (board,) = leaderboards(*frames(*(run for name, runs in scores.items() for run in several(name, runs))))
+    rows = board.rows.set_index("strategy")
+    for name in ("same", "bad"):
+        table = pd.DataFrame(scores[name]).to_numpy() - pd.DataFrame(scores["standard"]).to_numpy()
+        expected = analyse(table)
+        row = rows.loc[name]
+        assert row["difference"] == pytest.approx(expected.mean)
+        assert (row["difference_low"], row["difference_high"]) == pytest.approx(expected.interval())
+        assert row["p"] == pytest.approx(expected.p)
+        assert row["common_runs"] == 6
+    assert dict(rows["decision"]) == {"standard": "reference", "same": "equivalent", "bad": "worse"}
+    assert dict(rows["tier"]) == {"standard": 1, "same": 1, "bad": 2}
+    raw = [rows.loc[name, "p"] for name in ("same", "bad")]
+    assert [rows.loc[name, "p_holm"] for name in ("same", "bad")] == pytest.approx(multipletests(raw, method="holm")[1])
+    own = analyse(pd.DataFrame(scores["same"]).to_numpy()).interval()
+    assert (rows.loc["same", "dice_low"], rows.loc["same", "dice_high"]) == pytest.approx(own)
 
 
-def test_p_values_use_only_folds_and_seeds_that_both_rows_have(frames: Frames) -> None:
-    """The second fold of `a` is ignored in the test against `b`, which has the first fold only."""
+def test_differences_use_only_runs_that_both_rows_have(frames: Frames) -> None:
+    """The second fold of `standard` is ignored; `never_paired` has a fold that `standard` lacks."""
     a, b = random_dice(0, mean=0.8), random_dice(1)
     (board,) = leaderboards(
         *frames(
-            {"strategy": "a", "dice": a},
-            {"strategy": "a", "fold": 1, "dice": dict.fromkeys(a, 0.95)},
+            {"strategy": "standard", "dice": a},
+            {"strategy": "standard", "fold": 1, "dice": dict.fromkeys(a, 0.95)},
             {"strategy": "b", "dice": b},
             {"strategy": "never_paired", "fold": 4, "dice": dict.fromkeys(a, 0.1)},
         )
     )
-    expected = stats.wilcoxon(np.array([*a.values()]) - np.array([*b.values()])).pvalue
-    p_values = dict(zip(board.rows["strategy"], board.rows["p_holm"], strict=True))
-    assert p_values["b"] == pytest.approx(expected)
-    assert np.isnan(p_values["never_paired"])
-    assert any("ranks are not a paired comparison" in note for note in board.notes)
+    rows = board.rows.set_index("strategy")
+    assert rows.loc["b", "difference"] == pytest.approx(np.mean([*b.values()]) - np.mean([*a.values()]))
+    assert np.isnan(rows.loc["never_paired", "difference"])
+    assert rows.loc["never_paired", "decision"] == "no common runs"
+    assert any("Δ is over common runs" in note for note in board.notes)
+
+
+def test_networks_that_are_the_same_in_all_shared_runs_share_a_tier_and_are_not_dominated(frames: Frames) -> None:
+    """`stamp` has further runs, which are better; its copy must not fall behind for lacking them."""
+    good, usual = spread(0.9, 3), spread(0.7, 4)
+    (board,) = leaderboards(
+        *frames(
+            *several("stamp", [*usual[:5], *good]),
+            *several("copy", usual[:5]),
+            *several("standard", [*spread(0.7, 5)[:5], *spread(0.9, 6)], parameters=2000),
+        )
+    )
+    rows = board.rows.set_index("strategy")
+    assert rows.loc["copy", "tier"] == rows.loc["stamp", "tier"]
+    assert rows.loc["copy", "pareto_parameters"] == rows.loc["stamp", "pareto_parameters"]
+
+
+def test_training_sets_are_counted_and_named(frames: Frames) -> None:
+    runs = [
+        {"strategy": name, "training_set": number, "seed": seed, "dice": random_dice(10 * number + seed, mean=0.8)}
+        for name in ("standard", "a")
+        for number in range(5)
+        for seed in range(2)
+    ]
+    (board,) = leaderboards(*frames(*runs))
+    assert "5 independent draws of the training images." in board.notes
+    assert "5 × 1 × 2" in to_markdown([board])
+    (one,) = leaderboards(*frames(*runs[:2]))
+    assert "One draw of the training images: variation between draws is not included." in one.notes
+
+
+def test_notes_say_whether_strategies_are_separated_and_anything_is_learnt(frames: Frames) -> None:
+    """Means .3 and .31 with runs of sd .0141: the ratio is .0071/.0141 = .5."""
+    (board,) = leaderboards(
+        *frames(
+            {"strategy": "a", "dice": {"x": 0.31, "y": 0.31}},
+            {"strategy": "a", "fold": 1, "dice": {"x": 0.29, "y": 0.29}},
+            {"strategy": "b", "dice": {"x": 0.32, "y": 0.32}},
+            {"strategy": "b", "fold": 1, "dice": {"x": 0.3, "y": 0.3}},
+        )
+    )
+    text = " ".join(board.notes)
+    assert "does not separate strategies: the standard deviation between them is 0.50 times" in text
+    assert "No strategy reaches Dice 0.5" in text
 
 
 def test_pareto_marks_are_set_for_parameters_and_latency(frames: Frames, timings: Timings) -> None:
@@ -130,14 +192,15 @@ def test_each_group_has_its_own_leaderboard(frames: Frames) -> None:
     assert {board.title.rsplit(" ", 1)[1] for board in boards} == {"paper", "quick"}
 
 
-def test_empty_masks_are_counted(frames: Frames) -> None:
+def test_the_rate_of_empty_masks_is_reported(frames: Frames) -> None:
     (board,) = leaderboards(
         *frames(
             {"strategy": "a", "dice": {"x": 0.1, "y": 0.5}},
             {"strategy": "b", "dice": {"x": 0.5, "y": 0.5}, "fold": 1},
         )
     )
-    assert dict(zip(board.rows["strategy"], board.rows["empty"], strict=True)) == {"a": 1, "b": 0}
+    assert dict(zip(board.rows["strategy"], board.rows["empty_rate"], strict=True)) == {"a": 0.25, "b": 0}
+    assert "25.0%" in to_markdown([board])
 
 
 def test_title_and_notes_name_synthetic_data(frames: Frames) -> None:
@@ -152,7 +215,7 @@ def test_all_formats_have_the_same_rows(frames: Frames) -> None:
     )
     markdown = to_markdown(boards)
     assert "| a_1 " in markdown
-    assert "0.600 (" in markdown
+    assert "0.600 (too few runs)" in markdown
     table = pd.read_csv(StringIO(to_csv(boards)))
     assert list(table["strategy"]) == ["a_1", "b"]
     assert [row["strategy"] for row in json.loads(to_json(boards))["boards"][0]["rows"]] == ["a_1", "b"]
@@ -173,52 +236,3 @@ def test_one_case_has_no_interval(frames: Frames) -> None:
     text = to_json(boards)
     assert "NaN" not in text
     assert json.loads(text)["boards"][0]["rows"][0]["dice_low"] is None
-
-
-def runs_of(frames: Frames, dataset: str, **scores: dict[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Build runs and cases of one dataset from the Dice of each strategy by case."""
-    runs, cases = frames(*({"strategy": n, "dice": d, "dataset": dataset, "group": dataset} for n, d in scores.items()))
-    prefix = {run: f"{dataset}{run}" for run in runs["run"]}
-    return runs.replace({"run": prefix}), cases.replace({"run": prefix})
-
-
-def test_overall_ranks_within_cases_and_weights_datasets_equally(frames: Frames) -> None:
-    """Ranks in the two cases of dataset one: a 1, 1; b 2, 2. In the four of dataset two: a 2, 2, 2, 1; b 1, 1, 1, 2."""
-    one = runs_of(frames, "one", a={"x": 0.9, "y": 0.9}, b={"x": 0.1, "y": 0.1}, only_here={"x": 0.5, "y": 0.5})
-    a, b = {"p": 0.1, "q": 0.1, "r": 0.1, "s": 0.9}, dict.fromkeys("pqrs", 0.5)
-    two = runs_of(frames, "two", a=a, b=b)
-    boards = leaderboards(pd.concat([one[0], two[0]]), pd.concat([one[1], two[1]]))
-    (ranking,) = overall_ranking(boards)
-    rows = ranking.rows.set_index("strategy")
-    assert dict(rows["mean_rank"]) == {"a": pytest.approx((1 + 1.75) / 2), "b": pytest.approx((2 + 1.25) / 2)}
-    assert rows.loc["a", "low"] <= rows.loc["a", "mean_rank"] <= rows.loc["a", "high"]
-    assert rows["first"].sum() == pytest.approx(1)
-    assert any("only_here" in note for note in ranking.notes)
-    assert "mean rank (95 %)" in to_markdown(boards, [ranking])
-
-
-def test_datasets_are_resampled_independently_and_ties_share_the_first_place(frames: Frames) -> None:
-    """With independent resamples of two equally large datasets, the mean has a spread √2 smaller than one dataset."""
-    scores = {f"c{n}": 0.5 + 0.4 * (n % 2) for n in range(20)}
-    flat = dict.fromkeys(scores, 0.7)
-    boards = []
-    for name in ("one", "two"):
-        boards += leaderboards(*runs_of(frames, name, a=scores, b=flat, c=flat))
-    (ranking,) = overall_ranking(boards)
-    rows = ranking.rows.set_index("strategy")
-    assert rows.loc["b", "first"] == pytest.approx(rows.loc["c", "first"])
-    _, resampled = mean_ranks(boards[0].per_case, boards[0].subjects)
-    expected = half_width(resampled, 20)[0] / 2**0.5
-    assert (rows.loc["a", "high"] - rows.loc["a", "low"]) / 2 == pytest.approx(expected, rel=0.05)
-
-
-def test_one_dataset_or_two_versions_of_it_give_no_overall_ranking(frames: Frames) -> None:
-    one = runs_of(frames, "one", a={"x": 0.9}, b={"x": 0.1})
-    assert overall_ranking(leaderboards(*one)) == []
-    later = (
-        one[0].assign(group="later", dataset_version="2", run="l" + one[0]["run"]),
-        one[1].assign(run="l" + one[1]["run"]),
-    )
-    both = leaderboards(pd.concat([one[0], later[0]]), pd.concat([one[1], later[1]]))
-    assert len(both) == 2
-    assert overall_ranking(both) == []

@@ -1,0 +1,86 @@
+"""Runs of two strategies paired by training set, fold and seed, and the difference between their Dice."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from stampbench.reports.multi_reader import Estimate, analyse
+
+RUN = ["training_set", "fold", "seed"]
+"""Columns that identify a run of a strategy; runs of two strategies that agree in them are a pair."""
+_PENALTY = 1e-3
+
+
+def dice_by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return the Dice of each strategy's runs: averaged over classes, then over the cases of a subject.
+
+    Args:
+        runs: rows of `runs` as for `leaderboards`.
+        cases: rows of `cases` as for `leaderboards`.
+
+    Returns:
+        By strategy, a row per run (indexed by training set, fold and seed) and a column per subject. NaN marks subjects
+        that a run was not tested on.
+    """
+    design = runs.set_index("run")[["strategy", *RUN]]
+    by_case = cases[cases["run"].isin(design.index)].groupby(["run", "subject", "case"], sort=False)["dice"].mean()
+    by_subject = by_case.groupby(["run", "subject"], sort=False).mean().unstack("subject").sort_index(axis=1)
+    table = by_subject.join(design).groupby(["strategy", *RUN]).mean()
+    return {str(name): part.droplevel("strategy") for name, part in table.groupby(level="strategy", sort=False)}
+
+
+def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Return the differences first minus second of the runs and subjects in two tables of `dice_by_run`.
+
+    Only training sets, folds and seeds that both have are paired. The result has no rows if a paired run was tested on
+    other subjects than its partner, because means over different subjects cannot be compared.
+    """
+    common = first.index.intersection(second.index)
+    one, other = (table.loc[common].dropna(axis=1, how="all") for table in (first, second))
+    if set(one.columns) != set(other.columns) or one.isna().any(axis=None) or other.isna().any(axis=None):
+        return one.iloc[:0]
+    return one - other
+
+
+def adjusted_means(scores: Mapping[str, pd.DataFrame]) -> dict[str, float]:
+    """Return the mean Dice of each strategy, adjusted for the training sets, folds and seeds that it was run with.
+
+    Least squares of Dice = strategy + run, where a run is a training set, fold and seed: a strategy that lacks the runs
+    in which all others are bad does not gain by it. The effects of runs are penalised by a tiny amount, so that
+    strategies without common runs keep their own mean.
+
+    Args:
+        scores: table of `dice_by_run` for each strategy.
+    """
+    long = pd.concat({name: table.mean(axis=1) for name, table in scores.items()})
+    strategy, names = pd.factorize(long.index.get_level_values(0))
+    run, _ = pd.factorize(long.index.droplevel(0))
+    rows = np.arange(len(long))
+    design = np.zeros((len(long) + run.max() + 1, len(names) + run.max() + 1))
+    design[rows, strategy] = design[rows, len(names) + run] = 1
+    design[len(long) :, len(names) :] = np.eye(run.max() + 1) * _PENALTY
+    target = np.concatenate([long.to_numpy(), np.zeros(run.max() + 1)])
+    effects = np.linalg.lstsq(design, target, rcond=None)[0]
+    return {str(name): float(effect) for name, effect in zip(names, effects, strict=False)}
+
+
+def by_reader(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per reader of the analysis: runs, or training sets (with their runs averaged) if there are several.
+
+    Args:
+        table: a table of `dice_by_run` or `pair`.
+    """
+    sets = table.groupby(level="training_set").mean()
+    return sets if len(sets) > 1 else table
+
+
+def estimate(table: pd.DataFrame) -> Estimate:
+    """Return the multi-reader multi-case analysis of a table of `dice_by_run` or `pair`; NaN if it has gaps."""
+    complete = table.dropna(axis=1, how="all")
+    if complete.empty or complete.isna().any(axis=None):
+        return Estimate(math.nan, math.nan, math.nan, 0, 0)
+    return analyse(by_reader(complete))

@@ -1,0 +1,63 @@
+"""Order of a leaderboard's rows where pairs of strategies share runs: tiers and Pareto fronts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+
+import pandas as pd
+
+from stampbench.reports.paired_runs import estimate, pair
+from stampbench.reports.statistics import holm
+
+_ALPHA = 0.05
+
+
+def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame]) -> list[int]:
+    """Return the tier of each strategy, from 1; a strategy opens a new tier if it is worse than one of the tier above.
+
+    Worse: the Holm-corrected p-value over all pairs of strategies is below .05. Strategies with too few common runs are
+    never separated.
+
+    Args:
+        strategies: strategies from the best to the worst estimate.
+        scores: table of `dice_by_run` for each strategy.
+    """
+    pairs = list(combinations(range(len(strategies)), 2))
+    differences = [estimate(pair(scores[strategies[i]], scores[strategies[j]])) for i, j in pairs]
+    corrected = holm([each.p for each in differences])
+    worse = {ij for ij, each, p in zip(pairs, differences, corrected, strict=True) if p < _ALPHA and each.mean > 0}
+    result: list[int] = []
+    first = 0
+    for position in range(len(strategies)):
+        if any((above, position) in worse for above in range(first, position)):
+            first = position
+        result.append(result[-1] + (first == position) if position else 1)
+    return result
+
+
+def pareto_front(costs: Mapping[str, pd.Series[float]], scores: Mapping[str, pd.DataFrame]) -> dict[str, bool]:
+    """Return which strategies are on the Pareto front of low cost and high Dice.
+
+    A strategy is not on the front if another one, over the runs that both have, is at least as good in both and better
+    in one. A strategy without cost is not on the front either, nor is one that shares no run with any other.
+
+    Args:
+        costs: by strategy, the cost of each run, indexed like the rows of its table of scores.
+        scores: table of `dice_by_run` for each strategy.
+    """
+    dominated = {name: bool(costs[name].isna().any()) for name in scores}
+    paired = dict.fromkeys(scores, len(scores) == 1)
+    for one, other in combinations(scores, 2):
+        difference = pair(scores[one], scores[other])
+        if difference.empty:
+            continue
+        paired[one] = paired[other] = True
+        gain = round(float(difference.to_numpy().mean()), 9)
+        saved = float((costs[other] - costs[one]).loc[difference.index].mean())
+        if math.isnan(saved) or (gain, saved) == (0.0, 0.0):
+            continue
+        dominated[other] |= gain >= 0 and saved >= 0
+        dominated[one] |= gain <= 0 and saved <= 0
+    return {name: paired[name] and not dominated[name] for name in scores}
