@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 
+from stampbench.datasets import image_io
 from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
@@ -36,7 +37,7 @@ class Dataset:
         spatial_dims: Number of spatial dimensions of the network inputs: 2 for slices of volumes.
         size: Spatial size of prepared images in voxels; multiples of 16 unless the definition gives a size.
         images: All images that a network can be given, in the order of the cases: whole cases, or all of their slices.
-        unit: Unit of distances: `mm` where the spacing is known, otherwise `px`.
+        unit: Unit of distances: `mm`; `px` for pictures; `voxel` if the spacing of volumes was lost.
         largest_case: Upper bound for the size in bytes of a case's image as float32.
         patch: Patch size for training, if smaller than `size`; None: training uses whole images.
         preprocessing: How cases are prepared.
@@ -71,7 +72,9 @@ class Dataset:
                 f"dataset '{definition.name}': size {_format_size(self.size)} does not fit {self.spatial_dims}D images"
             )
         self.patch = self._choose_patch()
-        self.unit = "mm" if file_dims == 3 else "px"
+        spacings = (image_io.spacing(files[0]) for case in reader.cases if (files := reader.files(case)))
+        lost = file_dims == 3 and image_io.spacing_lost(shapes.values(), spacings)
+        self.unit = "px" if file_dims == 2 else "voxel" if lost else "mm"
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
             Image(case.id, case.subject, slice)

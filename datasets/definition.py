@@ -104,7 +104,8 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
         test_subjects: Number of held-out test subjects; None: a quarter of all subjects.
         subject_pattern: Regular expression whose first group in a case id is the subject id; None: every case is a
             subject of its own, or `files` defines the subject.
-        surface_tolerance: Tolerance of the normalised surface Dice, in mm, or in pixels if the spacing is unknown.
+        surface_tolerance: Tolerance of the normalised surface Dice, in mm, or in pixels or voxels if the spacing is
+            unknown.
     """
 
     name: str

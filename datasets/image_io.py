@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,6 +80,21 @@ def shape(path: Path) -> tuple[int, ...]:
         except Exception as error:
             raise _unreadable(path, error) from error
     return read(path).pixels.shape[1:]
+
+
+def spacing(path: Path) -> tuple[float, ...]:
+    """Return the voxel size in mm of a 3D image; NIfTI files need only their header read.
+
+    Raises:
+        DatasetError: when the file cannot be read.
+    """
+    if path.name.lower().endswith(NIFTI) and path.is_file():
+        try:
+            return spacing_of(np.asarray(nib.load(path).affine))
+        except Exception as error:
+            raise _unreadable(path, error) from error
+    affine = read(path).affine
+    return (1.0, 1.0, 1.0) if affine is None else spacing_of(affine)
 
 
 def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
@@ -161,6 +176,16 @@ def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
     """Return the voxel size in mm along each axis of a 4×4 affine."""
     return tuple(round(math.sqrt(float((affine[:3, axis] ** 2).sum())), 5) for axis in range(3))
+
+
+def spacing_lost(shapes: Iterable[tuple[int, ...]], spacings: Iterable[tuple[float, ...]]) -> bool:
+    """Return whether volumes with thick slices all claim voxels of 1 mm, so that the true spacing must have been lost.
+
+    Args:
+        shapes: spatial shapes of all cases.
+        spacings: voxel sizes of all cases in mm; they are only read if a shape suggests thick slices.
+    """
+    return any(4 * min(shape) < max(shape) for shape in shapes) and all(each == (1.0, 1.0, 1.0) for each in spacings)
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from stampbench.datasets.dataset_json import Case, suspected_pattern
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.image_io import IMAGES
+from stampbench.datasets.image_io import IMAGES, spacing_lost
 from stampbench.datasets.preprocessing import oriented_to_ras
 from stampbench.datasets.readers import CaseReader
 from stampbench.datasets.split import Image, pool
@@ -171,14 +171,13 @@ def _compare_cases(reader: CaseReader, cases: Sequence[CaseStatistics]) -> Itera
             edges = " × ".join(f"{edge:g}" for edge in case.spacing)
             yield QualityIssue("warning", f"case '{case.id}': implausible voxel size of {edges} mm")
     yield from _find_duplicates(cases)
-    if unit == "mm" and cases and all(case.spacing == (1.0, 1.0, 1.0) for case in cases):
-        flat = [case for case in cases if 4 * min(case.shape) < max(case.shape)]
-        if flat:
-            yield QualityIssue(
-                "warning",
-                f"every case has voxels of 1 mm, but sizes such as {'×'.join(map(str, flat[0].shape))} suggest "
-                "thick slices: the spacing may have been lost, and distances in mm would be wrong",
-            )
+    if unit == "mm" and spacing_lost((case.shape for case in cases), (case.spacing for case in cases)):
+        flattest = min(cases, key=lambda case: min(case.shape) / max(case.shape))
+        yield QualityIssue(
+            "warning",
+            f"every case has voxels of 1 mm, but sizes such as {'×'.join(map(str, flattest.shape))} suggest thick "
+            "slices: the spacing was lost, and distances are in voxels",
+        )
     for index, name in enumerate(reader.classes):
         if cases and not any(case.voxels[index] for case in cases):
             yield QualityIssue("warning", f"class '{name}' does not occur in any case")

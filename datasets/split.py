@@ -52,9 +52,7 @@ class Split(NamedTuple):
     validation: tuple[Image, ...]
 
 
-def pool(
-    definition: Definition, images: Sequence[Image], training_set: int = 0
-) -> tuple[list[str], list[Image]]:
+def pool(definition: Definition, images: Sequence[Image], training_set: int = 0) -> tuple[list[str], list[Image]]:
     """Return the test subjects, and the images of all other subjects in the order in which a training set takes them.
 
     Args:
@@ -98,8 +96,8 @@ def split(
         training_set: Number of the training set, from 0: one draw of `n_train` images.
 
     Raises:
-        DatasetError: when `n_train` exceeds the available images, `fold` does not exist, or there are fewer subjects
-            than folds.
+        DatasetError: when `n_train` exceeds the available images, `fold` does not exist, there are fewer subjects
+            than folds, or another training set than 0 is requested of all images.
     """
     test, available = pool(definition, images, training_set)
     chosen = available if n_train is None else available[:n_train]
@@ -109,6 +107,12 @@ def split(
         raise DatasetError(
             f"dataset '{definition.name}': {n_train} training images requested, but only {len(available)} are "
             f"available besides {len(test)} test subjects; request 2 to {len(available)}, or all",
+            setting="n_train",
+        )
+    if training_set and len(chosen) == len(available):
+        raise DatasetError(
+            f"dataset '{definition.name}': all {len(available)} training images are used, so training set 0 is the "
+            f"only one, not {training_set}; request fewer training images",
             setting="n_train",
         )
     if not 0 <= fold < folds:

@@ -124,7 +124,8 @@ def gather_norms(model: UNet) -> Iterator[dict[str, list[Tensor]]]:
 def _l1_std(inputs: ImportanceInputs) -> Scores:
     """Return the standard deviation of the L1 norm over images.
 
-    A filter whose response is the same for every image carries little information.
+    A filter whose response is the same for every image carries little information. STAMP's code takes the standard
+    deviation within each batch and sums over batches, so it depends on how images are batched; this one does not.
     """
     return {name: norms.std(0, correction=0).tolist() for name, norms in _per_image_norms(inputs, 1).items()}
 

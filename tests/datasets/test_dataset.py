@@ -219,3 +219,18 @@ def test_a_folder_without_channels_is_refused(decathlon: Callable[..., Path]) ->
     (folder / "dataset.json").write_text(json.dumps(declared | {"modality": {}}))
     with pytest.raises(DatasetError, match="declares no channels"):
         open_dataset(folder_definition(folder))
+
+
+@pytest.mark.parametrize(
+    ("shape", "edges", "unit"),
+    [
+        ((20, 18, 3), (1.0, 1.0, 1.0), "voxel"),
+        ((20, 18, 3), (0.6, 0.6, 4.0), "mm"),
+        ((20, 18, 16), (1.0, 1.0, 1.0), "mm"),
+    ],
+)
+def test_distances_are_in_voxels_where_thick_slices_claim_one_millimetre(
+    shape: tuple[int, ...], edges: tuple[float, ...], unit: str, decathlon: Callable[..., Path]
+) -> None:
+    folder = decathlon(cases=2, shape=shape, affine=np.diag([*edges, 1.0]))
+    assert open_dataset(folder_definition(folder)).unit == unit

@@ -74,6 +74,36 @@ def test_training_sizes_are_nested_and_five_folds_divide_80_to_20() -> None:
         assert (len(large.training), len(large.validation)) == (40, 10)
 
 
+def test_training_sets_are_other_draws_with_the_same_test_set() -> None:
+    """Set 1 is ordered by the hash of `training set 1` and the image's id."""
+    images = singles(40)
+    test, first = pool(DEFINITION, images)
+    other_test, second = pool(DEFINITION, images, 1)
+    assert other_test == test
+    assert set(second) == set(first)
+    by_hash = sorted(
+        first, key=lambda image: hashlib.sha256(f"toy\n3\ntraining set 1\n{image.id}".encode()).hexdigest()
+    )
+    assert second == by_hash
+    drawn = [split(DEFINITION, images, 10, 0, 5, number) for number in range(6)]
+    assert len({frozenset((*each.training, *each.validation)) for each in drawn}) == 6
+    assert {each.test for each in drawn} == {drawn[0].test}
+    assert split(DEFINITION, images, 10, 0, 5) == drawn[0]
+
+
+def test_all_images_have_one_training_set_only() -> None:
+    for n_train in (None, 30):
+        with pytest.raises(DatasetError, match="all 30 training images are used, so training set 0 is the only one"):
+            split(DEFINITION, singles(40), n_train, 0, 5, 1)
+
+
+def test_draws_are_independent() -> None:
+    """Two sets of 20 of 60 images share 20 · 20/60 = 6.7 on average; the mean over 45 pairs varies by about .25."""
+    sets = [set(pool(DEFINITION, singles(80), number)[1][:20]) for number in range(10)]
+    shared = [len(one & other) for number, one in enumerate(sets) for other in sets[:number]]
+    assert sum(shared) / len(shared) == pytest.approx(20 * 20 / 60, abs=1.2)
+
+
 def test_the_order_of_the_images_does_not_matter() -> None:
     images = singles(40)
     assert split(DEFINITION, images, 20, 1, 5).training == split(DEFINITION, images[::-1], 20, 1, 5).training
