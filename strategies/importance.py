@@ -15,7 +15,9 @@ from stampbench.models.cpu_kernels import channel_products, channel_sums, channe
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
 
-ImportanceName = Literal["l2", "l2_gathered", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "random"]
+ImportanceName = Literal[
+    "l2", "l2_gathered", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "group_l2_layerwise", "random"
+]
 """Names in `IMPORTANCES`."""
 
 Scores = dict[str, list[float]]
@@ -173,8 +175,13 @@ def _random(inputs: ImportanceInputs) -> Scores:
     return {name: inputs.rng.random(width).tolist() for name, width in inputs.model.architecture.layers.items()}
 
 
-def _group_norm(inputs: ImportanceInputs) -> Scores:
+def _group_norm(inputs: ImportanceInputs, normaliser: str | None) -> Scores:
     """Return Torch-Pruning's group L2 norm over all weights removed with a filter (DepGraph, Fang et al. 2023).
+
+    Args:
+        inputs: The network to score.
+        normaliser: How Torch-Pruning makes the scores of layers comparable: `mean`, its default, divides them by the
+            layer's mean; None does not.
 
     Raises:
         StrategyError: when Torch-Pruning is not installed.
@@ -190,7 +197,7 @@ def _group_norm(inputs: ImportanceInputs) -> Scores:
     model = UNet(inputs.model.architecture).to(images.device)
     model.load_state_dict(inputs.model.state_dict())
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=images[:1])
-    importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=None)
+    importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=normaliser)
     scores = {}
     for name, width in model.architecture.layers.items():
         root: nn.Module = model.layer(name).conv if name.startswith("conv") else model.upconv(_upconv_step(name))
@@ -229,7 +236,8 @@ IMPORTANCES: dict[str, Importance] = {
     "l1_std": Importance(_l1_std),
     "taylor": Importance(_taylor),
     "weight_l2": Importance(_weight_norm, passes=False),
-    "group_l2": Importance(_group_norm, passes=False),
+    "group_l2": Importance(partial(_group_norm, normaliser="mean"), passes=False, normalised=False),
+    "group_l2_layerwise": Importance(partial(_group_norm, normaliser=None), passes=False),
     "random": Importance(_random, passes=False, normalised=False),
 }
 """Importance scores by the value of the hyperparameter `importance`."""

@@ -14,7 +14,8 @@ from torch import nn
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
-from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs
+from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores
+from stampbench.strategies.ranking import Ranking
 
 tp: Any = pytest.importorskip("torch_pruning")
 
@@ -58,13 +59,16 @@ def test_removals_give_the_same_weights_and_outputs_as_torch_pruning(dims: int) 
         torch.testing.assert_close(pruned(image), reference(image))
 
 
+def scores_of(importance: str, model: UNet, images: torch.Tensor) -> Scores:
+    inputs = ImportanceInputs(model, [(images, images[:, 0])], nn.functional.mse_loss, np.random.default_rng(0))
+    return IMPORTANCES[importance].score(inputs)
+
+
 def test_group_importance_is_the_mean_over_all_weights_removed_with_a_filter() -> None:
     """For conv1, these are its kernel, its BatchNorm scale and the input slice of the next kernel, all squared."""
     model = network(2)
     images = torch.randn(1, 1, 8, 8)
-    scores = IMPORTANCES["group_l2"].score(
-        ImportanceInputs(model, [(images, images[:, 0])], nn.functional.mse_loss, np.random.default_rng(0))
-    )
+    scores = scores_of("group_l2_layerwise", model, images)
     first, second = model.layer("conv1"), model.layer("conv2")
     parts = [
         first.conv.weight.flatten(1).square().sum(1),
@@ -72,3 +76,31 @@ def test_group_importance_is_the_mean_over_all_weights_removed_with_a_filter() -
         second.conv.weight.transpose(0, 1).flatten(1).square().sum(1),
     ]
     assert scores["conv1"] == pytest.approx(torch.stack(parts).mean(0).tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_filters_are_chosen_in_the_order_of_torch_prunings_own_pruner(dims: int) -> None:
+    """Torch-Pruning's global pruner with its defaults removes the filters that `depgraph` ranks lowest."""
+    model = network(dims)
+    images = torch.randn(1, 1, *(8,) * dims)
+    importance = IMPORTANCES["group_l2"]
+    ranking = Ranking.of(scores_of("group_l2", model, images), normalised=importance.normalised)
+    heads = [module for module in model.modules() if getattr(module, "out_channels", 0) == 2]
+    reference = copy.deepcopy(model)
+    ignored = [dict(reference.named_modules())[name] for name, module in model.named_modules() if module in heads]
+    roots = {root(reference, layer): layer for layer in model.architecture.layers}
+    ignored += [
+        module
+        for module in reference.modules()
+        if isinstance(module, nn.modules.conv._ConvNd) and module not in roots and module not in ignored
+    ]
+    pruner = tp.pruner.BasePruner(
+        reference, images, tp.importance.GroupMagnitudeImportance(), global_pruning=True, pruning_ratio=0.2,
+        ignored_layers=ignored,
+    )  # fmt: skip
+    removed = {
+        (roots[group[0].dep.target.module], index) for group in pruner.step(interactive=True) for index in group[0].idxs
+    }
+    assert len(removed) > 5
+    lowest = ranking.lowest(len(removed))
+    assert {(each.layer, each.channel) for each in lowest} == removed

@@ -1,4 +1,4 @@
-"""The kit finds the faults it is there for."""
+"""The conformance tests detect the errors of strategies that they are meant to detect."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from stampbench.strategies.testing import check_conformance
 _COUNTER = itertools.count()
 
 
-class Forgetful(Strategy):
-    """No checkpoint."""
+class WithoutCheckpoint(Strategy):
+    """Makes no checkpoint."""
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1)
 
 
 class Growing(Strategy):
-    """A wider network after a narrower one."""
+    """Trains a wider network after a narrower one."""
 
     def fit(self, trainer: Trainer) -> None:
-        whole = trainer.architecture
+        initial = trainer.architecture
         trainer.prune([Filter("conv1", 0)])
         trainer.train(1)
         trainer.checkpoint()
-        trainer.reset(whole)
+        trainer.reset(initial)
         trainer.checkpoint()
 
 
-class Moody(Strategy):
-    """Does something else each time it is run."""
+class NotReproducible(Strategy):
+    """Trains another number of epochs each time it is run."""
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1 + next(_COUNTER) % 2)
@@ -43,7 +43,7 @@ class Moody(Strategy):
 
 
 class Stateful(Strategy):
-    """Remembers outside of the trainer, so that a replay goes another way."""
+    """Keeps state outside of the trainer, so that a replay makes other calls."""
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1)
@@ -53,8 +53,8 @@ class Stateful(Strategy):
         trainer.checkpoint()
 
 
-class Watchful(Strategy):
-    """Looks at what a replay does not show: how much there is to replay."""
+class DependsOnReplay(Strategy):
+    """Prunes another filter if the trainer is replaying the calls of an earlier process."""
 
     def fit(self, trainer: Trainer) -> None:
         replaying = getattr(trainer, "replaying", False)
@@ -67,8 +67,8 @@ class Watchful(Strategy):
         trainer.checkpoint()
 
 
-class Thief(Strategy):
-    """Trains behind the trainer's back."""
+class UnchargedEpoch(Strategy):
+    """Trains an epoch without the trainer, and does not charge it."""
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1)
@@ -78,8 +78,8 @@ class Thief(Strategy):
             trainer.charges.epochs -= 1  # type: ignore[attr-defined]
 
 
-class Freeloader(Strategy):
-    """Has another strategy run first, and does not charge it."""
+class UnchargedParent(Strategy):
+    """Has a parent run that it does not charge."""
 
     def parents(self) -> Mapping[str, Parent]:
         return {"other": Parent("standard", {"f": 2, "depth": 1})}
@@ -89,8 +89,8 @@ class Freeloader(Strategy):
         trainer.checkpoint()
 
 
-class Fine(Strategy):
-    """Nothing wrong."""
+class Valid(Strategy):
+    """Has no error."""
 
     def fit(self, trainer: Trainer) -> None:
         trainer.train(1)
@@ -100,19 +100,19 @@ class Fine(Strategy):
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
-        (Forgetful, "no checkpoint was made"),
+        (WithoutCheckpoint, "no checkpoint was made"),
         (Growing, "the network grows"),
-        (Moody, "the same seed gives another result"),
+        (NotReproducible, "the same seed gives another result"),
         (Stateful, "the same seed gives another result"),
-        (Watchful, "stopped and resumed ends differently"),
-        (Thief, "epochs are not charged as trained"),
-        (Freeloader, "the epochs of a parent run are not charged"),
+        (DependsOnReplay, "stopped and resumed ends differently"),
+        (UnchargedEpoch, "epochs are not charged as trained"),
+        (UnchargedParent, "the epochs of a parent run are not charged"),
     ],
 )
-def test_a_fault_is_named(strategy: type[Strategy], message: str, tmp_path: Path) -> None:
+def test_error_of_a_strategy_is_detected(strategy: type[Strategy], message: str, tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match=message):
         check_conformance(strategy(), 2, tmp_path)
 
 
-def test_a_strategy_without_fault_passes(tmp_path: Path) -> None:
-    check_conformance(Fine(), 2, tmp_path)
+def test_valid_strategy_passes(tmp_path: Path) -> None:
+    check_conformance(Valid(), 2, tmp_path)

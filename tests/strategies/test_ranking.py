@@ -155,6 +155,7 @@ def test_only_scores_that_use_all_images_are_charged_for_a_pass() -> None:
         "l2_gathered",
         "weight_l2",
         "group_l2",
+        "group_l2_layerwise",
         "random",
     ]
 
