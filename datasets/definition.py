@@ -106,6 +106,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
             subject of its own, or `files` defines the subject.
         surface_tolerance: Tolerance of the normalised surface Dice, in mm, or in pixels or voxels if the spacing is
             unknown.
+        equivalence_margin: Dice within which two strategies count as equivalent; to be set before any run.
     """
 
     name: str
@@ -131,6 +132,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     test_subjects: PositiveInt | None = None
     subject_pattern: str | None = None
     surface_tolerance: PositiveFloat = 1.0
+    equivalence_margin: PositiveFloat = 0.01
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Definition:

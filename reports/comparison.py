@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from stampbench.reports.decision import MARGIN, Decision, decide
+from stampbench.reports.decision import Decision, decide
 from stampbench.reports.multi_reader import MIN_READERS, Estimate
 from stampbench.reports.paired_runs import RUN, dice_by_run, estimate, pair
 from stampbench.reports.statistics import Interval, cluster_interval, holm
@@ -27,6 +27,7 @@ class Comparison(NamedTuple):
     analysis over runs (or training sets) and subjects. `runs` holds the difference of mean Dice for each training set,
     fold and seed that both have. `cases` has a row per test case with `case`, `subject`, `first`, `second` and
     `difference`, sorted by difference in descending order.
+    `margin` is the margin of equivalence.
     """
 
     title: str
@@ -36,6 +37,7 @@ class Comparison(NamedTuple):
     difference: Estimate
     runs: pd.Series[float]
     cases: pd.DataFrame
+    margin: float
 
 
 def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> list[Comparison]:
@@ -58,7 +60,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
     column = "group" if set(first["group"]) & set(second["group"]) else "task"
     groups = [group for group in dict.fromkeys(first[column]) if group in set(second[column])]
     if not groups:
-        raise IncomparableError(_describe_difference(first.iloc[0], second.iloc[0]))
+        raise IncomparableError(_describe_difference(first, second))
     comparisons = []
     for group in groups:
         first_runs, second_runs = (part[part[column] == group] for part in (first, second))
@@ -79,7 +81,7 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
 def corrected(comparisons: Sequence[Comparison]) -> list[tuple[float, Decision]]:
     """Return the Holm-corrected p-value and the decision of every comparison, as the rows of one question."""
     p_values = holm([each.difference.p for each in comparisons])
-    return [(p, decide(each.difference, p=p)) for each, p in zip(comparisons, p_values, strict=True)]
+    return [(p, decide(each.difference, each.margin, p)) for each, p in zip(comparisons, p_values, strict=True)]
 
 
 def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
@@ -97,8 +99,8 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         "subjects, for these trained networks. 95 % (runs and cases) and p: multi-reader multi-case analysis with "
         "runs, or training sets if there are several, as readers; it holds for training again and needs "
         f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
-        f"p is below .05, else equivalent if the 90 % interval lies within ±{MARGIN:g}, else undecided. per run: "
-        "smallest and largest difference of a pair of runs.\n",
+        f"p is below .05, else equivalent if the 90 % interval lies within ±{comparisons[0].margin:g}, else "
+        "undecided. per run: smallest and largest difference of a pair of runs.\n",
     ]
     for each in comparisons if most else ():
         parts += [f"Cases with the largest differences, {each.title}:\n", _case_table(each, most) + "\n"]
@@ -107,7 +109,7 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
 
 def _summary_table(comparisons: Sequence[Comparison]) -> str:
     head = [
-        "", "difference", "95 % (cases)", "95 % (runs and cases)", "p", "Holm", "decision", "per run", "sets × runs",
+        "", "difference", "95 % (cases)", "95 % (runs and cases)", "p", "Holm", "decision", "per run", "sets, pairs",
         "cases (subjects)",
     ]  # fmt: skip
     several = len({each.second for each in comparisons}) > 1
@@ -121,7 +123,7 @@ def _summary_table(comparisons: Sequence[Comparison]) -> str:
             format_p(p),
             decision,
             f"{each.runs.min():+.4f} to {each.runs.max():+.4f}",
-            f"{each.runs.index.get_level_values(0).nunique()} × {len(each.runs)}",
+            f"{each.runs.index.get_level_values(0).nunique()}, {len(each.runs)}",
             f"{len(each.cases)} ({each.cases['subject'].nunique()})",
         ]
         for each, (p, decision) in zip(comparisons, corrected(comparisons), strict=True)
@@ -160,10 +162,11 @@ def _comparison(first_runs: pd.DataFrame, second_runs: pd.DataFrame, cases: pd.D
         title=f"{row['dataset']}, {row['n_train']} images, {protocol}",
         first=_name(first_runs, second_runs),
         second=_name(second_runs, first_runs),
-        over_cases=cluster_interval(table["difference"].to_numpy(), list(table["subject"])),
+        over_cases=cluster_interval(differences.mean(axis=0).to_list(), list(differences.columns)),
         difference=estimate(differences),
         runs=differences.mean(axis=1),
         cases=table.sort_values("difference", ascending=False, ignore_index=True),
+        margin=float(row["equivalence_margin"]),
     )
 
 
@@ -205,9 +208,12 @@ def _format_interval(low: float, high: float) -> str:
     return "too few runs" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}"
 
 
-def _describe_difference(first: pd.Series, second: pd.Series) -> str:  # type: ignore[type-arg]
+def _describe_difference(first: pd.DataFrame, second: pd.DataFrame) -> str:
+    """Name the first property that no run of one side shares with a run of the other."""
     names = ("dataset", "dataset_version", "data_checksum", "form", "n_train", "protocol")
     for name in names:
-        if first[name] != second[name]:
-            return f"the runs differ in {name.replace('_', ' ')}: {first[name]} and {second[name]}"
-    return "the runs differ in how images were prepared, or in the protocol"
+        one, other = (sorted(set(runs[name]), key=str) for runs in (first, second))
+        if not set(one) & set(other):
+            listed = (", ".join(map(str, values)) for values in (one, other))
+            return f"the runs differ in {name.replace('_', ' ')}: {' and '.join(listed)}"
+    return "no two runs agree in data, training size, preparation of images and protocol"

@@ -7,7 +7,7 @@ from typing import Literal
 from stampbench.reports.multi_reader import Estimate
 
 MARGIN = 0.01
-"""Dice within which two strategies are equivalent, unless the dataset's definition sets another margin."""
+"""Margin of equivalence in Dice, unless a dataset's definition sets another one."""
 Decision = Literal["better", "worse", "equivalent", "undecided", "too few runs"]
 
 _PRINTED = 5e-5

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from stampbench.reports.boundary import boundary_scores
-from stampbench.reports.decision import MARGIN, decide
+from stampbench.reports.decision import decide
 from stampbench.reports.multi_reader import MIN_READERS
 from stampbench.reports.paired_runs import RUN, adjusted_means, dice_by_run, estimate, pair
 from stampbench.reports.speed import Speed, speeds, standard_label
@@ -42,16 +42,13 @@ class Board(NamedTuple):
     - `run_sd` is the standard deviation of mean Dice between runs; the scores of boundaries are those of
       `boundary_scores`.
 
-    `per_case` holds the Dice of every test case, with a row per case and a column per strategy; `subjects` holds the
-    subject of every case. `scores` holds the table of `dice_by_run` for each strategy.
+    `scores` holds the table of `dice_by_run` for each strategy.
     """
 
     title: str
     about: Mapping[str, Any]
     notes: tuple[str, ...]
     rows: pd.DataFrame
-    per_case: pd.DataFrame
-    subjects: Mapping[str, str]
     scores: Mapping[str, pd.DataFrame]
     suitability: float
 
@@ -64,7 +61,8 @@ def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame 
 
     Args:
         runs: a row per finished run with `run`, `group` (equal for comparable runs: same data, training size and
-            protocol), `strategy`, `training_set`, `fold`, `seed`, `parameters`, `flops`, `epochs` and `ranking_passes`.
+            protocol), `strategy`, `training_set`, `fold`, `seed`, `parameters`, `flops`, `epochs`, `ranking_passes`
+            and `equivalence_margin`.
         cases: a row per run, test case and class with `run`, `case`, `subject`, `dice`, `hd95`, `msd` and `empty`.
         timings: rows of `stampbench latency` with the column `run`; without timings there are no latencies.
 
@@ -83,24 +81,21 @@ def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame 
 
 
 def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Board:
-    unique_cases = cases.drop_duplicates("case")
-    subjects = dict(zip(unique_cases["case"], unique_cases["subject"], strict=True))
     strategy_of_case = cases["run"].map(runs.set_index("run")["strategy"])
-    per_case = cases.groupby(["run", "case"], sort=False)["dice"].mean().reset_index()
-    per_case["strategy"] = per_case["run"].map(runs.set_index("run")["strategy"])
-    dice = per_case.groupby(["strategy", "case"], sort=False)["dice"].mean().unstack("strategy")
     scores = dice_by_run(runs, cases)
     speed = speeds(runs, timings)
     by_strategy = dict(iter(runs.groupby("strategy", sort=False)))
     rows = [
         {"strategy": name, "latency_ratio": speed.ratios.get(str(name), math.nan)}
-        | _dice(scores[name], dice[[name]].dropna(), subjects)
+        | _dice(scores[name])
         | boundary_scores(strategy_cases)
         | _costs(by_strategy[name])
         for name, strategy_cases in cases.groupby(strategy_of_case, sort=False)
     ]
     standard = standard_label(runs)
-    table = pd.DataFrame(rows).join(pd.DataFrame(_differences([row["strategy"] for row in rows], scores, standard)))
+    margin = float(runs["equivalence_margin"].iloc[0])
+    differences = _differences([row["strategy"] for row in rows], scores, standard, margin)
+    table = pd.DataFrame(rows).join(pd.DataFrame(differences))
     table = _ordered(table, scores)
     for column, cost in (("pareto_parameters", "parameters"), ("pareto_latency", "latency_ratio")):
         front = pareto_front(_cost_by_run(cost, by_strategy, speed), scores)
@@ -108,20 +103,19 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     about = _about(runs.iloc[0])
     ratio = suitability(scores)
     notes = tuple(_notes(runs, cases, speed, table, ratio))
-    return Board(_title(about), about, notes, table[list(COLUMNS)], dice, subjects, scores, ratio)
+    return Board(_title(about), about, notes, table[list(COLUMNS)], scores, ratio)
 
 
-def _dice(scores: pd.DataFrame, per_case: pd.DataFrame, subjects: Mapping[str, str]) -> dict[str, float]:
+def _dice(scores: pd.DataFrame) -> dict[str, float]:
     """Return a strategy's mean Dice with both intervals, clipped to [0, 1], and its spread between runs.
 
     Args:
         scores: the strategy's table of `dice_by_run`.
-        per_case: its Dice by case, in a single column.
-        subjects: the subject of every case.
     """
     found = estimate(scores)
     low, high = found.interval()
-    cases = cluster_interval(per_case.to_numpy()[:, 0], [subjects[case] for case in per_case.index])
+    by_subject = scores.mean(axis=0).dropna()
+    cases = cluster_interval(by_subject.to_list(), list(by_subject.index))
     return {
         "dice": float(scores.mean(axis=1).mean()),
         "dice_low": max(low, 0.0),
@@ -133,7 +127,7 @@ def _dice(scores: pd.DataFrame, per_case: pd.DataFrame, subjects: Mapping[str, s
 
 
 def _differences(
-    strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], standard: str | None
+    strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], standard: str | None, margin: float
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the columns about the difference of each strategy to the standard network."""
     rows: list[dict[str, Any]] = []
@@ -141,7 +135,7 @@ def _differences(
         paired = pair(scores[name], scores[standard]) if standard and name != standard else scores[name].iloc[:0]
         found = estimate(paired)
         low, high = found.interval()
-        decision = "reference" if name == standard else "no common runs" if paired.empty else decide(found)
+        decision = "reference" if name == standard else "no common runs" if paired.empty else decide(found, margin)
         rows.append(
             {
                 "difference": found.mean, "difference_low": low, "difference_high": high, "p": found.p,
@@ -216,10 +210,11 @@ def _notes(
         f"with the 95 % confidence interval for other {readers} and other subjects (multi-reader multi-case analysis), "
         f"from {MIN_READERS} {'training sets' if sets > 1 else 'runs'} on. Δ: difference to the standard network over "
         "the runs that both have. Decision: better or worse if its 95 % confidence interval excludes 0, else "
-        f"equivalent if the 90 % interval lies within ±{MARGIN:g}, else undecided; not corrected for the number of "
-        "rows. Tier: a strategy is in a lower tier only if it is worse than one above (p < .05 after Holm's correction "
-        "for all pairs). empty: share of masks (case × class) where either the prediction or the reference is empty, "
-        "but not both; they have Dice 0 and rank worst in the median and the 90th percentile of HD95."
+        f"equivalent if the 90 % interval lies within ±{float(runs['equivalence_margin'].iloc[0]):g}, else undecided; "
+        "not corrected for the number of rows. Tier: a new one begins only with a strategy that is worse than one of "
+        "the tier above (p < .05 after Holm's correction for all pairs). empty: share of masks (case × class) where "
+        "either the prediction or the reference is empty, but not both; they have Dice 0 and rank worst in the median "
+        "and the 90th percentile of HD95."
     )
     notes.append(
         f"{sets} independent draws of the training images."

@@ -20,8 +20,9 @@ class DatasetDescription(BaseModel, frozen=True):
     summary: str = Field("", description="one line about the dataset")
     licence: str = Field("", description="licence of the images")
     synthetic: bool = Field(description="whether the images are generated")
-    unit: str = Field(description="unit of distances: mm, or px where spacing is unknown")
+    unit: str = Field(description="unit of distances: mm; px in pictures; voxel if spacing was lost")
     surface_tolerance: float = Field(1.0, description="tolerance of the normalised surface Dice, in the unit")
+    equivalence_margin: float = Field(0.01, description="Dice within which two strategies count as equivalent")
     channels: list[str] = Field(description="names of the channels")
     classes: list[str] = Field(description="names of the classes, background first")
     values: list[int] = Field(description="label value of each class in the files")
@@ -40,6 +41,7 @@ class DatasetDescription(BaseModel, frozen=True):
             synthetic=definition.synthetic,
             unit=dataset.unit,
             surface_tolerance=definition.surface_tolerance,
+            equivalence_margin=definition.equivalence_margin,
             channels=list(dataset.channels),
             classes=list(dataset.classes),
             values=list(dataset.reader.values),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.errors import UserError
@@ -20,6 +21,7 @@ from stampbench.benchmark.records.timings import read_timings
 
 _TABLES = ("runs", "cases", "trajectories", "timings")
 _CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty", "reference_voxels"]
+_MARGIN = DatasetDescription.model_fields["equivalence_margin"].default
 _YOUNGER = ["nsd"]
 """Columns of cases that older published tables lack."""
 _TRAJECTORIES = [
@@ -109,12 +111,19 @@ def _published(root: Path, problems: list[str]) -> Records:
         # Ids become file names.
         if len(table) and len(bad := table.loc[~table["run"].str.fullmatch("[0-9a-f]{12}"), "run"]):
             raise UserError(f"{path}: '{bad.iloc[0]}' is not the id of a run")
-        if name == "runs" and len(table):  # tables from before there were training sets have the first one only
-            table["training_set"] = table.get("training_set", pd.Series(0, table.index)).fillna(0).astype(int)
-        if name == "runs" and len(table):  # and cannot be compared across epoch budgets
-            table["task"] = table.get("task", table["group"]).fillna(table["group"])
-        tables.append(table)
+        tables.append(_completed(table) if name == "runs" and len(table) else table)
     return _scored(Records(*tables), problems)
+
+
+def _completed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return published rows with the columns that older tables lack.
+
+    They have the first training set and the usual margin, and cannot be compared across epoch budgets.
+    """
+    for column, value in (("training_set", 0), ("equivalence_margin", _MARGIN), ("task", runs["group"])):
+        known = runs[column] if column in runs else pd.Series(float("nan"), runs.index)
+        runs = runs.assign(**{column: known.fillna(value)})
+    return runs.astype({"training_set": int})
 
 
 def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Records:
@@ -160,6 +169,7 @@ def _row(record: Record) -> dict[str, Any]:
         "form": _form(identity),
         "synthetic": record.dataset.synthetic,
         "unit": record.dataset.unit,
+        "equivalence_margin": record.dataset.equivalence_margin,
         "protocol": record.protocol_label,
         "name": spec.strategy,
         "strategy": record.label,

@@ -19,7 +19,7 @@ from stampbench.reports.speed import speeds
 def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFrame) -> Figure:
     """Draw test Dice against parameters and, if it was measured, latency; lines are the Pareto fronts.
 
-    Error bars are 95 % confidence intervals over subjects, see `leaderboards`.
+    Error bars are 95 % confidence intervals over runs and subjects, see `leaderboards`.
 
     Args:
         runs: rows of `runs` as for `leaderboards`.

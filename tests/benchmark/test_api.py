@@ -43,7 +43,7 @@ def test_the_example_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert set(records.runs["n_train"]) == {8}
     assert set(records.cases["run"]) == set(records.trajectories["run"]) == set(records.runs["run"])
     board = leaderboard(records)
-    assert list(board["rank"]) == [1, 2]
+    assert list(board["tier"]) == [1, 1]
     assert board["dice"].is_monotonic_decreasing
     assert set(board["parameters"]) == set(records.runs["parameters"])
     assert {"dataset", "strategy", "dice", "parameters", "epochs"} <= set(board)

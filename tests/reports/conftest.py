@@ -29,7 +29,8 @@ def make_frames(*runs: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
             {
                 "run": name, "group": "g", "dataset": "d", "dataset_version": "1", "data_checksum": "abcdef0123",
                 "form": "64×64", "synthetic": False, "unit": "mm", "protocol": "quick", "name": columns["strategy"],
-                "hyperparameters": "{}", "parents": "", "n_train": 25, "training_set": 0, "fold": 0, "seed": 0, "folds": 5,
+                "hyperparameters": "{}", "parents": "", "n_train": 25, "training_set": 0, "equivalence_margin": 0.01,
+                "fold": 0, "seed": 0, "folds": 5,
                 "parameters": 1000, "flops": 2000, "macs": 1000, "epochs": 10, "selected_epoch": 8, "selected_step": 0,
                 "ranking_passes": 1, "test_dice": sum(scores.values()) / len(scores), "test_hd95": 2.0,
                 "validation_dice": 0.5, "task": columns.get("group", "g"), **columns,

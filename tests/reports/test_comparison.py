@@ -65,7 +65,7 @@ def test_training_sets_are_the_readers_if_there_are_several(frames: Frames) -> N
     (found,) = compare(of(runs, "a"), of(runs, "b"), cases)
     assert found.difference.readers == 5
     assert len(found.runs) == 10
-    assert "5 × 10" in to_markdown([found], 0)
+    assert "5, 10" in to_markdown([found], 0)
 
 
 def test_one_bad_run_makes_no_difference_between_strategies(frames: Frames) -> None:

@@ -57,7 +57,7 @@ def test_a_test_over_subjects_alone_calls_equal_strategies_different() -> None:
 
 
 def test_variance_comes_from_runs_where_runs_dominate_and_from_subjects_where_subjects_do() -> None:
-    """Without other variation V is that of the readers' means with R − 1 degrees of freedom, or that of the subjects'."""
+    """Without other variation V is that of the readers' means with R − 1 degrees of freedom, or that of subjects."""
     means = np.array([0.01, -0.02, 0.03, 0.0, 0.05, -0.01])
     by_reader = analyse(np.repeat(means[:, None], 40, axis=1))
     assert by_reader.df == pytest.approx(5)

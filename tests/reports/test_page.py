@@ -71,6 +71,7 @@ def records(strategies: int, runs: int, tables: int) -> tuple[pd.DataFrame, pd.D
             {
                 "run": run, "group": f"g{table}", "dataset": f"set{table}", "dataset_version": "1", "form": "64×64",
                 "data_checksum": "0123456789", "synthetic": False, "unit": "mm", "protocol": "paper",
+                "equivalence_margin": 0.01,
                 "strategy": strategy if number // tables % strategies else "standard", "n_train": 25,
                 "name": "stamp" if number // tables % strategies else "standard",
                 "training_set": 0, "fold": number // tables // strategies, "seed": 0,
