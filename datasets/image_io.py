@@ -179,13 +179,14 @@ def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
 
 
 def spacing_lost(shapes: Iterable[tuple[int, ...]], spacings: Iterable[tuple[float, ...]]) -> bool:
-    """Return whether volumes with thick slices all claim voxels of 1 mm, so that the true spacing must have been lost.
+    """Return whether volumes that mostly have thick slices all claim voxels of 1 mm: the true spacing must be lost.
 
     Args:
         shapes: spatial shapes of all cases.
-        spacings: voxel sizes of all cases in mm; they are only read if a shape suggests thick slices.
+        spacings: voxel sizes of all cases in mm; they are only read if most shapes suggest thick slices.
     """
-    return any(4 * min(shape) < max(shape) for shape in shapes) and all(each == (1.0, 1.0, 1.0) for each in spacings)
+    thick = [4 * min(shape) < max(shape) for shape in shapes]
+    return 2 * sum(thick) > len(thick) and all(each == (1.0, 1.0, 1.0) for each in spacings)
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:

@@ -11,7 +11,7 @@ from tabulate import tabulate
 
 from stampbench.reports.decision import Decision, decide
 from stampbench.reports.multi_reader import MIN_READERS, Estimate
-from stampbench.reports.paired_runs import RUN, dice_by_run, estimate, pair
+from stampbench.reports.paired_runs import RUN, by_reader, dice_by_run, estimate, pair
 from stampbench.reports.statistics import Interval, cluster_interval, holm
 from stampbench.reports.table_formats import format_p
 
@@ -46,8 +46,8 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
     Scores are averaged over classes and then over the training sets, folds and seeds that both strategies have.
     Exception: if there is exactly one run on each side, the two runs are compared whatever their folds and seeds.
 
-    If no leaderboard has both, runs are compared whose protocols differ only in their epoch budget (`task` of `runs`);
-    the title says so.
+    Runs that are on both sides count for the second only. If no leaderboard has both, runs are compared whose protocols
+    differ only in their epoch budget (`task` of `runs`); the title says so.
 
     Args:
         first: rows of `runs` as for `leaderboards`, of one strategy.
@@ -57,6 +57,9 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
     Raises:
         IncomparableError: when the runs have nothing in common; the message names what differs.
     """
+    first = first[~first["run"].isin(second["run"])]
+    if first.empty:
+        raise IncomparableError("both sides are the same runs")
     column = "group" if set(first["group"]) & set(second["group"]) else "task"
     groups = [group for group in dict.fromkeys(first[column]) if group in set(second[column])]
     if not groups:
@@ -91,6 +94,7 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         comparisons: comparisons of one strategy with others.
         most: number of cases listed for each leaderboard and direction; 0 lists no cases.
     """
+    margins = " or ±".join(sorted({f"{each.margin:g}" for each in comparisons}))
     seconds = list(dict.fromkeys(each.second for each in comparisons))
     parts = [
         f"### {comparisons[0].first} minus {' or '.join(seconds)}, test Dice\n",
@@ -99,7 +103,7 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         "subjects, for these trained networks. 95 % (runs and cases) and p: multi-reader multi-case analysis with "
         "runs, or training sets if there are several, as readers; it holds for training again and needs "
         f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
-        f"p is below .05, else equivalent if the 90 % interval lies within ±{comparisons[0].margin:g}, else "
+        f"p is below .05, else equivalent if the 90 % interval lies within ±{margins}, else "
         "undecided. per run: smallest and largest difference of a pair of runs.\n",
     ]
     for each in comparisons if most else ():
@@ -116,7 +120,7 @@ def _summary_table(comparisons: Sequence[Comparison]) -> str:
     rows = [
         [
             f"{each.second}: {each.title}" if several else each.title,
-            f"{each.over_cases.mean:+.4f}",
+            f"{each.difference.mean:+.4f}",
             _format_interval(each.over_cases.low, each.over_cases.high),
             _format_interval(*each.difference.interval()),
             format_p(each.difference.p),
@@ -158,15 +162,19 @@ def _comparison(first_runs: pd.DataFrame, second_runs: pd.DataFrame, cases: pd.D
     if len(scores[0]) == 1:  # two single runs, which may differ in training set, fold and seed
         scores[1].index = scores[0].index
     differences = pair(*scores)
+    if differences.empty:
+        raise IncomparableError("the folds have different test cases, which the analysis over runs does not cover")
+    sets = differences.index.get_level_values("training_set").nunique() > 1
+    by_subject = by_reader(differences, sets=sets).mean(axis=0)
     return Comparison(
         title=f"{row['dataset']}, {row['n_train']} images, {protocol}",
         first=_name(first_runs, second_runs),
         second=_name(second_runs, first_runs),
-        over_cases=cluster_interval(differences.mean(axis=0).to_list(), list(differences.columns)),
-        difference=estimate(differences),
+        over_cases=cluster_interval(by_subject.to_list(), list(by_subject.index)),
+        difference=estimate(differences, sets=sets),
         runs=differences.mean(axis=1),
         cases=table.sort_values("difference", ascending=False, ignore_index=True),
-        margin=float(row["equivalence_margin"]),
+        margin=float(min(first_runs["equivalence_margin"].min(), second_runs["equivalence_margin"].min())),
     )
 
 
@@ -182,8 +190,10 @@ def _one_table(runs: pd.DataFrame, cases: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name(runs: pd.DataFrame, others: pd.DataFrame) -> str:
-    """Return the label of the strategy; if the two sides differ in fold or seed, the id of the run as well."""
+    """Return the label of the strategy, with the protocol or the run's id if the two sides differ only there."""
     row = runs.iloc[0]
+    if row["strategy"] == others["strategy"].iloc[0] and row["protocol"] != others["protocol"].iloc[0]:
+        return f"{row['strategy']}@{row['protocol']}"
     same_design = set(_designs(runs)) == set(_designs(others))
     return str(row["strategy"]) if same_design else f"{row['strategy']} of run {row['run']}"
 

@@ -10,7 +10,7 @@ MARGIN = 0.01
 """Margin of equivalence in Dice, unless a dataset's definition sets another one."""
 Decision = Literal["better", "worse", "equivalent", "undecided", "too few runs"]
 
-_PRINTED = 5e-5
+PRINTED = 5e-5
 """A smaller difference is printed as 0.0000, and never decides."""
 
 
@@ -29,7 +29,7 @@ def decide(difference: Estimate, margin: float = MARGIN, p: float | None = None)
     if not difference.sufficient:
         return "too few runs"
     significant = difference.p < 0.05 if p is None else p < 0.05
-    if significant and abs(difference.mean) >= _PRINTED:
+    if significant and abs(difference.mean) >= PRINTED:
         return "better" if difference.mean > 0 else "worse"
     low, high = difference.interval(0.90)
     return "equivalent" if -margin < low and high < margin else "undecided"

@@ -11,7 +11,7 @@ import pandas as pd
 from stampbench.reports.boundary import boundary_scores
 from stampbench.reports.decision import decide
 from stampbench.reports.multi_reader import MIN_READERS
-from stampbench.reports.paired_runs import RUN, adjusted_means, dice_by_run, estimate, pair
+from stampbench.reports.paired_runs import RUN, adjusted_means, by_reader, dice_by_run, estimate, pair
 from stampbench.reports.speed import Speed, speeds, standard_label
 from stampbench.reports.statistics import cluster_interval, holm
 from stampbench.reports.suitability import suitability
@@ -82,21 +82,21 @@ def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame 
 
 def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Board:
     strategy_of_case = cases["run"].map(runs.set_index("run")["strategy"])
-    scores = dice_by_run(runs, cases)
+    scores, sets = dice_by_run(runs, cases), runs["training_set"].nunique() > 1
     speed = speeds(runs, timings)
     by_strategy = dict(iter(runs.groupby("strategy", sort=False)))
     rows = [
         {"strategy": name, "latency_ratio": speed.ratios.get(str(name), math.nan)}
-        | _dice(scores[name])
+        | _dice(scores[name], sets=sets)
         | boundary_scores(strategy_cases)
         | _costs(by_strategy[name])
         for name, strategy_cases in cases.groupby(strategy_of_case, sort=False)
     ]
     standard = standard_label(runs)
-    margin = float(runs["equivalence_margin"].iloc[0])
-    differences = _differences([row["strategy"] for row in rows], scores, standard, margin)
+    margin = float(runs["equivalence_margin"].min())
+    differences = _differences([row["strategy"] for row in rows], scores, standard, margin=margin, sets=sets)
     table = pd.DataFrame(rows).join(pd.DataFrame(differences))
-    table = _ordered(table, scores)
+    table = _ordered(table, scores, sets=sets)
     for column, cost in (("pareto_parameters", "parameters"), ("pareto_latency", "latency_ratio")):
         front = pareto_front(_cost_by_run(cost, by_strategy, speed), scores)
         table[column] = table["strategy"].map(front)
@@ -106,18 +106,20 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     return Board(_title(about), about, notes, table[list(COLUMNS)], scores, ratio)
 
 
-def _dice(scores: pd.DataFrame) -> dict[str, float]:
+def _dice(scores: pd.DataFrame, *, sets: bool) -> dict[str, float]:
     """Return a strategy's mean Dice with both intervals, clipped to [0, 1], and its spread between runs.
 
     Args:
         scores: the strategy's table of `dice_by_run`.
+        sets: whether training sets are the readers of the analysis.
     """
-    found = estimate(scores)
+    found = estimate(scores, sets=sets)
+    readers = by_reader(scores, sets=sets)
     low, high = found.interval()
-    by_subject = scores.mean(axis=0).dropna()
+    by_subject = readers.mean(axis=0).dropna()
     cases = cluster_interval(by_subject.to_list(), list(by_subject.index))
     return {
-        "dice": float(scores.mean(axis=1).mean()),
+        "dice": float(readers.mean(axis=1).mean()),
         "dice_low": max(low, 0.0),
         "dice_high": min(high, 1.0),
         "cases_low": max(cases.low, 0.0),
@@ -127,15 +129,17 @@ def _dice(scores: pd.DataFrame) -> dict[str, float]:
 
 
 def _differences(
-    strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], standard: str | None, margin: float
+    strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], standard: str | None, *, margin: float, sets: bool
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the columns about the difference of each strategy to the standard network."""
     rows: list[dict[str, Any]] = []
     for name in strategies:
         paired = pair(scores[name], scores[standard]) if standard and name != standard else scores[name].iloc[:0]
-        found = estimate(paired)
+        found = estimate(paired, sets=sets)
         low, high = found.interval()
-        decision = "reference" if name == standard else "no common runs" if paired.empty else decide(found, margin)
+        common = len(scores[name].index.intersection(scores[standard].index)) if standard else 0
+        refused = "other test cases" if common else "no common runs"
+        decision = "reference" if name == standard else refused if paired.empty else decide(found, margin)
         rows.append(
             {
                 "difference": found.mean, "difference_low": low, "difference_high": high, "p": found.p,
@@ -147,11 +151,11 @@ def _differences(
     return rows
 
 
-def _ordered(table: pd.DataFrame, scores: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _ordered(table: pd.DataFrame, scores: Mapping[str, pd.DataFrame], *, sets: bool) -> pd.DataFrame:
     """Return the rows from best to worst, with their tiers."""
     table = table.assign(adjusted=table["strategy"].map(adjusted_means(scores)).round(6))
     table = table.sort_values(["adjusted", "strategy"], ascending=[False, True], ignore_index=True)
-    table["tier"] = tiers(list(table["strategy"]), scores)
+    table["tier"] = tiers(list(table["strategy"]), scores, sets=sets)
     return table
 
 
@@ -210,7 +214,7 @@ def _notes(
         f"with the 95 % confidence interval for other {readers} and other subjects (multi-reader multi-case analysis), "
         f"from {MIN_READERS} {'training sets' if sets > 1 else 'runs'} on. Δ: difference to the standard network over "
         "the runs that both have. Decision: better or worse if its 95 % confidence interval excludes 0, else "
-        f"equivalent if the 90 % interval lies within ±{float(runs['equivalence_margin'].iloc[0]):g}, else undecided; "
+        f"equivalent if the 90 % interval lies within ±{float(runs['equivalence_margin'].min()):g}, else undecided; "
         "not corrected for the number of rows. Tier: a new one begins only with a strategy that is worse than one of "
         "the tier above (p < .05 after Holm's correction for all pairs). empty: share of masks (case × class) where "
         "either the prediction or the reference is empty, but not both; they have Dice 0 and rank worst in the median "
@@ -223,18 +227,17 @@ def _notes(
     )
     if ratio < 1:
         notes.append(
-            f"This leaderboard does not separate strategies: the standard deviation between them is {ratio:.2f} times "
-            "that between runs of one strategy."
+            f"A single run does not separate strategies here: the standard deviation between strategies is {ratio:.2f} "
+            "times that between runs of one strategy."
         )
     elif not math.isnan(ratio):
         notes.append(f"The standard deviation between strategies is {ratio:.2f} times that between runs of one.")
     if float(table["dice"].max()) < LEARNT:
         notes.append(f"No strategy reaches Dice {LEARNT:g}: too little is learnt here to compare strategies.")
-    if cases.groupby("run")["case"].nunique().nunique() > 1:
+    if cases.groupby("run")["case"].nunique().min() < cases["case"].nunique():
         notes.append(
-            "Some runs were tested on fewer cases than others: their means are over different cases and are not "
-            "compared."
+            "Some runs were not tested on all cases: their means are over different cases and are not compared."
         )
-    if runs.groupby("strategy")["run"].count().nunique() > 1:
+    if len({frozenset(part[RUN].itertuples(index=False, name=None)) for _, part in runs.groupby("strategy")}) > 1:
         notes.append("Rows differ in their runs: Dice is the mean of a row's own runs, Δ is over common runs.")
     return [*notes, *speed.notes]

@@ -1,8 +1,8 @@
 """Multi-reader multi-case analysis: a mean with an interval that holds for other training runs and other subjects.
 
 A claim about a strategy is a claim about training it again. Therefore runs are treated as readers and subjects as cases
-of a two-way random-effects model without replication (Obuchowski and Rockette 1995; Hillis 2007 for the degrees of
-freedom). With several training sets these are the readers, and the runs of a training set are averaged first.
+of a two-way random-effects model without replication (Obuchowski and Rockette 1995). With several training sets these
+are the readers, and the runs of a training set are averaged first.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def analyse(table: pd.DataFrame | Floats) -> Estimate:
     """Analyse scores, or paired differences, of readers (rows) and subjects (columns).
 
     Mean squares of the two-way analysis of variance: MSR of readers, MSS of subjects, MSE of the rest. The variance of
-    the mean is V = (MSR + max(MSS − MSE, 0)) / (R·S), with (V·R·S)² / (MSR² / (R − 1)) degrees of freedom.
+    the mean is V = (MSR + max(MSS − MSE, 0)) / (R·S). Its degrees of freedom are Satterthwaite's, which count the
+    uncertainty of every mean square in V. Those of Hillis (2007), V²R²S²(R − 1) / MSR², are the same where subjects add
+    nothing, and too many where subjects dominate.
 
     Args:
         table: `(R, S)` scores without missing values.
@@ -82,5 +84,8 @@ def analyse(table: pd.DataFrame | Floats) -> Estimate:
     mss = readers * float(((by_subject - mean) ** 2).sum()) / (subjects - 1)
     mse = float((rest**2).sum()) / ((readers - 1) * (subjects - 1))
     total = msr + max(mss - mse, 0.0)
-    df = total**2 / (msr**2 / (readers - 1)) if msr > 0 else math.inf
+    uncertainty = msr**2 / (readers - 1)
+    if mss > mse:
+        uncertainty += mss**2 / (subjects - 1) + mse**2 / ((readers - 1) * (subjects - 1))
+    df = total**2 / uncertainty if uncertainty > 0 else math.inf
     return Estimate(mean, total / (readers * subjects), df, readers, subjects)

@@ -85,9 +85,9 @@ def _rank_group(protocol: str, n_train: int, boards: Sequence[Board]) -> Overall
 
 
 def _standard(boards: Sequence[Board]) -> str | None:
-    """Return the label of the reference row of the leaderboards."""
-    labels = boards[0].rows.loc[boards[0].rows["decision"] == "reference", "strategy"]
-    return str(labels.iloc[0]) if len(labels) else None
+    """Return the label of the reference row, if it is the same on all leaderboards."""
+    labels = {label for board in boards for label in board.rows.loc[board.rows["decision"] == "reference", "strategy"]}
+    return str(labels.pop()) if len(labels) == 1 else None
 
 
 def _common(board: Board, strategies: Sequence[str]) -> list[pd.DataFrame]:

@@ -199,5 +199,10 @@ def _number(value: Any) -> Any:
 
 
 def _sort_key(value: Any) -> str:
-    """Return the value that a column is sorted by; page.js sorts 1e300, which stands for a missing number, last."""
-    return "1e300" if isinstance(value, float) and not math.isfinite(value) else str(value)
+    """Return the value that a column is sorted by.
+
+    page.js sorts 1e300, which stands for a missing number, last; 1e299 is a distance to an empty mask.
+    """
+    if isinstance(value, float) and not math.isfinite(value):
+        return "1e300" if math.isnan(value) else "1e299"
+    return str(value)

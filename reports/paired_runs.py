@@ -24,11 +24,14 @@ def dice_by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, pd.DataFra
 
     Returns:
         By strategy, a row per run (indexed by training set, fold and seed) and a column per subject. NaN marks subjects
-        that a run was not tested on.
+        of whom a run was not tested on all cases.
     """
     design = runs.set_index("run")[["strategy", *RUN]]
     by_case = cases[cases["run"].isin(design.index)].groupby(["run", "subject", "case"], sort=False)["dice"].mean()
-    by_subject = by_case.groupby(["run", "subject"], sort=False).mean().unstack("subject").sort_index(axis=1)
+    grouped = by_case.groupby(["run", "subject"], sort=False)
+    by_subject = grouped.mean().unstack("subject").sort_index(axis=1)
+    tested = grouped.size().unstack("subject").reindex_like(by_subject)
+    by_subject = by_subject.where(tested == tested.max())
     table = by_subject.join(design).groupby(["strategy", *RUN]).mean()
     return {str(name): part.droplevel("strategy") for name, part in table.groupby(level="strategy", sort=False)}
 
@@ -68,19 +71,24 @@ def adjusted_means(scores: Mapping[str, pd.DataFrame]) -> dict[str, float]:
     return {str(name): float(effect) for name, effect in zip(names, effects, strict=False)}
 
 
-def by_reader(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a row per reader of the analysis: runs, or training sets (with their runs averaged) if there are several.
+def by_reader(table: pd.DataFrame, *, sets: bool) -> pd.DataFrame:
+    """Return a row per reader of the analysis: training sets, with their runs averaged, or runs.
 
     Args:
         table: a table of `dice_by_run` or `pair`.
+        sets: whether training sets are the readers, which they are where there are several.
     """
-    sets = table.groupby(level="training_set").mean()
-    return sets if len(sets) > 1 else table
+    return table.groupby(level="training_set").mean() if sets else table
 
 
-def estimate(table: pd.DataFrame) -> Estimate:
-    """Return the multi-reader multi-case analysis of a table of `dice_by_run` or `pair`; NaN if it has gaps."""
+def estimate(table: pd.DataFrame, *, sets: bool) -> Estimate:
+    """Return the multi-reader multi-case analysis of a table of `dice_by_run` or `pair`; NaN if it has gaps.
+
+    Args:
+        table: a table of `dice_by_run` or `pair`.
+        sets: whether training sets are the readers.
+    """
     complete = table.dropna(axis=1, how="all")
     if complete.empty or complete.isna().any(axis=None):
         return Estimate(math.nan, math.nan, math.nan, 0, 0)
-    return analyse(by_reader(complete))
+    return analyse(by_reader(complete, sets=sets))

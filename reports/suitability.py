@@ -8,6 +8,8 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+_ROUNDING = 1e-9
+
 
 def suitability(scores: Mapping[str, pd.DataFrame]) -> float:
     """Return the standard deviation between strategies over that within a strategy (Isensee et al. 2024).
@@ -19,11 +21,11 @@ def suitability(scores: Mapping[str, pd.DataFrame]) -> float:
         scores: table of `dice_by_run` for each strategy; strategies with a single run do not count.
 
     Returns:
-        The ratio; NaN if fewer than two strategies have several runs.
+        The ratio; NaN if fewer than two strategies have several runs, or if these are all the same.
     """
     runs = [table.mean(axis=1) for table in scores.values() if len(table) > 1]
     if len(runs) < 2:
         return math.nan
     between = float(np.std([each.mean() for each in runs], ddof=1))
     within = math.sqrt(float(np.mean([each.var() for each in runs])))
-    return between / within if within > 0 else math.inf
+    return between / within if within > _ROUNDING else math.nan

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
@@ -26,7 +27,7 @@ def to_latex(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -
     """Return a LaTeX `table` with `booktabs` rules for each; titles become captions, notes become comments."""
     return "\n".join(
         f"% {' '.join(each.notes)}\n\\begin{{table}}\n\\caption{{{_escaped(each.title)}}}\n"
-        f"{_tabulate(_text_table(each), 'latex_booktabs')}\n\\end{{table}}\n"
+        f"{_latex_table(_text_table(each))}\n\\end{{table}}\n"
         for each in _rankings_first(boards, rankings)
     )
 
@@ -178,6 +179,10 @@ def _tabulate(table: pd.DataFrame, style: str) -> str:
     )  # fmt: skip
 
 
+def _latex_table(table: pd.DataFrame) -> str:
+    return _tabulate(table, "latex_booktabs").replace("Δ", "$\\Delta$").replace("×", "$\\times$").replace("±", "$\\pm$")
+
+
 def _escaped(text: str) -> str:
     """Escape the special characters of LaTeX."""
     for character in "_%&#$":
@@ -186,4 +191,7 @@ def _escaped(text: str) -> str:
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
+    """Return rows for JSON: NaN becomes null, and a distance that is infinite because masks are empty `"empty"`."""
+    infinite = {str(name) for name in rows if rows[name].dtype.kind == "f" and np.isinf(rows[name]).any()}
+    rows = rows.astype(dict.fromkeys(infinite, object)).replace({math.inf: "empty"})
     return list(json.loads(rows.to_json(orient="records")))

@@ -8,13 +8,14 @@ from itertools import combinations
 
 import pandas as pd
 
+from stampbench.reports.decision import PRINTED
 from stampbench.reports.paired_runs import estimate, pair
 from stampbench.reports.statistics import holm
 
 _ALPHA = 0.05
 
 
-def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame]) -> list[int]:
+def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], *, sets: bool) -> list[int]:
     """Return the tier of each strategy, from 1; a strategy opens a new tier if it is worse than one of the tier above.
 
     Worse: the Holm-corrected p-value over all pairs of strategies is below .05. Strategies with too few common runs are
@@ -23,11 +24,14 @@ def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame]) -> list
     Args:
         strategies: strategies from the best to the worst estimate.
         scores: table of `dice_by_run` for each strategy.
+        sets: whether training sets are the readers of the analysis.
     """
     pairs = list(combinations(range(len(strategies)), 2))
-    differences = [estimate(pair(scores[strategies[i]], scores[strategies[j]])) for i, j in pairs]
+    differences = [estimate(pair(scores[strategies[i]], scores[strategies[j]]), sets=sets) for i, j in pairs]
     corrected = holm([each.p for each in differences])
-    worse = {ij for ij, each, p in zip(pairs, differences, corrected, strict=True) if p < _ALPHA and each.mean > 0}
+    worse = {
+        ij for ij, each, p in zip(pairs, differences, corrected, strict=True) if p < _ALPHA and each.mean >= PRINTED
+    }
     result: list[int] = []
     first = 0
     for position in range(len(strategies)):

@@ -190,7 +190,8 @@ def _group_norm(inputs: ImportanceInputs, normaliser: str | None) -> Scores:
         import torch_pruning as tp
     except ImportError:
         raise StrategyError(
-            "importance 'group_l2': Torch-Pruning is not installed; run pip install 'stampbench[depgraph]'"
+            "importances 'group_l2' and 'group_l2_layerwise': Torch-Pruning is not installed; run pip install "
+            "'stampbench[depgraph]'"
         ) from None
     images, _ = next(iter(inputs.batches))
     # Torch-Pruning can only trace PyTorch's own modules, so this copy uses the plain kernels.

@@ -32,14 +32,14 @@ def compare(first: str, others: tuple[str, ...], runs_folder: Path, chosen: Reco
     \b
     Examples:
       stampbench compare stamp_plus standard --dataset hippocampus
-      stampbench compare stamp_plus standard random_largest "standard@paper (max_epochs=1736, patience=1736)"
+      stampbench compare stamp_plus standard random_largest "standard@paper (patience=1736, max_epochs=1736)"
     """
     from stampbench.reports.comparison import IncomparableError, to_markdown
     from stampbench.reports.comparison import compare as compare_runs
 
     records = read_chosen(runs_folder, chosen, trajectories=False)
     one, comparisons = _runs_of(records.runs, first), []
-    for other in others:
+    for other in dict.fromkeys(others):
         try:
             comparisons += compare_runs(one, _runs_of(records.runs, other), records.cases)
         except IncomparableError as error:

@@ -110,6 +110,24 @@ def test_two_runs_are_compared_whatever_their_folds_and_have_no_interval_over_ru
     assert len(found.runs) == 1
 
 
+def test_runs_are_never_compared_with_themselves(frames: Frames) -> None:
+    longer = {"group": "h", "task": "t", "protocol": "quick (max_epochs=9)"}
+    runs, cases = frames(*drawn("a", 0.8, 0, task="t"), *drawn("a", 0.7, 1, **longer))
+    with pytest.raises(IncomparableError, match="both sides are the same runs"):
+        compare(runs, runs, cases)
+    (found,) = compare(runs, runs[runs["group"] == "h"], cases)
+    assert found.difference.mean == pytest.approx(0.1, abs=0.02)
+    assert (found.first, found.second) == ("a@quick", "a@quick (max_epochs=9)")
+
+
+def test_folds_with_different_test_cases_are_refused(frames: Frames) -> None:
+    runs, cases = frames(
+        *({"strategy": name, "fold": fold, "dice": {f"c{fold}": 0.5}} for name in "ab" for fold in range(5))
+    )
+    with pytest.raises(IncomparableError, match="the folds have different test cases"):
+        compare(of(runs, "a"), of(runs, "b"), cases)
+
+
 def test_error_of_incomparable_runs_names_what_differs(frames: Frames) -> None:
     runs, cases = frames(
         {"strategy": "a", "dice": {"x": 0.8}},

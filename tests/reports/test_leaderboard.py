@@ -144,7 +144,10 @@ def test_notes_say_whether_strategies_are_separated_and_anything_is_learnt(frame
         )
     )
     text = " ".join(board.notes)
-    assert "does not separate strategies: the standard deviation between them is 0.50 times" in text
+    assert (
+        "A single run does not separate strategies here: the standard deviation between strategies is 0.50 times"
+        in text
+    )
     assert "No strategy reaches Dice 0.5" in text
 
 
@@ -222,6 +225,33 @@ def test_all_formats_have_the_same_rows(frames: Frames) -> None:
     latex = to_latex(boards)
     assert r"a\_1" in latex
     assert latex.count(r"\toprule") == latex.count(r"\end{table}") == 1
+
+
+def test_distances_to_empty_masks_are_empty_in_every_format(frames: Frames) -> None:
+    boards = leaderboards(*frames({"strategy": "a", "dice": {"x": 0.05, "y": 0.05}}))
+    assert boards[0].rows["hd95_p90"].iloc[0] == np.inf
+    assert "2.00, empty" in to_markdown(boards)
+    assert json.loads(to_json(boards))["boards"][0]["rows"][0]["hd95_p90"] == "empty"
+    assert pd.read_csv(StringIO(to_csv(boards)))["hd95_p90"].iloc[0] == np.inf
+    assert r"$\Delta$" in to_latex(boards)
+
+
+def test_the_mean_is_that_of_training_sets_however_many_runs_they_have(frames: Frames) -> None:
+    """Set 0 has three runs of Dice .9, sets 1 to 4 have one of .5: the mean is .58, inside its interval."""
+    runs = [{"strategy": "a", "seed": seed, "dice": {"x": 0.9, "y": 0.9}} for seed in range(3)]
+    runs += [{"strategy": "a", "training_set": number, "dice": {"x": 0.5, "y": 0.5}} for number in range(1, 5)]
+    (board,) = leaderboards(*frames(*runs))
+    row = board.rows.iloc[0]
+    assert row["dice"] == pytest.approx(0.58)
+    assert row["dice_low"] < 0.58 < row["dice_high"]
+
+
+def test_rows_tested_on_other_cases_are_not_compared(frames: Frames) -> None:
+    (board,) = leaderboards(
+        *frames({"strategy": "standard", "dice": {"x": 0.5, "y": 0.5}}, {"strategy": "b", "dice": {"x": 0.5}})
+    )
+    assert dict(zip(board.rows["strategy"], board.rows["decision"], strict=True))["b"] == "other test cases"
+    assert any("not tested on all cases" in note for note in board.notes)
 
 
 def test_no_runs_give_no_leaderboards() -> None:

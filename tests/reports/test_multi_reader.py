@@ -30,7 +30,11 @@ def draw(rng: np.random.Generator, readers: int, components: tuple[float, float,
     )
 
 
-@pytest.mark.parametrize("components", [NUCLEI, HIPPOCAMPUS])
+FEW_SUBJECTS = (0.02, 0.1, 0.03, 15)
+"""Subjects dominate, as in Dice itself, and are as few as in the test set of acdc."""
+
+
+@pytest.mark.parametrize("components", [NUCLEI, HIPPOCAMPUS, FEW_SUBJECTS])
 @pytest.mark.parametrize("readers", [5, 10])
 def test_equal_strategies_differ_in_five_per_cent_of_tables(
     readers: int, components: tuple[float, float, float, int]
@@ -57,15 +61,14 @@ def test_a_test_over_subjects_alone_calls_equal_strategies_different() -> None:
 
 
 def test_variance_comes_from_runs_where_runs_dominate_and_from_subjects_where_subjects_do() -> None:
-    """Without other variation V is that of the readers' means with R − 1 degrees of freedom, or that of subjects."""
+    """Without other variation the interval is that of the t-test over readers, or over subjects."""
     means = np.array([0.01, -0.02, 0.03, 0.0, 0.05, -0.01])
     by_reader = analyse(np.repeat(means[:, None], 40, axis=1))
     assert by_reader.df == pytest.approx(5)
     assert by_reader.interval() == pytest.approx(stats.t.interval(0.95, 5, means.mean(), stats.sem(means)))
     assert by_reader.p == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
     by_subject = analyse(np.repeat(means[None, :], 8, axis=0))
-    assert by_subject.variance == pytest.approx(means.var(ddof=1) / 6)
-    assert by_subject.df == math.inf
+    assert by_subject.interval() == pytest.approx(stats.t.interval(0.95, 5, means.mean(), stats.sem(means)))
 
 
 def test_mean_squares_agree_with_a_calculation_by_hand() -> None:
@@ -92,6 +95,16 @@ def test_variance_agrees_with_a_mixed_model_with_crossed_random_effects() -> Non
     found = analyse(table)
     assert found.mean == pytest.approx(float(fit.params["Intercept"]))
     assert found.variance == pytest.approx(float(fit.cov_params().loc["Intercept", "Intercept"]), rel=0.01)
+
+
+def test_degrees_of_freedom_agree_with_a_calculation_by_hand() -> None:
+    """Five runs, two subjects, effects add: MSR = 2 · .1/4 = .05, MSS = 5 · 2 · .1² = .1, MSE = 0.
+
+    df = (.05 + .1)² / (.05²/4 + .1²/1) = .0225 / .010625 = 2.1176.
+    """
+    found = analyse(np.array([0.1, 0.2, 0.3, 0.4, 0.5])[:, None] + np.array([0.1, -0.1]))
+    assert found.variance == pytest.approx(0.015)
+    assert found.df == pytest.approx(2.1176, rel=1e-4)
 
 
 def test_intervals_cover_the_true_difference_at_their_level() -> None:

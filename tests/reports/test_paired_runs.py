@@ -47,15 +47,24 @@ def test_only_common_runs_are_paired_and_other_subjects_prevent_it() -> None:
 def test_training_sets_are_the_readers_if_there_are_several() -> None:
     """Seeds are averaged within a set: .1 and .3 become .2."""
     several = table({(0, 0, 0): [0.1], (0, 0, 1): [0.3], (1, 0, 0): [0.4], (1, 0, 1): [0.6]})
-    assert by_reader(several)["s0"].tolist() == pytest.approx([0.2, 0.5])
-    assert len(by_reader(several.loc[[0]])) == 2
+    assert by_reader(several, sets=True)["s0"].tolist() == pytest.approx([0.2, 0.5])
+    assert by_reader(several, sets=False) is several
     rng = np.random.default_rng(0)
     values = {(number, 0, seed): list(rng.normal(0.1, 0.01, 8)) for number in range(5) for seed in range(2)}
-    assert estimate(table(values)).readers == 5
+    assert estimate(table(values), sets=True).readers == 5
 
 
 def test_gaps_give_no_estimate() -> None:
-    assert math.isnan(estimate(table({(0, 0, 0): [0.5, math.nan], (0, 1, 0): [math.nan, 0.5]})).mean)
+    assert math.isnan(estimate(table({(0, 0, 0): [0.5, math.nan], (0, 1, 0): [math.nan, 0.5]}), sets=False).mean)
+
+
+def test_a_subject_of_whom_a_case_is_missing_does_not_count(frames: Frames) -> None:
+    """The mean of `b` over one case of `s` must not be compared with that of `a` over two."""
+    found = dice_by_run(
+        *frames({"strategy": "a", "dice": {"s/1": 0.5, "s/2": 0.9}}, {"strategy": "b", "dice": {"s/1": 0.5}})
+    )
+    assert found["b"].isna().all(axis=None)
+    assert pair(found["a"], found["b"]).empty
 
 
 def test_adjusted_means_are_those_of_a_table_without_gaps_plus_the_effects_of_runs() -> None:
@@ -72,12 +81,13 @@ def test_adjusted_means_are_those_of_a_table_without_gaps_plus_the_effects_of_ru
 
 def test_tiers_separate_only_what_is_decided() -> None:
     scores = {"a": noisy(0.9, 0), "b": noisy(0.9, 1), "c": noisy(0.7, 2), "d": noisy(0.7, 3), "e": noisy(0.3, 4)}
-    assert tiers(list(scores), scores) == [1, 1, 2, 2, 3]
+    assert tiers(list(scores), scores, sets=False) == [1, 1, 2, 2, 3]
     few = {name: each.iloc[:4] for name, each in scores.items()}
-    assert tiers(list(few), few) == [1] * 5, "four runs decide nothing"
+    assert tiers(list(few), few, sets=False) == [1] * 5, "four runs decide nothing"
     equal = noisy(0.8, 0)
-    assert tiers(["a", "b"], {"a": equal, "b": equal.iloc[:5]}) == [1, 1]
-    assert tiers([], {}) == []
+    assert tiers(["a", "b"], {"a": equal, "b": equal - 0.00002}, sets=False) == [1, 1], "printed as +0.0000"
+    assert tiers(["a", "b"], {"a": equal, "b": equal.iloc[:5]}, sets=False) == [1, 1]
+    assert tiers([], {}, sets=False) == []
 
 
 POINTS = st.lists(st.tuples(st.integers(1, 5), st.integers(0, 4)), min_size=1, max_size=8)
@@ -117,6 +127,8 @@ def test_suitability_is_the_spread_between_strategies_over_that_within() -> None
     }
     assert suitability(scores) == pytest.approx(5)
     assert math.isnan(suitability({"a": scores["a"], "single": scores["single"]}))
+    same = table({(0, 0, 0): [0.8], (0, 1, 0): [0.8]})
+    assert math.isnan(suitability({"a": same, "b": same}))
 
 
 def masks(hd95: list[float], empty: list[str], **columns: list[float]) -> pd.DataFrame:
