@@ -1,4 +1,4 @@
-"""What several test folders share."""
+"""Options and fixtures that several test folders share."""
 
 from __future__ import annotations
 
@@ -21,32 +21,33 @@ torch.set_num_threads(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--kernels", choices=["fast", "plain"], default="fast", help="what tests train with")
+    parser.addoption("--kernels", choices=["fast", "plain"], default="fast", help="kernels that tests train with")
 
 
 @pytest.fixture
 def compute(request: pytest.FixtureRequest) -> ComputeSettings:
-    """What runs are computed with, as `--kernels` says."""
+    """Compute settings of runs on the CPU, with the kernels of `--kernels`."""
     return ComputeSettings(device="cpu", kernels=request.config.getoption("--kernels"))
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _separate_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give every test an empty cache of prepared cases."""
     monkeypatch.setenv("STAMPBENCH_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
 def real_data() -> Path:
-    """The folder of real labelled sets; tests that need it skip where it is absent."""
+    """Folder of the real datasets; the test is skipped if `STAMPBENCH_DATA` names no such folder."""
     folder = os.environ.get("STAMPBENCH_DATA")
     if not folder or not Path(folder).is_dir():
-        pytest.skip("STAMPBENCH_DATA names no folder of real data")
+        pytest.skip("STAMPBENCH_DATA does not name a folder of real data")
     return Path(folder)
 
 
 @pytest.fixture(scope="session")
 def write_decathlon() -> Callable[..., Path]:
-    """Writes a small folder in the Decathlon's format below another one and returns its path."""
+    """Function that writes a small dataset in the Decathlon's format below a folder and returns its path."""
 
     def write(
         root: Path,
@@ -89,11 +90,14 @@ def write_decathlon() -> Callable[..., Path]:
 
 @pytest.fixture
 def decathlon(write_decathlon: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
-    """The same below `tmp_path`."""
+    """Function that writes a small dataset in the Decathlon's format below `tmp_path` and returns its path."""
     return functools.partial(write_decathlon, tmp_path)
 
 
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object) -> tuple[int, str, str]:
+def run_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *words: object
+) -> tuple[int, str, str]:
+    """Run a `stampbench` command in this process; return its exit code, output and error output."""
     monkeypatch.setattr(sys, "argv", ["stampbench", *map(str, words)])
     with pytest.raises(SystemExit) as raised:
         cli.main()
@@ -102,7 +106,10 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
 
 
 @pytest.fixture
-def stampbench(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path):  # type: ignore[no-untyped-def]
+def stampbench(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Function that runs a command in `tmp_path`, without a data root; returns exit code, output and error output."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STAMPBENCH_DATA", raising=False)
-    return lambda *words: call(capsys, monkeypatch, *words)
+    return functools.partial(run_command, capsys, monkeypatch)

@@ -1,4 +1,4 @@
-"""Whole runs on real data; minutes, hence slow."""
+"""Whole runs on real data."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from stampbench.models.unet import UNet
 
 
 @pytest.mark.slow
-def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_path: Path) -> None:
-    """To the digits that docs/performance.md states."""
+def test_fast_and_plain_kernels_agree_on_hippocampus(real_data: Path, tmp_path: Path) -> None:
+    """They agree to the digits that docs/performance.md states."""
     dataset = open_dataset(find_definition("hippocampus"), real_data)
     protocol = resolve_protocol("quick", {})
     (resolved,) = resolve_strategies(["stamp_plus"], protocol, {"filters_per_step": "50", "recovery_epochs": "1"})
@@ -58,7 +58,7 @@ def test_fast_kernels_and_plain_ones_agree_on_hippocampus(real_data: Path, tmp_p
         ("Dataset158_Prostate158", ["--spatial-dims", "2"], ["central_gland", "peripheral_zone"], 4),
     ],
 )
-def test_real_sets_are_checked_prepared_and_run(
+def test_real_datasets_are_checked_prepared_and_trained_on(
     name: str,
     words: list[str],
     classes: list[str],
@@ -68,7 +68,7 @@ def test_real_sets_are_checked_prepared_and_run(
     stampbench: Callable[..., tuple[int, str, str]],
 ) -> None:
     dataset = [name if name == "hippocampus" else real_data / name, "--data-root", real_data, *words]
-    code, out, _ = stampbench("datasets", "check", *dataset, "--overview", "look.png")
+    code, out, _ = stampbench("datasets", "check", *dataset, "--overview", "overview.png")
     assert code == 0, out
     assert f"of {subjects} subjects" in out
     assert "look like several images" not in out
@@ -84,12 +84,12 @@ def test_real_sets_are_checked_prepared_and_run(
     held_out = set(cases["subject"])
     assert len(held_out) == round(subjects / 4)
     if "patient" in str(words):
-        assert len(set(cases["case"])) == 2 * len(held_out)  # both frames of a patient, or none
+        assert len(set(cases["case"])) == 2 * len(held_out)  # both frames of each patient
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["hippocampus", "Dataset120_DSB2018"])
-def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: Path, tmp_path: Path, name: str) -> None:
+def test_short_run_is_better_than_an_untrained_network(real_data: Path, tmp_path: Path, name: str) -> None:
     definition = find_definition(name if name == "hippocampus" else str(real_data / name))
     dataset = open_dataset(definition, real_data)
     protocol = resolve_protocol("quick", {})
@@ -106,8 +106,8 @@ def test_a_short_run_learns_what_an_untrained_network_does_not_know(real_data: P
 
 
 @pytest.mark.slow
-def test_a_run_on_large_ct_volumes_needs_less_than_four_gigabytes(tmp_path: Path) -> None:
-    """Twelve volumes of 512×512×100: 1.2 GB as prepared slices, so that they are read from disk."""
+def test_run_on_large_ct_volumes_needs_less_than_four_gigabytes(tmp_path: Path) -> None:
+    """Twelve volumes of 512×512×100 take 1.2 GB as prepared slices, so that they are read from disk."""
     folder = tmp_path / "ct"
     for part in ("imagesTr", "labelsTr"):
         (folder / part).mkdir(parents=True)
@@ -129,4 +129,4 @@ def test_a_run_on_large_ct_volumes_needs_less_than_four_gigabytes(tmp_path: Path
          "--quiet"],
         check=True,
     )  # fmt: skip
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4e6  # kilobytes, the largest child's
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss < 4e6  # kilobytes, of the largest child process

@@ -1,4 +1,4 @@
-"""Ratios measured in turns, collected into one table; `make bench` prints it and writes it into the docs."""
+"""Interleaved timing of speed ratios, collected in one table; `make bench` prints it and writes it into the docs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,15 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 
 
 class Row(NamedTuple):
-    """What was measured, against what; None where nothing was promised."""
+    """A row of the table: a measured number and its goal.
+
+    Attributes:
+        what: name of the measurement.
+        measured: the number.
+        goal: the goal as text; empty: no goal.
+        passed: whether the goal is reached; None: no goal.
+        detail: spread of the measurement.
+    """
 
     what: str
     measured: float
@@ -36,16 +44,17 @@ class Row(NamedTuple):
     detail: str = ""
 
 
-class Taken(NamedTuple):
-    """Per way of doing it, what each round took."""
+class Times(NamedTuple):
+    """Interleaved times: the seconds of each round, by the name of the variant."""
 
     seconds: dict[str, list[float]]
 
     def ratio(self, of: str, to: str) -> float:
-        """How many times longer `to` takes than `of`: the median over rounds of the round's ratio."""
+        """Return how many times longer `to` takes than `of`: the median of the ratios within rounds."""
         return statistics.median(b / a for a, b in zip(self.seconds[of], self.seconds[to], strict=True))
 
     def spread(self, of: str, to: str) -> str:
+        """Return the lowest and highest ratio of a round as text."""
         ratios = sorted(b / a for a, b in zip(self.seconds[of], self.seconds[to], strict=True))
         return f"{ratios[0]:.2f} to {ratios[-1]:.2f} in {len(ratios)} rounds"
 
@@ -54,12 +63,12 @@ ROWS: list[Row] = []
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-table", type=Path, help="put the table of ratios into this page")
+    parser.addoption("--write-table", type=Path, help="page into which the table of ratios is written")
 
 
 @pytest.fixture(autouse=True)
-def _as_a_run_does() -> Iterator[None]:
-    """All cores and the heap kept, as `stampbench run` sets its process up."""
+def _process_of_a_run() -> Iterator[None]:
+    """Use all cores and keep freed memory, as `stampbench run` configures its process."""
     keep_heap()
     threads = torch.get_num_threads()
     torch.set_num_threads(THREADS)
@@ -68,29 +77,35 @@ def _as_a_run_does() -> Iterator[None]:
 
 
 @pytest.fixture
-def in_turns(benchmark: Any) -> Callable[..., Taken]:
-    """Runs each way of doing something once per round, one after the other, and notes the times."""
+def time_interleaved(benchmark: Any) -> Callable[..., Times]:
+    """Function that times variants in turns: in each round, every variant is executed once.
 
-    def take(ways: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS) -> Taken:
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
+    A variant that returns a number has measured its own seconds. The first round is a warm-up.
+    """
+
+    def measure(variants: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS) -> Times:
+        seconds: dict[str, list[float]] = {name: [] for name in variants}
 
         def one_round() -> None:
-            for name, way in ways.items():
+            for name, variant in variants.items():
                 started = time.perf_counter()
-                own = way()  # a way may time itself
-                seconds[name].append(time.perf_counter() - started if own is None else own)
+                own_seconds = variant()
+                seconds[name].append(time.perf_counter() - started if own_seconds is None else own_seconds)
 
         benchmark.pedantic(one_round, rounds=rounds, warmup_rounds=1)
-        return Taken({name: times[1:] for name, times in seconds.items()})
+        return Times({name: times[1:] for name, times in seconds.items()})
 
-    return take
+    return measure
 
 
 @pytest.fixture
 def report(benchmark: Any) -> Callable[..., None]:
-    """Enters a row: a measured number against `at_least` or `at_most`. Speed fails no test: machines are noisy."""
+    """Function that adds a row to the table, with the goal `at_least` or `at_most`.
 
-    def enter(
+    A missed goal does not fail the test, since machines are noisy.
+    """
+
+    def add(
         what: str, measured: float, *, at_least: float | None = None, at_most: float | None = None, detail: str = ""
     ) -> None:
         goal, passed = "", None
@@ -101,11 +116,11 @@ def report(benchmark: Any) -> Callable[..., None]:
         benchmark.extra_info[what] = measured
         ROWS.append(Row(what, measured, goal, passed, detail))
 
-    return enter
+    return add
 
 
 class Worker:
-    """A process of `worker.py`."""
+    """A process of `worker.py` that trains on request."""
 
     def __init__(self, **settings: Any) -> None:
         command = [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(settings)]
@@ -114,31 +129,34 @@ class Worker:
         self.peak_kilobytes = 0
 
     def start(self, steps: int) -> None:
+        """Let the process train so many steps."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{steps}\n")
         self.process.stdin.flush()
 
     def wait(self) -> float:
+        """Wait for the steps; return their seconds."""
         assert self.process.stdout is not None
         answer = self.process.stdout.readline().split()
-        assert answer, "the worker died"
+        assert answer, "the worker ended"
         self.faults.append(int(answer[1]))
         self.peak_kilobytes = int(answer[2])
         return float(answer[0])
 
     @property
     def page_faults(self) -> int:
-        """Of a step, the median after the first."""
+        """Minor page faults of a step: the median without the first one."""
         return int(statistics.median(self.faults[1:]))
 
     def train(self, steps: int = 1) -> float:
+        """Train so many steps; return their seconds."""
         self.start(steps)
         return self.wait()
 
 
 @pytest.fixture
 def workers() -> Iterator[Callable[..., Worker]]:
-    """Starts processes that train one architecture; they end with the test."""
+    """Function that starts a process that trains an architecture; all processes end with the test."""
     with ExitStack() as stack:
 
         @contextmanager
@@ -150,7 +168,7 @@ def workers() -> Iterator[Callable[..., Worker]]:
                 worker.process.wait()
 
         def start(architecture: Architecture, **settings: Any) -> Worker:
-            defaults = {"threads": THREADS, "keep_heap": True, "kernels": "fast", "loop": "ours"}
+            defaults = {"threads": THREADS, "keep_heap": True, "kernels": "fast", "loop": "package"}
             described = {"architecture": architecture.model_dump_json()}
             return stack.enter_context(running(Worker(**described, **(defaults | settings))))
 
@@ -179,12 +197,12 @@ def _machine() -> str:
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
     from stampbench.benchmark.environment.provenance import environment, provenance
 
-    made, packages = environment(ComputeSettings(device="cpu")), provenance().packages
+    machine, packages = environment(ComputeSettings(device="cpu")), provenance().packages
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "monai"))
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
     return (
-        f"`make bench` at commit {commit or 'unknown'}: {made.processor}, {made.cores} cores, {THREADS} threads, "
-        f"{platform.system()}; Python {made.python}, {versions}; oneDNN {_onednn()}."
+        f"`make bench` at commit {commit or 'unknown'}: {machine.processor}, {machine.cores} cores, {THREADS} threads, "
+        f"{platform.system()}; Python {machine.python}, {versions}; oneDNN {_onednn()}."
     )
 
 

@@ -1,4 +1,4 @@
-"""Forward passes, validation and ranking."""
+"""Speed of forward passes, validation, ranking, pruning and metrics."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def loss_of(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
 
 
 @pytest.mark.parametrize("spatial_dims", [3, 2])
-def test_a_single_image(spatial_dims: int, in_turns: Any, report: Any) -> None:
+def test_inference_of_one_image(spatial_dims: int, time_interleaved: Any, report: Any) -> None:
     model = fast_unet(spatial_dims).eval()
     image = torch.randn(1, 1, *(VOLUME if spatial_dims == 3 else (320, 320)))
     outputs = {}
 
-    def way(kernels: str) -> Callable[[], float]:
+    def variant(kernels: str) -> Callable[[], float]:
         def forward() -> float:
             model.kernels = kernels  # type: ignore[assignment]
             with torch.inference_mode():
@@ -73,11 +73,11 @@ def test_a_single_image(spatial_dims: int, in_turns: Any, report: Any) -> None:
 
         return forward
 
-    taken = in_turns({"fast": way("fast"), "plain": way("plain")}, 11)
+    times = time_interleaved({"fast": variant("fast"), "plain": variant("plain")}, 11)
     torch.testing.assert_close(outputs["fast"], outputs["plain"], rtol=1e-4, atol=1e-5)
     goal = {"at_least": 3.5} if spatial_dims == 3 else {}
-    report(f"inference of one image, {spatial_dims}D f=4: × plain eager", taken.ratio("fast", "plain"), **goal,
-           detail=taken.spread("fast", "plain"))  # fmt: skip
+    report(f"inference of one image, {spatial_dims}D f=4: × plain eager", times.ratio("fast", "plain"), **goal,
+           detail=times.spread("fast", "plain"))  # fmt: skip
 
 
 PRUNED = {
@@ -87,12 +87,12 @@ PRUNED = {
 
 
 @pytest.mark.parametrize("backend", ["eager", "fast", "onnxruntime"])
-def test_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
-    """Latency of one volume, as `stampbench latency` measures it."""
+def test_latency_of_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
+    """The latency of one volume is measured as `stampbench latency` does."""
     networks: dict[str, Network] = {"standard": fast_unet()}
     for name, levels in PRUNED.items():
         widths = [width for level in (*range(5), *range(3, -1, -1)) for width in [levels[level]] * 2]
-        upconvs = tuple(4 * 2**level for level in range(3, -1, -1))  # these are not pruned
+        upconvs = tuple(4 * 2**level for level in range(3, -1, -1))  # transposed convolutions are not pruned
         networks[name] = build(
             UNetArchitecture(
                 spatial_dims=3, in_channels=1, out_channels=3, depth=4, convs=tuple(widths), upconvs=upconvs
@@ -107,7 +107,7 @@ def test_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
 
 
 @pytest.mark.parametrize("loss", ["dice", "dice_ce"])
-def test_validation(loss: str, images: Images, in_turns: Any, report: Any) -> None:
+def test_validation(loss: str, images: Images, time_interleaved: Any, report: Any) -> None:
     model = fast_unet()
 
     def forward() -> None:
@@ -116,16 +116,16 @@ def test_validation(loss: str, images: Images, in_turns: Any, report: Any) -> No
             for batch in images.batches(BATCH):
                 model(batch.pixels)
 
-    def whole() -> None:
+    def validation() -> None:
         validate(model, images, 3, loss_of(loss), BATCH)
 
-    taken = in_turns({"forward": forward, "validation": whole}, 11)
+    times = time_interleaved({"forward": forward, "validation": validation}, 11)
     goal = {"at_most": 1.1} if loss == "dice" else {}
-    report(f"validation with Dice, loss {loss}: × forward pass", taken.ratio("forward", "validation"), **goal,
-           detail=taken.spread("forward", "validation"))  # fmt: skip
+    report(f"validation with Dice, loss {loss}: × forward pass", times.ratio("forward", "validation"), **goal,
+           detail=times.spread("forward", "validation"))  # fmt: skip
 
 
-def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
+def test_ranking(images: Images, time_interleaved: Any, report: Any) -> None:
     model, loss = fast_unet(), loss_of("dice_ce")
     adam = torch.optim.Adam(model.parameters(), fused=True)
     rng = np.random.default_rng(0)
@@ -137,60 +137,60 @@ def test_ranking(images: Images, in_turns: Any, report: Any) -> None:
 
     def rank(importance: str) -> Callable[[], None]:
         batches = [(batch.pixels, batch.labels) for batch in images.batches(BATCH)]
-        return lambda: void(IMPORTANCES[importance].score(ImportanceInputs(model, batches, loss, rng)))
+        return lambda: discard(IMPORTANCES[importance].score(ImportanceInputs(model, batches, loss, rng)))
 
     def gather() -> float:
-        """What watching adds to an epoch, timed where it happens; the rest is what the epoch does anyway."""
-        spent = 0.0
+        """Return the seconds that gathering norms adds to an epoch, measured around the calls that gather them."""
+        seconds = 0.0
         with gather_norms(model) as norms:
             for unit in model.units:
-                if (see := unit.see_squares) is not None:
+                if (gather_squares := unit.see_squares) is not None:
 
-                    def timed(squares: torch.Tensor, see: Any = see) -> None:
-                        nonlocal spent
+                    def timed(squares: torch.Tensor, gather_squares: Any = gather_squares) -> None:
+                        nonlocal seconds
                         started = time.perf_counter()
-                        see(squares)
-                        spent += time.perf_counter() - started
+                        gather_squares(squares)
+                        seconds += time.perf_counter() - started
 
                     unit.see_squares = timed
             epoch()
             started = time.perf_counter()
             for each in norms.values():
                 torch.cat(each).mean(0).tolist()
-            return spent + time.perf_counter() - started
+            return seconds + time.perf_counter() - started
 
-    taken = in_turns({"epoch": epoch, "l2": rank("l2"), "weights": rank("weight_l2"), "gather": gather}, 9)
-    report("ranking pass: share of a fast epoch", taken.ratio("epoch", "l2"), at_most=0.3,
-           detail=taken.spread("epoch", "l2"))  # fmt: skip
-    report("ranking by norms gathered in training: share of a fast epoch", taken.ratio("epoch", "gather"),
-           at_most=0.02, detail=taken.spread("epoch", "gather"))  # fmt: skip
-    report("ranking by weights: share of a fast epoch", taken.ratio("epoch", "weights"),
-           detail=taken.spread("epoch", "weights"))  # fmt: skip
+    times = time_interleaved({"epoch": epoch, "l2": rank("l2"), "weights": rank("weight_l2"), "gather": gather}, 9)
+    report("ranking pass: share of a fast epoch", times.ratio("epoch", "l2"), at_most=0.3,
+           detail=times.spread("epoch", "l2"))  # fmt: skip
+    report("ranking by norms gathered in training: share of a fast epoch", times.ratio("epoch", "gather"),
+           at_most=0.02, detail=times.spread("epoch", "gather"))  # fmt: skip
+    report("ranking by weights: share of a fast epoch", times.ratio("epoch", "weights"),
+           detail=times.spread("epoch", "weights"))  # fmt: skip
 
 
 @pytest.mark.parametrize(("f", "goal"), [(4, 5.0), (32, 30.0)])
-def test_removing_a_filter(f: int, goal: float, in_turns: Any, report: Any) -> None:
+def test_removing_a_filter(f: int, goal: float, time_interleaved: Any, report: Any) -> None:
     model, protocol = fast_unet(f=f), resolve_protocol("paper", {})
-    old, _ = new_optimiser(model, protocol, fused=True)
+    optimiser, _ = new_optimiser(model, protocol, fused=True)
     model(torch.randn(2, 1, 16, 16, 16)).sum().backward()
-    old.step()
+    optimiser.step()
 
     def remove() -> None:
-        nonlocal old
+        nonlocal optimiser
         layer = max(model.architecture.layers, key=lambda name: model.architecture.layers[name])
         cuts = remove_filters(model, [Filter(layer, 0)])
         new, _ = new_optimiser(model, protocol, fused=True)
-        carry_moments(old, new, model, cuts)
-        old = new
+        carry_moments(optimiser, new, model, cuts)
+        optimiser = new
 
-    taken = in_turns({"remove": remove}, 20)
-    milliseconds = [1000 * each for each in taken.seconds["remove"]]
+    times = time_interleaved({"remove": remove}, 20)
+    milliseconds = [1000 * each for each in times.seconds["remove"]]
     report(f"removing a filter, optimiser included, 3D f={f}: milliseconds", float(np.median(milliseconds)),
            at_most=goal, detail=f"{min(milliseconds):.2f} to {max(milliseconds):.2f} in 20")  # fmt: skip
 
 
-def test_distances_in_threads(in_turns: Any, report: Any) -> None:
-    """Eight cases with balls of 160³, as evaluation scores them."""
+def test_distances_in_threads(time_interleaved: Any, report: Any) -> None:
+    """Eight cases of 160³ voxels with balls are scored as in an evaluation."""
     balls = two_balls()
 
     def score(_: int) -> None:
@@ -200,13 +200,13 @@ def test_distances_in_threads(in_turns: Any, report: Any) -> None:
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
             list(pool.map(score, range(8)))
 
-    taken = in_turns({"threads": in_threads, "one by one": lambda: void([score(n) for n in range(8)])})
-    report("distances of eight cases of 160³, in threads: × one by one", taken.ratio("threads", "one by one"),
-           detail=taken.spread("threads", "one by one"))  # fmt: skip
+    times = time_interleaved({"threads": in_threads, "one by one": lambda: discard([score(n) for n in range(8)])})
+    report("distances of eight cases of 160³, in threads: × one by one", times.ratio("threads", "one by one"),
+           detail=times.spread("threads", "one by one"))  # fmt: skip
 
 
-def test_metrics_of_a_case(in_turns: Any, report: Any) -> None:
-    """All of ours against MONAI's for the same numbers, which agree (tests/benchmark/test_metrics.py)."""
+def test_metrics_of_a_case(time_interleaved: Any, report: Any) -> None:
+    """MONAI's functions give the same numbers (tests/benchmark/measure/test_masks.py)."""
     balls = two_balls()
     tensors = [torch.from_numpy(ball)[None, None].float() for ball in balls]
     common: dict[str, Any] = {"include_background": True, "spacing": [1.0, 1.0, 2.0]}
@@ -218,15 +218,19 @@ def test_metrics_of_a_case(in_turns: Any, report: Any) -> None:
         compute_average_surface_distance(*tensors, symmetric=True, **common)
         compute_surface_dice(*tensors, class_thresholds=[1.0], **common)
 
-    def monai_once() -> None:
+    def monai_hd95() -> None:
         compute_hausdorff_distance(*tensors, percentile=95, **common)
 
-    ways = {"ours": lambda: void(score_masks(*balls, (1.0, 1.0, 2.0))), "MONAI": monai, "MONAI's HD95": monai_once}
-    taken = in_turns(ways)
-    report("all metrics of a mask of 160³: × MONAI's, the same ones", taken.ratio("ours", "MONAI"), at_least=5.0,
-           detail=taken.spread("ours", "MONAI"))  # fmt: skip
-    report("all metrics of a mask of 160³: × MONAI's HD95 alone", taken.ratio("ours", "MONAI's HD95"),
-           detail=taken.spread("ours", "MONAI's HD95"))  # fmt: skip
+    variants = {
+        "package": lambda: discard(score_masks(*balls, (1.0, 1.0, 2.0))),
+        "MONAI": monai,
+        "MONAI's HD95": monai_hd95,
+    }
+    times = time_interleaved(variants)
+    report("all metrics of a mask of 160³: × MONAI's, the same ones", times.ratio("package", "MONAI"), at_least=5.0,
+           detail=times.spread("package", "MONAI"))  # fmt: skip
+    report("all metrics of a mask of 160³: × MONAI's HD95 alone", times.ratio("package", "MONAI's HD95"),
+           detail=times.spread("package", "MONAI's HD95"))  # fmt: skip
 
 
 def two_balls() -> list[np.ndarray]:
@@ -234,13 +238,15 @@ def two_balls() -> list[np.ndarray]:
     return [(grid**2).sum(0) < radius**2 for radius in (40, 44)]
 
 
-def test_choosing_classes(in_turns: Any, report: Any) -> None:
+def test_class_map(time_interleaved: Any, report: Any) -> None:
     logits = torch.randn(BATCH, 3, *VOLUME)
     assert torch.equal(class_map(logits), logits.argmax(1))
-    taken = in_turns({"ours": lambda: void(class_map(logits)), "argmax": lambda: void(logits.argmax(1))})
-    report("class of every voxel, 3 classes: × torch.argmax", taken.ratio("ours", "argmax"),
-           detail=taken.spread("ours", "argmax"))  # fmt: skip
+    times = time_interleaved(
+        {"package": lambda: discard(class_map(logits)), "argmax": lambda: discard(logits.argmax(1))}
+    )
+    report("class of every voxel, 3 classes: × torch.argmax", times.ratio("package", "argmax"),
+           detail=times.spread("package", "argmax"))  # fmt: skip
 
 
-def void(_: object) -> None:
-    """The time is ours to take."""
+def discard(_: object) -> None:
+    """Return None, so that a result is not taken for the seconds of a variant."""

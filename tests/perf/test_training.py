@@ -1,4 +1,4 @@
-"""A training step, against the loop that everybody writes."""
+"""Speed of training steps, compared with a plain PyTorch training loop."""
 
 from __future__ import annotations
 
@@ -32,25 +32,25 @@ WIDE = (UNetArchitecture.doubling(2, 1, 3, f=32), PICTURE, 4)
 
 
 @pytest.mark.parametrize("name", STEPS)
-def test_step(name: str, workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
-    architecture, size, batch, goal, goal_as_it_comes = STEPS[name]
+def test_training_step(name: str, workers: Callable[..., Any], time_interleaved: Any, report: Any) -> None:
+    architecture, size, batch, goal, goal_unchanged = STEPS[name]
     common = {"size": size, "batch": batch}
     fast = workers(architecture, **common)
     plain = workers(architecture, **common, loop="plain", kernels="plain")
-    as_it_comes = workers(architecture, **common, loop="plain", kernels="plain", keep_heap=False)
-    taken = in_turns({"fast": fast.train, "plain": plain.train, "as it comes": as_it_comes.train})
-    report(f"step, {name}: × plain, heap kept", taken.ratio("fast", "plain"), at_least=goal,
-           detail=taken.spread("fast", "plain"))  # fmt: skip
-    report(f"step, {name}: × plain as it comes", taken.ratio("fast", "as it comes"), at_least=goal_as_it_comes,
-           detail=taken.spread("fast", "as it comes"))  # fmt: skip
+    unchanged = workers(architecture, **common, loop="plain", kernels="plain", keep_heap=False)
+    times = time_interleaved({"fast": fast.train, "plain": plain.train, "as it comes": unchanged.train})
+    report(f"step, {name}: × plain, heap kept", times.ratio("fast", "plain"), at_least=goal,
+           detail=times.spread("fast", "plain"))  # fmt: skip
+    report(f"step, {name}: × plain as it comes", times.ratio("fast", "as it comes"), at_least=goal_unchanged,
+           detail=times.spread("fast", "as it comes"))  # fmt: skip
     report(f"step, {name}: minor page faults", fast.page_faults, at_most=5_000,
-           detail=f"plain, heap kept: {plain.page_faults:,}; as it comes: {as_it_comes.page_faults:,}")  # fmt: skip
+           detail=f"plain, heap kept: {plain.page_faults:,}; as it comes: {unchanged.page_faults:,}")  # fmt: skip
 
 
-def test_wide_step(workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+def test_training_step_of_a_wide_network(workers: Callable[..., Any], time_interleaved: Any, report: Any) -> None:
     architecture, size, batch = WIDE
     common = {"size": size, "batch": batch}
-    taken = in_turns(
+    times = time_interleaved(
         {
             "fast": workers(architecture, **common).train,
             "bf16": workers(architecture, **common, precision="bf16").train,
@@ -58,43 +58,43 @@ def test_wide_step(workers: Callable[..., Any], in_turns: Any, report: Any) -> N
         }
     )
     name = "step, 2D 320×320, f=32, batch 4"
-    report(f"{name}: × plain, heap kept", taken.ratio("fast", "plain"), at_least=1.0,
-           detail=taken.spread("fast", "plain"))  # fmt: skip
-    report(f"{name}, bf16: × plain, heap kept", taken.ratio("bf16", "plain"), at_least=1.7,
-           detail=taken.spread("bf16", "plain"))  # fmt: skip
+    report(f"{name}: × plain, heap kept", times.ratio("fast", "plain"), at_least=1.0,
+           detail=times.spread("fast", "plain"))  # fmt: skip
+    report(f"{name}, bf16: × plain, heap kept", times.ratio("bf16", "plain"), at_least=1.7,
+           detail=times.spread("bf16", "plain"))  # fmt: skip
 
 
-def test_levers_alone(workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
-    """Each lever against everything else in place."""
+def test_single_optimisations(workers: Callable[..., Any], time_interleaved: Any, report: Any) -> None:
+    """Each optimisation is switched off, or on, while all others are in place."""
     architecture, size, batch, *_ = STEPS["3D 48×64×48, f=4, batch 8"]
     common = {"size": size, "batch": batch}
-    whole, thrifty = workers(architecture, **common), workers(architecture, **common, save_memory=True)
-    ways = {
-        "whole": whole,
+    complete, checkpointing = workers(architecture, **common), workers(architecture, **common, save_memory=True)
+    variants = {
+        "complete": complete,
         "plain kernels": workers(architecture, **common, kernels="plain"),
         "a DataLoader": workers(architecture, **common, loop="plain"),
         "system allocator": workers(architecture, **common, keep_heap=False),
         "Adam not fused": workers(architecture, **common, fused_adam=False),
         "bf16": workers(architecture, **common, precision="bf16"),
-        "activations twice": thrifty,
+        "activations twice": checkpointing,
     }
-    taken = in_turns({name: worker.train for name, worker in ways.items()})
-    for name in list(ways)[1:]:
-        detail = taken.spread("whole", name)
+    times = time_interleaved({name: worker.train for name, worker in variants.items()})
+    for name in list(variants)[1:]:
+        detail = times.spread("complete", name)
         if name == "activations twice":
-            detail += f"; peak memory × {thrifty.peak_kilobytes / whole.peak_kilobytes:.2f}"
-        report(f"fast step, 3D f=4, batch 8, with {name}: × time", taken.ratio("whole", name), detail=detail)
+            detail += f"; peak memory × {checkpointing.peak_kilobytes / complete.peak_kilobytes:.2f}"
+        report(f"fast step, 3D f=4, batch 8, with {name}: × time", times.ratio("complete", name), detail=detail)
 
 
 @pytest.mark.slow
-def test_compiled_step(workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+def test_compiled_step(workers: Callable[..., Any], time_interleaved: Any, report: Any) -> None:
     architecture, size, batch, *_ = STEPS["3D 48×64×48, f=4, batch 8"]
     common = {"size": size, "batch": batch}
     compiled = workers(architecture, **common, kernels="plain", compiled=True)
     first = compiled.train()
-    taken = in_turns({"fast": workers(architecture, **common).train, "compiled": compiled.train})
-    report("step, 3D f=4, batch 8, channels-last, compiled: × the fast step", taken.ratio("fast", "compiled"),
-           detail=taken.spread("fast", "compiled") + f"; the first step took {first:.0f} s")  # fmt: skip
+    times = time_interleaved({"fast": workers(architecture, **common).train, "compiled": compiled.train})
+    report("step, 3D f=4, batch 8, channels-last, compiled: × the fast step", times.ratio("fast", "compiled"),
+           detail=times.spread("fast", "compiled") + f"; the first step took {first:.0f} s")  # fmt: skip
 
 
 TWO_RUNS = {
@@ -104,7 +104,7 @@ TWO_RUNS = {
 
 
 @pytest.mark.parametrize("name", TWO_RUNS)
-def test_two_runs_at_once(name: str, workers: Callable[..., Any], in_turns: Any, report: Any) -> None:
+def test_two_runs_at_once(name: str, workers: Callable[..., Any], time_interleaved: Any, report: Any) -> None:
     architecture, size, batch, steps, goal = TWO_RUNS[name]
     together = workers(architecture, size=size, batch=batch, threads=2)
     pair = [workers(architecture, size=size, batch=batch, threads=1) for _ in range(2)]
@@ -115,15 +115,15 @@ def test_two_runs_at_once(name: str, workers: Callable[..., Any], in_turns: Any,
         for worker in pair:
             worker.wait()
 
-    # As many steps for each run: a round of the pair does twice the work.
-    taken = in_turns({"pair": both, "one after the other": lambda: together.train(2 * steps)}, 9)
-    ways = "pair", "one after the other"
-    report(f"two runs of 1 thread against one of 2, {name}: × runs per hour", taken.ratio(*ways), **goal,
-           detail=taken.spread(*ways))  # fmt: skip
+    # Each run of the pair trains as many steps, so that a round of the pair does twice the work.
+    times = time_interleaved({"pair": both, "one after the other": lambda: together.train(2 * steps)}, 9)
+    variants = "pair", "one after the other"
+    report(f"two runs of 1 thread against one of 2, {name}: × runs per hour", times.ratio(*variants), **goal,
+           detail=times.spread(*variants))  # fmt: skip
 
 
-def test_epoch_overhead(in_turns: Any, report: Any, tmp_path: Path) -> None:
-    """Everything a run does in an epoch but forward, loss, backward and optimiser step: books and state included."""
+def test_epoch_overhead(time_interleaved: Any, report: Any, tmp_path: Path) -> None:
+    """The overhead is everything in an epoch except forward pass, loss, backward pass and optimiser step."""
     protocol = resolve_protocol("quick", {})
     (resolved,) = resolve_strategies(["standard"], protocol, {})
     run = plan_run(resolved, open_dataset(find_definition("phantom3d")), protocol, Draw(25, fold=0, seed=0))
@@ -132,15 +132,15 @@ def test_epoch_overhead(in_turns: Any, report: Any, tmp_path: Path) -> None:
     architecture, progress = UNetArchitecture.doubling(3, 1, 3, f=4), Progress("bench", 1, quiet=True)
     trainer = RunTrainer(run.spec, architecture, data, ComputeSettings(device="cpu"), progress, ResumeFile(tmp_path))
     order = torch.randperm(20)
-    ready = [(images.pixels[part].clone(), images.labels[part].clone()) for part in order.split(4)]
+    batches = [(images.pixels[part].clone(), images.labels[part].clone()) for part in order.split(4)]
 
     def bare() -> None:
         trainer.model.train()
-        for x, y in ready:
+        for x, y in batches:
             trainer.session.optimiser.zero_grad()
             trainer.session.batch_loss(x, y).backward()
             trainer.session.optimiser.step()
 
-    taken = in_turns({"bare": bare, "epoch": lambda: trainer.train(1)}, 15)
-    report("epoch overhead, 20 volumes, batch 4: share of the epoch", 1 - 1 / taken.ratio("bare", "epoch"),
-           at_most=0.03, detail=taken.spread("bare", "epoch"))  # fmt: skip
+    times = time_interleaved({"bare": bare, "epoch": lambda: trainer.train(1)}, 15)
+    report("epoch overhead, 20 volumes, batch 4: share of the epoch", 1 - 1 / times.ratio("bare", "epoch"),
+           at_most=0.03, detail=times.spread("bare", "epoch"))  # fmt: skip

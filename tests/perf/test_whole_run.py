@@ -1,4 +1,4 @@
-"""From the command to the record."""
+"""Speed of whole commands."""
 
 from __future__ import annotations
 
@@ -16,57 +16,59 @@ import pytest
 COMMAND = [sys.executable, "-m", "stampbench.benchmark"]
 
 
-def timed(*arguments: str) -> tuple[float, float]:
-    """Wall and CPU seconds of a command."""
+def seconds_of(*arguments: str) -> tuple[float, float]:
+    """Run a command; return its wall-clock seconds and CPU seconds."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run([*COMMAND, *arguments], check=True, capture_output=True)
     wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 
 
-def test_list_answers_at_once(in_turns: Any, report: Any) -> None:
-    taken = in_turns({"list": lambda: timed("list", "strategies")[1]})
-    report("stampbench list strategies: CPU seconds", sorted(taken.seconds["list"])[3], at_most=0.3)
+def test_list_is_fast(time_interleaved: Any, report: Any) -> None:
+    times = time_interleaved({"list": lambda: seconds_of("list", "strategies")[1]})
+    report("stampbench list strategies: CPU seconds", sorted(times.seconds["list"])[3], at_most=0.3)
 
 
-def test_first_step_on_a_cached_dataset(in_turns: Any, report: Any, tmp_path: Path) -> None:
-    """From the command to the end of a run of one epoch of few steps, which bounds it from above."""
+def test_first_step_on_a_cached_dataset(time_interleaved: Any, report: Any, tmp_path: Path) -> None:
+    """A whole run of one short epoch is an upper bound of the time until the first step."""
 
     def run() -> float:
-        return timed(
+        return seconds_of(
             "run", "--strategy", "standard", "--dataset", "phantom2d", "--n-train", "10", "--folds", "0",
             "--protocol", "quick", "--protocol-set", "max_epochs=1", "--runs", str(tmp_path / str(time.time())),
         )[0]  # fmt: skip
 
-    taken = in_turns({"run": run})
-    report("stampbench run, one epoch on a cached dataset, whole command: seconds", sorted(taken.seconds["run"])[3],
+    times = time_interleaved({"run": run})
+    report("stampbench run, one epoch on a cached dataset, whole command: seconds", sorted(times.seconds["run"])[3],
            at_most=8.0)  # fmt: skip
 
 
 @pytest.mark.slow
-def test_stamp_plus_on_hippocampus(in_turns: Callable[..., Any], report: Any, real_data: Path, tmp_path: Path) -> None:
-    """One pair of runs: minutes each, so no median."""
+def test_stamp_plus_on_hippocampus(
+    time_interleaved: Callable[..., Any], report: Any, real_data: Path, tmp_path: Path
+) -> None:
+    """Runs take minutes, so that only one pair is measured instead of a median."""
 
     def run(name: str, *options: str) -> Callable[[], float]:
         folder = tmp_path / name
 
-        def whole() -> float:
-            wall, _ = timed(
+        def execute() -> float:
+            wall, _ = seconds_of(
                 "run", "--strategy", "stamp_plus", "--dataset", "hippocampus", "--n-train", "25", "--folds", "0",
                 "--protocol", "quick", "--data-root", str(real_data), "--runs", str(folder), "--force", *options,
             )  # fmt: skip
             return wall
 
-        return whole
+        return execute
 
     def summary(name: str) -> dict[str, Any]:
         (record,) = (tmp_path / name).rglob("run.json")
-        found: dict[str, Any] = json.loads(record.read_text())["summary"]
-        return found
+        content: dict[str, Any] = json.loads(record.read_text())["summary"]
+        return content
 
-    ways = {"fast": run("fast"), "plain": run("plain", "--kernels", "plain", "--allocator", "system")}
-    seconds = {name: way() for name, way in ways.items()}
-    in_turns({"nothing": lambda: None}, 1)
-    scores = ", ".join(f"{name} {seconds[name]:.0f} s, Dice {summary(name)['test_dice']:.3f}" for name in ways)
+    variants = {"fast": run("fast"), "plain": run("plain", "--kernels", "plain", "--allocator", "system")}
+    seconds = {name: variant() for name, variant in variants.items()}
+    time_interleaved({"nothing": lambda: None}, 1)
+    scores = ", ".join(f"{name} {seconds[name]:.0f} s, Dice {summary(name)['test_dice']:.3f}" for name in variants)
     report("whole run, stamp_plus, quick, hippocampus n=25: × plain as it comes", seconds["plain"] / seconds["fast"],
            at_least=3.0, detail=f"one pair: {scores}")  # fmt: skip

@@ -1,7 +1,8 @@
-"""A process that trains on command, so that ways of training which differ by process can take turns.
+"""A process that trains on request, so that variants of training that differ by process can be timed in turns.
 
-Reads a JSON configuration and then, line by line, how many steps to take; answers with seconds and minor page
-faults. `plain` is the loop that everybody writes: default layout, PyTorch's modules, Adam, a DataLoader.
+It reads a JSON configuration from its arguments, and then lines with numbers of steps; for each line it trains and
+prints seconds, minor page faults and its peak memory in kilobytes. The loop `plain` is a usual PyTorch loop: default
+layout, PyTorch's modules, Adam and a DataLoader; the loop `package` is that of stampbench.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
-from stampbench.benchmark.environment.compute_settings import set_up_process
+from stampbench.benchmark.environment.allocator import keep_heap
+from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
 from stampbench.benchmark.training.fold_data import FoldData, Images
 from stampbench.benchmark.training.losses import make_loss
 from stampbench.benchmark.training.sampling import Sampler
@@ -26,23 +28,23 @@ from stampbench.models.network import build, parse_architecture
 
 
 def trainer(settings: dict[str, Any]) -> Callable[[int], None]:
-    """A function that trains so many steps."""
+    """Return a function that trains a given number of steps."""
     torch.manual_seed(0)
     size, batch = settings["size"], settings["batch"]
     model = build(parse_architecture(settings["architecture"]), settings.get("kernels", "plain"))
     model.save_memory = settings.get("save_memory", False)
     model.train()
     if settings.get("compiled"):
-        # Where compilation pays most; inductor's own BatchNorm is exact in this layout.
+        # Compilation gains most in this layout, in which inductor's own BatchNorm is exact.
         layout = torch.channels_last if len(size) == 2 else torch.channels_last_3d
         model.to(memory_format=layout)
         model.compile()
     classes = model.architecture.out_channels
-    loss, half = make_loss("dice_ce"), settings.get("precision") == "bf16"
+    loss, bf16 = make_loss("dice_ce"), settings.get("precision") == "bf16"
     pixels, labels = torch.randn(batch, 1, *size), (torch.rand(batch, *size) * classes).to(torch.uint8)
 
     def batch_loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits = model(x)
         value: torch.Tensor = loss(logits.float(), y.long().unsqueeze(1))
         return value
@@ -51,28 +53,28 @@ def trainer(settings: dict[str, Any]) -> Callable[[int], None]:
         adam = torch.optim.Adam(model.parameters(), lr=0.005)
         loader = DataLoader(TensorDataset(pixels, labels), batch_size=batch, shuffle=True)
 
-        def plain(steps: int) -> None:
+        def train_plain(steps: int) -> None:
             for _ in range(steps):
                 for x, y in loader:
                     adam.zero_grad()
                     batch_loss(x, y).backward()
                     adam.step()
 
-        return plain
+        return train_plain
 
     optimiser = torch.optim.Adam(model.parameters(), lr=0.005, fused=settings.get("fused_adam", True))
     data = FoldData(images := Images(pixels, labels, torch.arange(batch)), images, (), 1, tuple(images.shape))
     sampler, generator = Sampler(data, batch), torch.Generator()
 
-    def ours(steps: int) -> None:
+    def train_like_stampbench(steps: int) -> None:
         for _ in range(steps):
             train_epoch(optimiser, sampler.shuffled(generator), batch_loss)
 
-    return ours
+    return train_like_stampbench
 
 
 def peak_kilobytes() -> int:
-    """The most memory this process ever had; `ru_maxrss` would count the parent's too."""
+    """Return the peak memory of this process; `ru_maxrss` would include that of the parent process."""
     status = Path("/proc/self/status")
     if status.is_file():
         for line in status.read_text().splitlines():
@@ -82,8 +84,11 @@ def peak_kilobytes() -> int:
 
 
 def main() -> None:
+    """Train on request until the input ends."""
     settings = json.loads(sys.argv[1])
-    set_up_process(settings["threads"], keep_heap=settings["keep_heap"])
+    configure_process(ComputeSettings(device="cpu", threads=settings["threads"]))
+    if settings["keep_heap"]:
+        keep_heap()
     train = trainer(settings)
     for line in sys.stdin:
         before, started = resource.getrusage(resource.RUSAGE_SELF).ru_minflt, time.perf_counter()

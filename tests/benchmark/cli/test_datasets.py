@@ -1,4 +1,4 @@
-"""`stampbench datasets` for people who have nothing yet, and the page that says what there is."""
+"""The command `stampbench datasets`, and the table of datasets in the documentation."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DOCS = Path(__file__).parents[3] / "docs" / "datasets.md"
 Command = Callable[..., tuple[int, str, str]]
 
 
-def test_the_page_has_the_table_that_the_command_writes(stampbench: Command) -> None:
+def test_documented_table_equals_the_output_of_datasets_list(stampbench: Command) -> None:
     code, out, _ = stampbench("datasets", "list", "--format", "markdown")
     assert code == 0
     table = DOCS.read_text().split("<!-- table: begin -->\n")[1].split("<!-- table: end -->")[0]
@@ -29,22 +29,22 @@ def test_the_page_has_the_table_that_the_command_writes(stampbench: Command) -> 
         assert definition.citation
 
 
-def test_list_says_what_is_here(stampbench: Command, tmp_path: Path) -> None:
+def test_list_marks_the_datasets_that_are_present(stampbench: Command, tmp_path: Path) -> None:
     (tmp_path / "Task09_Spleen").mkdir()
     (tmp_path / "Task09_Spleen" / "dataset.json").touch()
-    (tmp_path / "Task02_Heart").mkdir()  # nothing in it
+    (tmp_path / "Task02_Heart").mkdir()  # an empty folder is not a dataset
     labels = tmp_path / "IXI" / "IXI002-HH-1234-T1.anat"
     labels.mkdir(parents=True)
     (labels / "T1_biascorr_brain_mask.nii.gz").touch()
     code, out, _ = stampbench("datasets", "list", "--data-root", tmp_path)
-    here = {line.split()[0]: " yes " in line for line in out.splitlines()[1:]}
+    present = {line.split()[0]: " yes " in line for line in out.splitlines()[1:]}
     assert code == 0
-    assert {name for name, found in here.items() if found} == {"phantom2d", "phantom3d", "spleen", "ixi_hh"}
-    assert set(CATALOGUE) <= set(here)
+    assert {name for name, found in present.items() if found} == {"phantom2d", "phantom3d", "spleen", "ixi_hh"}
+    assert set(CATALOGUE) <= set(present)
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
+    ("name", "texts"),
     [
         ("harp", ["adni.loni.usc.edu", "HarP/labels/SUBJECT_L.nii.gz", "ADNI data use agreement"]),
         ("ixi_hh", ["fsl_anat", "IXI-T1.tar", "IXI002-HH-0000-T1.anat/T1_biascorr_brain_mask.nii.gz"]),
@@ -54,24 +54,24 @@ def test_list_says_what_is_here(stampbench: Command, tmp_path: Path) -> None:
         ("spleen", ["CC-BY-SA 4.0", "Task09_Spleen.tar", "dataset.json"]),
     ],
 )
-def test_show_says_how_to_get_a_dataset_that_is_not_here(
-    name: str, said: list[str], stampbench: Command, tmp_path: Path
+def test_show_explains_how_to_get_an_absent_dataset(
+    name: str, texts: list[str], stampbench: Command, tmp_path: Path
 ) -> None:
     for root in ([], ["--data-root", tmp_path]):
         code, out, _ = stampbench("datasets", "show", name, *root)
         assert code == 0
         assert "here       no; " in out
-        for words in said:
-            assert words in out
+        for text in texts:
+            assert text in out
 
 
-def test_show_of_a_broken_folder_is_an_error(stampbench: Command, tmp_path: Path) -> None:
+def test_show_refuses_a_folder_without_dataset_json(stampbench: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     code, _, err = stampbench("datasets", "show", tmp_path / "empty")
     assert (code, "has no dataset.json" in err) == (2, True)
 
 
-def test_two_processes_prepare_the_same_dataset(decathlon: Callable[..., Path], tmp_path: Path) -> None:
+def test_three_processes_can_prepare_the_same_dataset_at_once(decathlon: Callable[..., Path], tmp_path: Path) -> None:
     folder, cache = decathlon(), tmp_path / "shared"
     command = [sys.executable, "-m", "stampbench.benchmark", "datasets", "prepare", str(folder)]
     environment = {"STAMPBENCH_CACHE": str(cache), "PATH": "/usr/bin:/bin"}
@@ -79,14 +79,14 @@ def test_two_processes_prepare_the_same_dataset(decathlon: Callable[..., Path], 
     outputs = [process.communicate(timeout=120)[0] for process in running]
     assert [process.returncode for process in running] == [0, 0, 0]
     assert all("16 cases" in output for output in outputs)
-    made = sorted((cache / "Task05_Prostate").glob("case_*"))
-    assert len(made) == 16
-    assert not list(cache.rglob(".*case*"))  # nothing unfinished is left
-    for case in made:
+    prepared = sorted((cache / "Task05_Prostate").glob("case_*"))
+    assert len(prepared) == 16
+    assert not list(cache.rglob(".*case*"))  # no temporary folder is left
+    for case in prepared:
         assert np.load(case / "images.npy").shape == (1, 2, 32, 32, 16)
 
 
-def test_prepare_names_a_bad_case_and_keeps_the_good_ones(
+def test_prepare_reports_a_damaged_case_and_keeps_the_prepared_ones(
     decathlon: Callable[..., Path], stampbench: Command, tmp_path: Path
 ) -> None:
     folder = decathlon()

@@ -1,4 +1,4 @@
-"""Identities."""
+"""Ids, groups, seeds and labels of run specifications."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ BASE: dict[str, Any] = {
         ({"hyperparameters": {"f": 2}}, True),
         ({"fold": 1}, True),
         ({"seed": 1}, True),
+        ({"training_set": 1}, True),
         ({"n_train": 50}, False),
         ({"protocol": QUICK}, False),
         ({"protocol": PAPER.model_copy(update={"batch_size": 8})}, False),
@@ -35,13 +36,13 @@ BASE: dict[str, Any] = {
         ({"dataset": BASE["dataset"].model_copy(update={"size": (32, 16)})}, False),
     ],
 )
-def test_everything_that_makes_a_run_changes_its_id(change: dict[str, Any], same_group: bool) -> None:
+def test_every_part_of_a_specification_changes_its_id(change: dict[str, Any], same_group: bool) -> None:
     base, other = RunSpec(**BASE), RunSpec(**{**BASE, **change})
     assert other.id != base.id
     assert (other.group == base.group) is same_group
 
 
-def test_an_id_survives_json_and_is_stable() -> None:
+def test_id_is_the_same_after_json_and_with_another_summary() -> None:
     spec = RunSpec(**BASE)
     assert RunSpec(**BASE).id == spec.id
     dumped = spec.stored()
@@ -49,17 +50,24 @@ def test_an_id_survives_json_and_is_stable() -> None:
     assert RunSpec.model_validate(dumped).id == spec.id
 
 
-def test_seeds_differ_by_purpose_seed_and_fold_and_not_by_strategy() -> None:
+def test_training_set_0_is_not_stored_so_that_older_ids_stay_valid() -> None:
+    spec = RunSpec(**BASE)
+    assert "training_set" not in spec.stored()
+    assert RunSpec(**BASE, training_set=0).id == spec.id
+    assert RunSpec.model_validate(RunSpec(**BASE, training_set=2).stored()).training_set == 2
+
+
+def test_streams_depend_on_purpose_seed_fold_and_training_set_but_not_on_strategy() -> None:
     spec = RunSpec(**BASE)
     assert spec.stream("order") == RunSpec(**{**BASE, "strategy": "standard"}).stream("order")
     others = [
         spec.stream("dropout"),
-        *(RunSpec(**{**BASE, key: 1}).stream("order") for key in ("seed", "fold")),
+        *(RunSpec(**{**BASE, key: 1}).stream("order") for key in ("seed", "fold", "training_set")),
     ]
     assert spec.stream("order") not in others
 
 
-def test_labels_show_what_was_changed() -> None:
+def test_labels_show_settings_that_differ_from_defaults() -> None:
     spec = RunSpec(**BASE)
     assert spec.label({"f": 4}) == "stamp"
     assert spec.label({"f": 8}) == "stamp (f=4)"

@@ -1,4 +1,4 @@
-"""What is printed where there is no terminal."""
+"""Progress without a terminal: plain lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from stampbench.benchmark.environment.progress import Progress
 
 
 class Clock:
-    """A clock that is set by hand."""
+    """Clock that only the test advances."""
 
     now = 0.0
 
@@ -19,12 +19,13 @@ class Clock:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """Clock that progress reads instead of the time."""
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
     return clock
 
 
-def test_plain_lines_say_phase_epoch_parameters_dice_elapsed_and_remaining(
+def test_lines_show_epoch_phase_parameters_dice_elapsed_and_remaining_time(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with Progress("toy", 100) as progress:
@@ -40,7 +41,7 @@ def test_plain_lines_say_phase_epoch_parameters_dice_elapsed_and_remaining(
     )
 
 
-def test_resumed_epochs_do_not_make_the_rest_look_faster(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_resumed_epochs_do_not_shorten_the_remaining_time(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("toy", 100) as progress:
         progress.resumed(90)
         clock.now += 20
@@ -50,7 +51,7 @@ def test_resumed_epochs_do_not_make_the_rest_look_faster(clock: Clock, capsys: p
     assert lines[1].endswith("0:00:20 elapsed, at most 0:01:20 left")
 
 
-def test_quiet_is_quiet(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_progress_prints_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("toy", 100, quiet=True) as progress:
         clock.now += 20
         progress.epoch(1, "training", 1234)

@@ -1,4 +1,4 @@
-"""Runs killed at random moments end like undisturbed ones; `make soak` kills each kind of schedule twenty times."""
+"""Runs that are killed at random moments end like undisturbed ones; `make soak` kills each kind of run twenty times."""
 
 from __future__ import annotations
 
@@ -23,15 +23,16 @@ from stampbench.benchmark.records.run_store import RunStore
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
 
-# To convergence; train and prune; prune and fine-tune, which waits for a source of its own.
-KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+# Training to convergence, training and pruning, and pruning and fine-tuning after a parent run.
+RUNS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "standard": (("max_epochs=700", "patience=700"), {}),
     "stamp_plus": (("max_epochs=700",), {"filters_per_step": 1, "recovery_epochs": 90}),
     "prune_finetune": (("max_epochs=200", "patience=200", "finetune_patience=40"), {"filters_per_step": 2}),
 }
 
 
-def child(run: Run, store: Path) -> None:
+def execute_with_parents(run: Run, store: Path) -> None:
+    """Execute a run and its parent runs in a child process; write the traceback of an error to a file."""
     progress = Progress("soak", 1, quiet=True)
     records = RunStore(store)
     try:
@@ -40,15 +41,16 @@ def child(run: Run, store: Path) -> None:
                 compute = ComputeSettings(device="cpu", save_every=0.0)
                 execute(each, prepare_cases([each], progress), Workplace(records, compute, progress, timed=False))
     except BaseException:
-        reason(store).write_text(traceback.format_exc())  # what a child prints is lost
+        error_file(store).write_text(traceback.format_exc())  # the output of the child process is not shown
         raise
 
 
-def reason(store: Path) -> Path:
+def error_file(store: Path) -> Path:
     return store.with_suffix(".error")
 
 
-def ending(run: Run, store: Path) -> dict[str, Any]:
+def results(run: Run, store: Path) -> dict[str, Any]:
+    """Return everything that is recorded of a run except times."""
     folder, record = RunStore(store).read(run.spec)
     summary = record.results.model_dump(exclude={"training_seconds"})
     return {
@@ -60,35 +62,35 @@ def ending(run: Run, store: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_killed_at_random_moments_it_ends_the_same(
-    kind: str, make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("name", RUNS)
+def test_run_killed_at_random_moments_ends_like_an_undisturbed_one(
+    name: str, make_run: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    protocol, settings = KINDS[kind]
-    run = make_run(kind, protocol_settings=protocol, **settings)
-    context, moments = multiprocessing.get_context("fork"), random.Random(kind)
+    protocol, settings = RUNS[name]
+    run = make_run(name, protocol_settings=protocol, **settings)
+    context, random_numbers = multiprocessing.get_context("fork"), random.Random(name)
 
-    def begin(store: str) -> Any:
-        process = context.Process(target=child, args=(run, tmp_path / store))
+    def start(store: str) -> Any:
+        process = context.Process(target=execute_with_parents, args=(run, tmp_path / store))
         process.start()
         return process
 
-    undisturbed = begin("undisturbed")
+    undisturbed = start("undisturbed")
     undisturbed.join(300)
-    assert undisturbed.exitcode == 0, reason(tmp_path / "undisturbed").read_text()
-    hits = 0
+    assert undisturbed.exitcode == 0, error_file(tmp_path / "undisturbed").read_text()
+    kills = 0
     for _ in range(ROUNDS):
-        process = begin("killed")
-        time.sleep(moments.uniform(0.1, 0.4))
+        process = start("killed")
+        time.sleep(random_numbers.uniform(0.1, 0.4))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        hits += process.exitcode == -signal.SIGKILL
-    last = begin("killed")
-    last.join(300)
-    assert last.exitcode == 0, reason(tmp_path / "killed").read_text()
-    assert ending(run, tmp_path / "killed") == ending(run, tmp_path / "undisturbed")
-    assert hits == ROUNDS
+        kills += process.exitcode == -signal.SIGKILL
+    final = start("killed")
+    final.join(300)
+    assert final.exitcode == 0, error_file(tmp_path / "killed").read_text()
+    assert results(run, tmp_path / "killed") == results(run, tmp_path / "undisturbed")
+    assert kills == ROUNDS
     with capsys.disabled():
         if ROUNDS > 3:
-            epochs = ending(run, tmp_path / "killed")["summary"]["epochs"]
-            print(f"\n{kind}: killed {hits} times in {epochs} epochs; the same bit for bit")
+            epochs = results(run, tmp_path / "killed")["summary"]["epochs"]
+            print(f"\n{name}: killed {kills} times in {epochs} epochs; identical bit for bit")

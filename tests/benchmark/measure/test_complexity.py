@@ -1,4 +1,4 @@
-"""Counts against hand computations."""
+"""Parameters and MACs, compared with counts by hand."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
 
 
-def by_hand(architecture: UNetArchitecture, size: tuple[int, ...]) -> int:
-    """Multiply-accumulates of every convolution, transposed ones on their input voxels."""
+def macs_by_hand(architecture: UNetArchitecture, size: tuple[int, ...]) -> int:
+    """Return the multiply-accumulates of all convolutions; transposed ones are counted on their input voxels."""
     dims, depth, per = architecture.spatial_dims, architecture.depth, architecture.convs_per_level
     voxels = [1] * (depth + 1)
     for level in range(depth + 1):
@@ -44,11 +44,9 @@ def by_hand(architecture: UNetArchitecture, size: tuple[int, ...]) -> int:
         ),
     ],
 )
-def test_macs_are_those_counted_by_hand(
-    architecture: UNetArchitecture, size: tuple[int, ...], macs: int | None
-) -> None:
+def test_macs_equal_the_count_by_hand(architecture: UNetArchitecture, size: tuple[int, ...], macs: int | None) -> None:
     cost = count_complexity(architecture, size)
-    assert cost.macs == by_hand(architecture, size)
+    assert cost.macs == macs_by_hand(architecture, size)
     assert cost.flops == 2 * cost.macs
     if macs is not None:
         assert cost.macs == macs
@@ -61,7 +59,7 @@ def test_macs_are_those_counted_by_hand(
         # down 0, down 1, transposed convolution (on its 16 input voxels, 4 taps), up 0 from 8 channels, head.
         ("unet", 2, [64 * 9 * (4 + 16), 16 * 9 * (32 + 64), 16 * 4 * 32, 64 * 9 * (32 + 16), 64 * 8]),
         ("resnet", 2, [64 * 9 * (4 + 16), 16 * 9 * (32 + 64), 16 * 4 * 32, 64 * 9 * (32 + 16), 64 * 8]),
-        # Dense: the second convolution sees input and first, a 1-convolution joins input, first and second.
+        # Dense: the second convolution takes the input and the first one's output; a 1-convolution joins all three.
         (
             "densenet", 2,
             [
@@ -81,7 +79,7 @@ def test_macs_are_those_counted_by_hand(
         ),
     ],
 )  # fmt: skip
-def test_macs_of_pocketnets_by_hand(block: Block, spatial_dims: int, terms: list[int]) -> None:
+def test_macs_of_pocketnets_equal_the_count_by_hand(block: Block, spatial_dims: int, terms: list[int]) -> None:
     architecture = PocketNetArchitecture(
         spatial_dims=spatial_dims,  # type: ignore[arg-type]
         in_channels=1,
@@ -94,5 +92,5 @@ def test_macs_of_pocketnets_by_hand(block: Block, spatial_dims: int, terms: list
     assert count_complexity(architecture, (8, 8, 3)[:spatial_dims]).macs == sum(terms)
 
 
-def test_parameters() -> None:
+def test_parameters_of_the_papers_network() -> None:
     assert count_complexity(UNetArchitecture.doubling(3, 1, 2), (16, 16, 16)).parameters == 353_954

@@ -1,4 +1,4 @@
-"""Metrics against hand-made masks, MONAI and SimpleITK."""
+"""Metrics of masks, compared with hand computations, MONAI and SimpleITK."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def block(shape: tuple[int, ...], *ranges: tuple[int, int]) -> np.ndarray:
     return mask
 
 
-def test_equal_masks_are_perfect() -> None:
+def test_equal_masks_have_perfect_scores() -> None:
     mask = block((9, 9, 9), (2, 6), (2, 6), (2, 6))
     assert score_masks(mask, mask, (1, 1, 1)) == (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, "")
 
 
-def test_two_single_voxels_are_their_distance_apart_in_mm() -> None:
+def test_distances_of_single_voxels_are_in_millimetres() -> None:
     """Steps (3, 4, 0) with spacing (2, 0.5, 9): sqrt(6² + 2²) = sqrt(40)."""
     a, b = block((9, 9, 9), (1, 2), (1, 2), (4, 5)), block((9, 9, 9), (4, 5), (5, 6), (4, 5))
     scores = score_masks(a, b, (2.0, 0.5, 9.0))
@@ -44,7 +44,7 @@ def test_two_single_voxels_are_their_distance_apart_in_mm() -> None:
     assert scores[1:4] == pytest.approx([math.sqrt(40)] * 3)
 
 
-def test_a_rod_against_its_longer_copy() -> None:
+def test_scores_of_two_rods_by_hand() -> None:
     """Voxels 0–3 and 0–13 on an axis of 3 mm: directed distances 0 ×4 and 0 ×4, 3, 6, …, 30."""
     a, b = block((20, 3), (0, 4), (1, 2)), block((20, 3), (0, 14), (1, 2))
     scores = score_masks(a, b, (3.0, 1.0))
@@ -58,8 +58,8 @@ def test_a_rod_against_its_longer_copy() -> None:
         assert score_masks(a, b, (3.0, 1.0), tolerance).nsd == pytest.approx(within / 18)
 
 
-def test_distances_are_between_surfaces_not_volumes() -> None:
-    """A cube and its hollow shell: the shell's inner wall is a surface, one voxel inside the cube's."""
+def test_distances_are_between_surfaces() -> None:
+    """The inner wall of a hollow cube is a surface too, one voxel away from the surface of the solid cube."""
     cube = block((9, 9, 9), (1, 8), (1, 8), (1, 8))
     hole = block((9, 9, 9), (3, 6), (3, 6), (3, 6))
     assert score_masks(cube & ~hole, cube, (1, 1, 1)).hausdorff == pytest.approx(1.0)
@@ -73,15 +73,17 @@ def test_distances_are_between_surfaces_not_volumes() -> None:
         (False, True, 0.0, 13.0, "prediction"),
     ],
 )
-def test_empty_masks(prediction: bool, reference: bool, dice: float, distance: float, empty: str) -> None:
-    """Diagonal of 3 × 4 voxels of 1 × 3 mm by 4 of 1 mm … (3, 12, 4): sqrt(9 + 144 + 16) = 13."""
+def test_empty_masks_have_defined_scores(
+    prediction: bool, reference: bool, dice: float, distance: float, empty: str
+) -> None:
+    """If one mask is empty, distances are the diagonal of the image: sqrt(3² + (4 · 3)² + 4²) = 13 mm."""
     masks = [np.zeros((3, 4, 4), bool), block((3, 4, 4), (1, 2), (1, 2), (1, 2))]
     scores = score_masks(masks[prediction], masks[reference], (1.0, 3.0, 1.0))
     volume = 3.0 * (int(prediction) - int(reference))
     assert scores == (dice, distance, distance, distance, dice, volume, empty)
 
 
-def test_masks_that_do_not_match_are_refused() -> None:
+def test_masks_and_spacings_of_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="masks"):
         score_masks(np.ones((3, 3), bool), np.ones((3, 4), bool), (1, 1))
     with pytest.raises(ValueError, match="spacing"):
@@ -103,7 +105,7 @@ def assert_monai_agrees(prediction: np.ndarray, reference: np.ndarray, spacing: 
     assert scores.dice == pytest.approx(float(compute_dice(*tensors)), abs=1e-6)
     common: dict[str, Any] = {"include_background": True, "spacing": spacing}
     assert scores.hausdorff == pytest.approx(float(compute_hausdorff_distance(*tensors, **common)), rel=1e-5)
-    # MONAI interpolates the percentile in float32
+    # MONAI interpolates the percentile in float32.
     hd95 = float(compute_hausdorff_distance(*tensors, percentile=95, **common))
     assert scores.hd95 == pytest.approx(hd95, rel=1e-4)
     msd = float(compute_average_surface_distance(*tensors, symmetric=True, **common))
@@ -115,19 +117,19 @@ def assert_monai_agrees(prediction: np.ndarray, reference: np.ndarray, spacing: 
 def assert_simpleitk_agrees(
     prediction: np.ndarray, reference: np.ndarray, spacing: list[float], tolerance: float
 ) -> None:
-    """Surfaces by BinaryContour and distances by Maurer's map; SimpleITK has no percentile, NumPy's is taken."""
+    """Compare with surfaces of BinaryContour and distances of Maurer's map; percentiles are computed by NumPy."""
     images = []
     for mask in (prediction, reference):
-        # A border of background, so that contours close where the mask touches the image's edge.
+        # The border of background closes contours where a mask touches the edge of the image.
         image = sitk.GetImageFromArray(np.pad(mask, 1).astype(np.uint8))
         image.SetSpacing(spacing[::-1])
         images.append(image)
     contours = [sitk.BinaryContour(image, fullyConnected=False) for image in images]
     distances = []
-    for mine, other in ((0, 1), (1, 0)):
-        away = sitk.SignedMaurerDistanceMap(contours[other], squaredDistance=False, useImageSpacing=True)
-        surface = sitk.GetArrayFromImage(contours[mine]).astype(bool)
-        distances.append(np.abs(sitk.GetArrayFromImage(away))[surface])
+    for start, target in ((0, 1), (1, 0)):
+        distance_map = sitk.SignedMaurerDistanceMap(contours[target], squaredDistance=False, useImageSpacing=True)
+        surface = sitk.GetArrayFromImage(contours[start]).astype(bool)
+        distances.append(np.abs(sitk.GetArrayFromImage(distance_map))[surface])
     scores = score_masks(prediction, reference, spacing, tolerance)
     both = np.concatenate(distances)
     overlap = sitk.LabelOverlapMeasuresImageFilter()
@@ -136,9 +138,9 @@ def assert_simpleitk_agrees(
     assert scores.hausdorff == pytest.approx(both.max(), rel=1e-5, abs=1e-5)
     assert scores.hd95 == pytest.approx(max(np.percentile(each, 95) for each in distances), rel=1e-4, abs=1e-5)
     assert scores.msd == pytest.approx(both.mean(), rel=1e-4, abs=1e-5)
-    # A distance of just the tolerance may round to either side.
-    sure, possible = (both < tolerance - 1e-4).mean(), (both < tolerance + 1e-4).mean()
-    assert sure <= scores.nsd <= possible
+    # A distance equal to the tolerance may be rounded up or down.
+    lower, upper = (both < tolerance - 1e-4).mean(), (both < tolerance + 1e-4).mean()
+    assert lower <= scores.nsd <= upper
     statistics = [sitk.StatisticsImageFilter() for _ in images]
     for each, image in zip(statistics, images, strict=True):
         each.Execute(image)
@@ -160,7 +162,7 @@ def assert_simpleitk_agrees(
     isotropic=st.booleans(),
     tolerance=st.sampled_from([0.77, 1.3, 4.1]),
 )
-def test_two_libraries_agree_on_random_masks(
+def test_monai_and_simpleitk_agree_on_random_masks(
     agrees: Callable[..., None], dims: int, seed: int, density: float, isotropic: bool, tolerance: float
 ) -> None:
     masks, spacing = random_masks(dims, seed, density, isotropic)
@@ -169,8 +171,10 @@ def test_two_libraries_agree_on_random_masks(
 
 @pytest.mark.parametrize("agrees", [assert_monai_agrees, assert_simpleitk_agrees])
 @pytest.mark.parametrize("spacing", [[1.0, 1.0, 1.0], [0.6, 0.6, 3.6]])
-def test_two_libraries_agree_on_real_masks(agrees: Callable[..., None], spacing: list[float], real_data: Path) -> None:
-    """A case's labels against another case's, which overlap partly."""
+def test_monai_and_simpleitk_agree_on_real_masks(
+    agrees: Callable[..., None], spacing: list[float], real_data: Path
+) -> None:
+    """The labels of two cases, which overlap partly, are compared."""
     dataset = open_dataset(find_definition("hippocampus"), real_data)
     labels = [dataset.reader.read(case).label for case in dataset.reader.cases[:2]]
     shape = np.minimum(*(label.shape for label in labels))

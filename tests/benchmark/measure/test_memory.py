@@ -1,4 +1,4 @@
-"""Memory counted by hand."""
+"""Peak memory of tensors, compared with counts by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from stampbench.benchmark.measure.memory import _peak, inference_memory, trainin
 from stampbench.models.architecture import UNetArchitecture
 
 
-def test_tensors_count_while_they_live() -> None:
+def test_peak_counts_living_tensors() -> None:
     def work() -> None:
         a = torch.zeros(1000)  # 4,000 bytes
-        b = a + 1  # 8,000 live
+        b = a + 1  # 8,000 bytes are alive
         del a
-        c = b * 2  # again 8,000
+        c = b * 2  # 8,000 again
         view = c.view(10, 100)  # the same storage
         del b, c
         view + torch.zeros(500).sum()  # 4,000 + 2,000, then 4,000 + 4 + 4,000
@@ -21,20 +21,20 @@ def test_tensors_count_while_they_live() -> None:
     assert _peak(work) == 8_004
 
 
-def test_a_networks_peak_by_hand() -> None:
-    """One filter everywhere, 16 × 16: at most there are the upsampled plane, the skip and both joined, four planes."""
+def test_peak_of_a_network_equals_the_count_by_hand() -> None:
+    """With one filter per layer and 16 × 16 pixels, the peak is four planes: upsampled, skip, and both concatenated."""
     architecture = UNetArchitecture(
         spatial_dims=2, in_channels=1, out_channels=1, depth=1, convs=(1,) * 6, upconvs=(1,)
     )
     plane = 16 * 16 * 4
     parameters = 5 * (9 + 1) + (18 + 1) + 6 * 2 + (4 + 1) + (1 + 1)
     statistics = 6 * (4 + 4 + 8)  # running mean and variance, and a 64-bit counter
-    found = inference_memory(architecture, (16, 16)) - 4 * parameters - statistics
-    saved = 2 * 4  # what BatchNorm keeps of one channel for a backward pass
-    assert found == plane + 4 * plane + saved
+    peak = inference_memory(architecture, (16, 16)) - 4 * parameters - statistics
+    saved = 2 * 4  # BatchNorm keeps two numbers per channel for a backward pass
+    assert peak == plane + 4 * plane + saved
 
 
-def test_memory_grows_with_image_and_batch_and_training_needs_more() -> None:
+def test_memory_grows_with_image_and_batch_and_is_larger_in_training() -> None:
     architecture = UNetArchitecture.doubling(3, 1, 3, f=4, depth=2)
     small, large = (inference_memory(architecture, (edge,) * 3) for edge in (16, 32))
     assert 6 < large / small < 8.5

@@ -1,4 +1,4 @@
-"""Documents that hold what commands print; those of this repository are up to date."""
+"""Documents that contain the output of commands; the documents of this repository are up to date."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.mark.parametrize("path", ["README.md", "leaderboards/README.md"])
-def test_documents_hold_what_their_commands_print(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_documents_equal_the_output_of_their_commands(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     assert "<!-- stampbench " in (ROOT / path).read_text()
     assert drift(ROOT / path, run_command) == []
     assert list(stale_figures(ROOT / path, run_command)) == []
 
 
-def test_the_published_boards_are_those_of_the_published_tables() -> None:
+def test_published_leaderboards_equal_those_of_the_published_tables() -> None:
     assert render(read_records(PUBLISHED, [])) == (PUBLISHED / BOARDS).read_text()
 
 
-def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Command, tmp_path: Path) -> None:
+def test_stale_document_is_reported_then_rendered_then_up_to_date(stampbench: Command, tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     command = f"stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus"
     document.write_text(f"before\n<!-- {command} -->\nold\n<!-- end -->\nafter\n")
@@ -44,13 +44,13 @@ def test_a_stale_document_is_told_rendered_and_then_up_to_date(stampbench: Comma
     assert stampbench("render", document, "--check") == (0, f"{document}: up to date\n", "")
 
 
-def test_every_published_figure_has_its_command() -> None:
+def test_every_published_figure_has_a_command() -> None:
     text = (PUBLISHED / "README.md").read_text()
     for figure in PUBLISHED.glob("*.svg"):
         assert re.search(rf"^<!-- stampbench figure .* -->\n!\[.+\]\({figure.name}\)", text, re.MULTILINE), figure
 
 
-def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, tmp_path: Path) -> None:
+def test_figure_is_redrawn_if_it_looks_different(stampbench: Command, tmp_path: Path) -> None:
     document, figure = tmp_path / "d.md", tmp_path / "dropout.svg"
     command = f"stampbench figure base-dropout --runs {PUBLISHED} --protocol cpu"
     table = f"<!-- stampbench leaderboard --runs {PUBLISHED} --dataset hippocampus -->\n<!-- end -->\n"
@@ -62,12 +62,12 @@ def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, t
     assert stampbench("render", document) == (0, f"{document}: rendered\n{figure}: redrawn\n", "")
     drawn = figure.read_text()
     assert stampbench("render", document, "--check")[0] == 0
-    for what, change, stale in (
+    for pattern, change, stale in (
         ("L (\\d+\\.\\d+)", 0.01, False),
         ("L (\\d+\\.\\d+)", 0.1, True),
         (">(0\\.8\\d+)<", 0.01, True),
     ):
-        found = re.search(what, drawn)
+        found = re.search(pattern, drawn)
         assert found is not None
         changed = found[0].replace(found[1], f"{float(found[1]) + change:.6g}")
         figure.write_text(drawn.replace(found[0], changed, 1))
@@ -81,14 +81,16 @@ def test_a_figure_is_drawn_again_where_it_looks_different(stampbench: Command, t
     [
         ("<!-- stampbench figure pareto -->\n![](pareto.png)\n", "or a figure the line"),
         ("<!-- stampbench figure pareto\n-->\n![](pareto.svg)\n", "or a figure the line"),
-        ("<!-- stampbench compare a b -->\nfor ever\n", "needs the line '<!-- end -->' below it"),
+        ("<!-- stampbench compare a b -->\ntext\n", "needs the line '<!-- end -->' below it"),
         ("<!-- stampbench compare a b -->\n<!-- stampbench compare c d -->\n<!-- end -->\n", "needs the line"),
         ("<!-- stampbench figure paret -->\n![](pareto.svg)\n", "No such command 'paret'"),
         ("<!-- stampbench figure 'pareto -->\n![](pareto.svg)\n", "No closing quotation"),
         ("<!-- stampbench compare 'a b -->\n<!-- end -->\n", "No closing quotation"),
     ],
 )
-def test_what_cannot_be_rendered_is_told(text: str, message: str, stampbench: Command, tmp_path: Path) -> None:
+def test_documents_that_cannot_be_rendered_are_refused_and_unchanged(
+    text: str, message: str, stampbench: Command, tmp_path: Path
+) -> None:
     document = tmp_path / "d.md"
     document.write_text(text)
     code, _, err = stampbench("render", document)
@@ -96,7 +98,7 @@ def test_what_cannot_be_rendered_is_told(text: str, message: str, stampbench: Co
     assert document.read_text() == text
 
 
-def test_documents_run_nothing_but_what_reads(stampbench: Command, tmp_path: Path) -> None:
+def test_documents_may_contain_only_commands_that_read(stampbench: Command, tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     for command, message in (
         ("stampbench run --strategy flat", "a document may contain the output of leaderboard or compare only"),

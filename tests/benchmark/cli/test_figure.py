@@ -1,0 +1,48 @@
+"""The command `stampbench figure`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stampbench.reports.figures import FIGURES
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize("name", [*(each for each in FIGURES if each != "latency_by_backend"), "segmentations"])
+def test_every_figure_is_written_as_svg_and_png(
+    name: str, recorded_runs: Any, stampbench: Command, tmp_path: Path
+) -> None:
+    words = []
+    if name == "segmentations":
+        words = ["--data-root", recorded_runs.data, "--strategy", recorded_runs.label("standard")]
+    code, out, err = stampbench("figure", name.replace("_", "-"), "--runs", recorded_runs.runs, *words)
+    assert code == 0, err
+    assert out == f"wrote {name}.svg, {name}.png\n"
+    assert (tmp_path / f"{name}.svg").stat().st_size > 5_000
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["latency-by-backend", "--backend"], "No such option"),
+        (["pareto", "--strategy", "standard (f=2, depth=2)"], "did you mean 'standard (f=2, depth=1)'?"),
+        (["pareto", "--dataset", "prostate"], "no finished runs of dataset 'prostate'"),
+        (["pareto", "--output", "nowhere/x.svg"], "cannot write"),
+    ],
+)
+def test_invalid_requests_are_refused(
+    words: list[object], message: str, recorded_runs: Any, stampbench: Command
+) -> None:
+    code, _, err = stampbench("figure", *words, "--runs", recorded_runs.runs)
+    assert code == 2
+    assert message in err
+
+
+def test_segmentations_need_the_data(recorded_runs: Any, stampbench: Command, tmp_path: Path) -> None:
+    code, _, err = stampbench("figure", "segmentations", "--runs", recorded_runs.runs, "--data-root", tmp_path)
+    assert (code, "not found" in err) == (2, True)

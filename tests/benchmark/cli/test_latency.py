@@ -1,0 +1,75 @@
+"""The command `stampbench latency`, for untrained strategies and for recorded runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def test_untrained_strategies_are_timed_against_the_standard(stampbench: Command) -> None:
+    code, out, _ = stampbench(
+        "latency", "--strategy", "flat,standard", "--dataset", "phantom2d:size=16,cases=10", "--backend", "eager,fast",
+        "--batch", "1,2", "--seconds", "0.3", "--output", "timings.csv",
+    )  # fmt: skip
+    assert code == 0
+    assert out.count("| standard (untrained start) ") == 4
+    rows = pd.read_csv("timings.csv")
+    assert rows.groupby(["backend", "batch"]).size().tolist() == [2, 2, 2, 2]
+    assert (rows[rows["network"].str.startswith("standard")]["ratio"] == 1).all()
+    assert stampbench(
+        "latency", "--strategy", "standard", "--set", "f=2", "--dataset", "phantom2d:size=16,cases=10", "--backend",
+        "eager", "--seconds", "0.1", "--output", "narrow.csv",
+    )[0] == 0  # fmt: skip
+    wide = rows[rows["network"].str.startswith("standard")]["parameters"].iloc[0]
+    assert 3.5 < wide / pd.read_csv("narrow.csv")["parameters"].iloc[0] < 4
+    assert set(rows["layout"]) == {"channels-first", "channels-last"}
+    assert {"processor", "threads", "torch", "clock", "p99_ms", "tensor_bytes"} <= set(rows.columns)
+
+
+def test_timings_are_recorded_and_shown_in_the_leaderboard(copied_runs: Any, stampbench: Command) -> None:
+    runs = copied_runs.table().query("fold == 0").drop_duplicates("strategy")
+    chosen = runs[runs["name"].isin(["standard", "stamp_plus"])]
+    words = [
+        "latency", *chosen["run"], "--runs", copied_runs.runs, "--backend", "eager", "--seconds", "1", "--threads", "1",
+    ]  # fmt: skip
+    code, _, err = stampbench(*words, "--record")
+    assert code == 0, err
+    (file,) = (copied_runs.runs / "timings").glob("*.csv")
+    timings = pd.read_csv(file)
+    assert set(timings["run"]) == set(chosen["run"])
+    timings.assign(noisy_ratio=False).to_csv(file, index=False)  # this machine may be too noisy to show ratios
+    code, out, _ = stampbench("leaderboard", "--runs", copied_runs.runs, "--format", "json")
+    (board,) = json.loads(out)["boards"]
+    ratios = {row["strategy"]: row["latency_ratio"] for row in board["rows"]}
+    assert ratios[copied_runs.label("standard")] == 1
+    assert sum(ratio is not None for ratio in ratios.values()) == len(chosen)
+    assert any("eager backend, one image, interleaved timing" in note for note in board["notes"])
+    assert stampbench("figure", "latency-by-backend", "--runs", copied_runs.runs)[0] == 0
+    code, _, err = stampbench(*words, "--record", "--shape", "16,16,16")
+    assert (code, "--record keeps timings of selected networks at their own size" in err) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ([], "nothing to time"),
+        (["--strategy", "standard"], "--strategy needs --dataset"),
+        (["nosuchrun"], "unknown run at runs 'nosuchrun'"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--backend", "onxruntime"], "did you mean 'onnxruntime'"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--precision", "fp8"], "unknown precision 'fp8'"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--batch", "1, 0"], "--batch '0'"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "48,64,48"], "2 numbers"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "40,40"], "multiples of 16, not 40"),
+    ],
+)
+def test_invalid_requests_are_refused_in_one_line(stampbench: Command, words: list[str], message: str) -> None:
+    code, _, err = stampbench("latency", *words)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1

@@ -1,0 +1,22 @@
+"""The command `stampbench list`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.mark.parametrize(
+    ("what", "names"),
+    [
+        ("strategies", ["standard", "stamp", "stamp_plus"]),
+        ("protocols", ["paper", "quick"]),
+    ],
+)
+def test_list_prints_registered_names(stampbench: Command, what: str, names: list[str]) -> None:
+    code, out, _ = stampbench("list", what)
+    assert code == 0
+    assert set(names) <= {line.split()[0] for line in out.splitlines()}

@@ -1,0 +1,25 @@
+"""The command `stampbench predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def test_recorded_run_segments_a_picture(
+    stampbench: Callable[..., tuple[int, str, str]],
+) -> None:
+    assert stampbench(
+        "run", "--strategy", "standard", "--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--protocol",
+        "quick", "--set", "f=2", "--set", "depth=1", "--protocol-set", "max_epochs=1",
+    )[0] == 0  # fmt: skip
+    (record,) = Path("runs").rglob("run.json")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 31), dtype=np.uint8)).save("a.png")
+    code, out, _ = stampbench("predict", record.parent.name, "a.png", "--output", "labels")
+    assert (code, out.strip()) == (0, "labels/a.png")
+    assert Image.open("labels/a.png").size == (31, 20)
+    code, _, err = stampbench("predict", record.parent.name, "missing.png", "--output", "labels")
+    assert (code, err.strip()) == (2, "error: missing.png: no such file")

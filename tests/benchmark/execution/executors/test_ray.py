@@ -1,0 +1,99 @@
+"""Execution on a Ray cluster."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stampbench.benchmark.execution.executors.local import LocalExecutor
+
+
+@pytest.fixture
+def cluster() -> Iterator[Any]:
+    """Ray cluster of two nodes with one CPU each, on this machine."""
+    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.second = cluster.add_node(num_cpus=1)
+    cluster.wait_for_nodes()
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def test_records_are_the_same_with_one_worker_two_workers_and_a_cluster(
+    cluster: Any,
+    suite_text: str,
+    write_tasks: Callable[..., Any],
+    worker_settings: Callable[..., Any],
+    schedule: Callable[..., dict[str, str]],
+    read_store: Callable[[Path], Any],
+    tmp_path: Path,
+) -> None:
+    from stampbench.benchmark.execution.executors.ray import RayExecutor
+
+    tasks = write_tasks(suite_text)
+    for name, jobs in (("one", 1), ("two", 2)):
+        assert schedule(tasks, tmp_path / name, LocalExecutor(worker_settings(tmp_path / name), jobs)) == {}
+    executor = RayExecutor(worker_settings(tmp_path / "ray"), cluster.address)
+    assert schedule(tasks, tmp_path / "ray", executor) == {}
+    reference = read_store(tmp_path / "one")
+    assert len(reference) == 24
+    assert read_store(tmp_path / "two") == reference
+    assert read_store(tmp_path / "ray") == reference
+
+
+def test_runs_of_a_killed_node_are_resumed_on_another_node(
+    cluster: Any,
+    logged_suite: Any,
+    suite_text: str,
+    worker_settings: Callable[..., Any],
+    schedule: Callable[..., dict[str, str]],
+    read_store: Callable[[Path], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from stampbench.benchmark.execution.executors.ray import RayExecutor
+
+    logged_suite.write(3, suite_text[suite_text.index("datasets:") :])
+    tasks = logged_suite.load(monkeypatch)
+    monkeypatch.setenv("LOGGED", str(logged_suite.log))  # Ray tasks have the environment of the driver's job
+    settings = worker_settings(tmp_path / "ray", save_every=0.0, **logged_suite.worker_options())
+    executor = RayExecutor(settings, cluster.address)
+
+    def kill_node() -> None:
+        while len(logged_suite.processes()) < 2:
+            time.sleep(0.05)
+        time.sleep(0.5)  # both nodes are now executing a run
+        cluster.remove_node(cluster.second, allow_graceful=False)
+        logged_suite.make_fast()
+
+    killer = threading.Thread(target=kill_node)
+    killer.start()
+    assert schedule(tasks, tmp_path / "ray", executor) == {}
+    killer.join()
+    epochs = logged_suite.epochs()
+    assert len(epochs) == 24 * 12
+    # Only the epoch during which the node was killed is trained again.
+    assert sum(epochs.values()) <= 24 * 12 + 2
+    other_log = tmp_path / "other"
+    logged_suite.make_fast(other_log)
+    local = worker_settings(tmp_path / "local", **logged_suite.worker_options(other_log))
+    assert schedule(tasks, tmp_path / "local", LocalExecutor(local, 1)) == {}
+    assert read_store(tmp_path / "ray") == read_store(tmp_path / "local")
+
+
+def test_absent_cluster_is_refused(
+    suite_text: str, write_tasks: Callable[..., Any], tmp_path: Path, stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    write_tasks(suite_text)
+    code, _, err = stampbench(
+        "suite", "run", tmp_path / "suite.yaml", "--executor", "ray", "--ray-address", "127.0.0.1:1"
+    )
+    assert (code, "error: Ray address '127.0.0.1:1': no cluster can be reached" in err) == (2, True)

@@ -1,0 +1,33 @@
+"""One epoch of training steps."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from stampbench.benchmark.training.fold_data import Images
+from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.models.architecture import UNetArchitecture
+from stampbench.models.network import build
+
+
+def test_loss_scaling_gives_the_same_steps() -> None:
+    """Scaling by powers of two is exact in single precision, so that the scaler can be tested without a GPU."""
+    torch.manual_seed(0)
+    images = Images(torch.randn(6, 1, 16, 16), torch.randint(2, (6, 16, 16), dtype=torch.uint8), torch.arange(6))
+    pairs = [(batch.pixels, batch.labels) for batch in images.batches(4)]
+    first = build(UNetArchitecture.doubling(2, 1, 2, f=2, depth=1)).train()
+    weights = []
+    for scaler in (None, torch.amp.GradScaler("cpu")):
+        model = copy.deepcopy(first)
+        optimiser = torch.optim.Adam(model.parameters())
+
+        def batch_loss(x: Tensor, y: Tensor, model: nn.Module = model) -> Tensor:
+            return nn.functional.cross_entropy(model(x), y.long())
+
+        losses = [train_epoch(optimiser, pairs, batch_loss, scaler) for _ in range(3)]
+        weights.append([*model.parameters(), torch.tensor(losses)])
+    for plain, scaled in zip(*weights, strict=True):
+        torch.testing.assert_close(plain, scaled, rtol=1e-5, atol=1e-6)
