@@ -130,7 +130,9 @@ def test_public_objects_are_documented() -> None:
                 if name not in protocol and not nested(tree, node):
                     bare.append(f"{name}:{node.name}")
             elif isinstance(node, ast.FunctionDef) and not is_command(node) and "Args:" not in text:
-                parameters = [each.arg for each in (*node.args.args, *node.args.kwonlyargs) if each.arg not in ("self", "cls")]
+                parameters = [
+                    each.arg for each in (*node.args.args, *node.args.kwonlyargs) if each.arg not in ("self", "cls")
+                ]
                 if len(parameters) >= 4 and not nested(tree, node) and not re.search("arguments", text):
                     silent.append(f"{name}:{node.name}")
     assert bare == []
