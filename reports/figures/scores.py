@@ -82,15 +82,17 @@ def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -
 
     A point is a strategy with one cap of epochs; error bars are 95 % confidence intervals over subjects. A line joins
     the variants of a strategy that differ only in the cap or in recovery epochs. Protocols share a panel only if they
-    differ in nothing but the cap.
+    differ in nothing but the cap. If any panel has a line, panels without lines are left out.
     """
+    panel = ["dataset", "dataset_version", "data_checksum", "form", "n_train", "base"]
     runs = runs.assign(
         base=runs["protocol"].map(base_protocol),
         line=runs["strategy"].map(lambda label: without_setting(label, "recovery_epochs")),
     )
-    figure, columns = panels(
-        runs, ["dataset", "dataset_version", "data_checksum", "form", "n_train", "base"], rows=2, height=3.0
-    )
+    variants = (runs["strategy"] + runs["protocol"]).groupby([runs[each] for each in [*panel, "line"]])
+    lined = (variants.transform("nunique") > 1).groupby([runs[each] for each in panel]).transform("any")
+    runs = runs[lined] if lined.any() else runs
+    figure, columns = panels(runs, panel, rows=2, height=3.0)
     styles = strategy_styles(runs["line"])
     for axes, group in columns:
         for name, line_runs in group.groupby("line"):

@@ -157,10 +157,15 @@ def test_protocols_that_differ_only_in_the_epoch_cap_share_a_panel(frames: Frame
     runs, cases = frames(
         {"strategy": "standard", "dice": dice, "protocol": "cpu"},
         {"strategy": "standard", "dice": dice, "protocol": "cpu (max_epochs=151)", "group": "h", "epochs": 20},
-        {"strategy": "standard", "dice": dice, "protocol": "paper", "group": "i"},
+        {"strategy": "standard", "dice": dice, "protocol": "quick", "group": "i"},
+        {"strategy": "standard", "dice": dice, "protocol": "quick (max_epochs=9)", "group": "j", "epochs": 20},
+        {"strategy": "standard", "dice": dice, "protocol": "paper", "group": "k"},
     )
-    figure = draw("dice_by_epochs", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs})
-    assert len(figure.axes) == 4, "two axes for each of the two protocols"
+    frame = {"cases": cases, "trajectories": runs, "timings": runs}
+    figure = draw("dice_by_epochs", {"runs": runs, **frame})
+    assert len(figure.axes) == 4, "two axes for each of the two protocols with several caps"
+    figure = draw("dice_by_epochs", {"runs": runs[runs["group"].isin(["g", "i", "k"])], **frame})
+    assert len(figure.axes) == 6, "points without lines are drawn if there are no lines"
 
 
 def test_boxes_with_a_repeated_colour_are_hatched(frames: Frames) -> None:
