@@ -120,9 +120,9 @@ def _completed(runs: pd.DataFrame) -> pd.DataFrame:
 
     They have the first training set and the usual margin, and cannot be compared across epoch budgets.
     """
-    for column, value in (("training_set", 0), ("equivalence_margin", _MARGIN), ("task", runs["group"])):
-        known = runs[column] if column in runs else pd.Series(float("nan"), runs.index)
-        runs = runs.assign(**{column: known.fillna(value)})
+    older: dict[str, Any] = {"training_set": 0, "equivalence_margin": _MARGIN, "task": runs["group"]}
+    for column, value in older.items():
+        runs = runs.assign(**{column: runs[column].fillna(value) if column in runs else value})
     return runs.astype({"training_set": int})
 
 

@@ -44,3 +44,15 @@ def test_published_tables_give_the_same_leaderboards_and_merge(copied_runs: Any,
     assert published == {path.name: path.read_bytes() for path in Path("tables").iterdir()}, (
         "publishing twice changes the tables"
     )
+
+
+def test_tables_without_the_younger_columns_give_the_same_leaderboards(recorded_runs: Any, stampbench: Command) -> None:
+    assert stampbench("publish", "--runs", recorded_runs.runs, "--output", "tables")[0] == 0
+    path, before = Path("tables/runs.csv"), stampbench("leaderboard", "--runs", "tables")[1]
+    runs = pd.read_csv(path)
+    runs.drop(columns=["training_set", "equivalence_margin", "task"]).to_csv(path, index=False)
+    assert stampbench("leaderboard", "--runs", "tables")[1] == before
+    runs.assign(
+        task=runs["task"].where(runs.index > 3), training_set=runs["training_set"].where(runs.index > 3)
+    ).to_csv(path, index=False)
+    assert stampbench("leaderboard", "--runs", "tables")[1] == before
