@@ -28,18 +28,20 @@ def migrate(store: RunStore) -> Iterator[str]:
         UserError: when a record cannot be written.
     """
     outdated: dict[str, tuple[Path, dict[str, Any]]] = {}
+    renamed: dict[str, str] = {}
     for path in store.paths():
         record = read_json(path)
         if record is None or record.get("status") != "finished":
             continue
         if record.get("schema") == SCHEMA:
+            if "migrated_from" in record:  # an earlier upgrade may have stopped before the runs that build on this one
+                renamed[str(record["migrated_from"])] = str(record["id"])
             if record.get("migrated_from") == path.parent.name != record.get("id"):
                 yield from _move(store, path, record)
         elif record.get("schema") not in STEPS:
             yield f"{path}: schema {record.get('schema')} cannot be upgraded"
         else:
             outdated[str(record["id"])] = (path, record)
-    renamed: dict[str, str] = {}
     while outdated:
         # Parents come first, so that their new ids are known.
         id = next((each for each, (_, record) in outdated.items() if not _parents(record) & set(outdated)), None)

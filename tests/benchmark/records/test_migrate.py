@@ -163,7 +163,6 @@ def test_interrupted_move_is_completed_by_the_next_upgrade(
     assert list(migrate(store)) == []
 
 
-@pytest.mark.xfail(strict=True, reason="a child that a later call upgrades keeps the old id of its parent run")
 def test_children_follow_the_new_parent_id_after_an_interruption(
     pocketnet_run: Run, write_schema_2: Callable[..., Path], tmp_path: Path
 ) -> None:
