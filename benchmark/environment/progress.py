@@ -22,7 +22,7 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
-        self.title, self.total = title, total
+        self.title, self.total, self._epochs = title, total, total
         self._console = Console(stderr=True, quiet=quiet)
         self._bar: Bar | None = None
         if self._console.is_terminal and not quiet:
@@ -62,6 +62,7 @@ class Progress:
 
     def epoch(self, done: int, phase: str, parameters: int) -> None:
         """Report that `done` epochs are trained."""
+        self.total = self._epochs  # which `case` may have replaced while data was prepared
         dice = "" if self._dice is None else f", validation Dice {self._dice:.3f}"
         self._show(done, f"{phase}, {parameters:,} parameters{dice}", "epoch")
 

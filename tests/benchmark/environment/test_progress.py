@@ -51,6 +51,16 @@ def test_resumed_epochs_do_not_shorten_the_remaining_time(clock: Clock, capsys: 
     assert lines[1].endswith("0:00:20 elapsed, at most 0:01:20 left")
 
 
+def test_preparing_cases_does_not_change_the_number_of_epochs(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("toy", 100) as progress:
+        progress.case(45, 45, "preparing")
+        clock.now += 20
+        progress.epoch(20, "training", 1234)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "epoch 20 of at most 100" in line
+    assert line.endswith("at most 0:01:20 left")
+
+
 def test_quiet_progress_prints_nothing(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("toy", 100, quiet=True) as progress:
         clock.now += 20
