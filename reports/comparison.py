@@ -11,8 +11,8 @@ from tabulate import tabulate
 
 from stampbench.reports.decision import Decision, decide
 from stampbench.reports.multi_reader import MIN_READERS, Estimate
-from stampbench.reports.paired_runs import RUN, by_reader, dice_by_run, estimate, pair
-from stampbench.reports.statistics import Interval, cluster_interval, holm
+from stampbench.reports.paired_runs import designs, dice_by_run, estimate, interval_over_subjects, pair
+from stampbench.reports.statistics import Interval, holm
 from stampbench.reports.table_formats import format_p
 
 
@@ -70,9 +70,9 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
         if column == "task":
             _check_one_protocol(first_runs, second_runs)
         if len(first_runs) > 1 or len(second_runs) > 1:
-            common = set(_designs(first_runs)) & set(_designs(second_runs))
+            common = set(designs(first_runs)) & set(designs(second_runs))
             first_runs, second_runs = (
-                part[[design in common for design in _designs(part)]] for part in (first_runs, second_runs)
+                part[[design in common for design in designs(part)]] for part in (first_runs, second_runs)
             )
         if len(first_runs):
             comparisons.append(_comparison(first_runs, second_runs, cases))
@@ -165,12 +165,11 @@ def _comparison(first_runs: pd.DataFrame, second_runs: pd.DataFrame, cases: pd.D
     if differences.empty:
         raise IncomparableError("the folds have different test cases, which the analysis over runs does not cover")
     sets = differences.index.get_level_values("training_set").nunique() > 1
-    by_subject = by_reader(differences, sets=sets).mean(axis=0)
     return Comparison(
         title=f"{row['dataset']}, {row['n_train']} images, {protocol}",
         first=_name(first_runs, second_runs),
         second=_name(second_runs, first_runs),
-        over_cases=cluster_interval(by_subject.to_list(), list(by_subject.index)),
+        over_cases=interval_over_subjects(differences, sets=sets),
         difference=estimate(differences, sets=sets),
         runs=differences.mean(axis=1),
         cases=table.sort_values("difference", ascending=False, ignore_index=True),
@@ -194,13 +193,8 @@ def _name(runs: pd.DataFrame, others: pd.DataFrame) -> str:
     row = runs.iloc[0]
     if row["strategy"] == others["strategy"].iloc[0] and row["protocol"] != others["protocol"].iloc[0]:
         return f"{row['strategy']}@{row['protocol']}"
-    same_design = set(_designs(runs)) == set(_designs(others))
+    same_design = set(designs(runs)) == set(designs(others))
     return str(row["strategy"]) if same_design else f"{row['strategy']} of run {row['run']}"
-
-
-def _designs(runs: pd.DataFrame) -> list[tuple[int, ...]]:
-    """Return training set, fold and seed of every run."""
-    return list(runs[RUN].itertuples(index=False, name=None))
 
 
 def _check_one_protocol(first: pd.DataFrame, second: pd.DataFrame) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -11,11 +11,20 @@ import pandas as pd
 from stampbench.reports.boundary import boundary_scores
 from stampbench.reports.decision import decide
 from stampbench.reports.multi_reader import MIN_READERS
-from stampbench.reports.paired_runs import RUN, adjusted_means, by_reader, dice_by_run, estimate, pair
+from stampbench.reports.paired_runs import (
+    RUN,
+    adjusted_means,
+    all_pairs,
+    by_reader,
+    designs,
+    dice_by_run,
+    estimate,
+    interval_over_subjects,
+)
 from stampbench.reports.speed import Speed, speeds, standard_label
-from stampbench.reports.statistics import cluster_interval, holm
+from stampbench.reports.statistics import holm
 from stampbench.reports.suitability import suitability
-from stampbench.reports.tiers import pareto_front, tiers
+from stampbench.reports.tiers import Pairs, pareto_front, tiers
 
 COLUMNS = (
     "tier", "strategy", "dice", "dice_low", "dice_high", "cases_low", "cases_high", "difference", "difference_low",
@@ -50,7 +59,6 @@ class Board(NamedTuple):
     notes: tuple[str, ...]
     rows: pd.DataFrame
     scores: Mapping[str, pd.DataFrame]
-    suitability: float
 
 
 def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame | None = None) -> list[Board]:
@@ -92,18 +100,19 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
         | _costs(by_strategy[name])
         for name, strategy_cases in cases.groupby(strategy_of_case, sort=False)
     ]
-    standard = standard_label(runs)
+    pairs = all_pairs(scores)
     margin = float(runs["equivalence_margin"].min())
-    differences = _differences([row["strategy"] for row in rows], scores, standard, margin=margin, sets=sets)
-    table = pd.DataFrame(rows).join(pd.DataFrame(differences))
-    table = _ordered(table, scores, sets=sets)
+    differences = _differences(by_strategy, pairs, standard_label(runs), margin=margin, sets=sets)
+    table = pd.DataFrame(rows).merge(pd.DataFrame(differences), on="strategy")
+    table = table.assign(adjusted=table["strategy"].map(adjusted_means(scores)).round(6))
+    table = table.sort_values(["adjusted", "strategy"], ascending=[False, True], ignore_index=True)
+    table["tier"] = tiers(list(table["strategy"]), pairs, sets=sets)
     for column, cost in (("pareto_parameters", "parameters"), ("pareto_latency", "latency_ratio")):
-        front = pareto_front(_cost_by_run(cost, by_strategy, speed), scores)
+        front = pareto_front(_cost_by_run(cost, by_strategy, speed), pairs)
         table[column] = table["strategy"].map(front)
     about = _about(runs.iloc[0])
-    ratio = suitability(scores)
-    notes = tuple(_notes(runs, cases, speed, table, ratio))
-    return Board(_title(about), about, notes, table[list(COLUMNS)], scores, ratio)
+    notes = tuple(_notes(runs, cases, speed, table, suitability(scores)))
+    return Board(_title(about), about, notes, table[list(COLUMNS)], scores)
 
 
 def _dice(scores: pd.DataFrame, *, sets: bool) -> dict[str, float]:
@@ -114,12 +123,10 @@ def _dice(scores: pd.DataFrame, *, sets: bool) -> dict[str, float]:
         sets: whether training sets are the readers of the analysis.
     """
     found = estimate(scores, sets=sets)
-    readers = by_reader(scores, sets=sets)
     low, high = found.interval()
-    by_subject = readers.mean(axis=0).dropna()
-    cases = cluster_interval(by_subject.to_list(), list(by_subject.index))
+    cases = interval_over_subjects(scores, sets=sets)
     return {
-        "dice": float(readers.mean(axis=1).mean()),
+        "dice": float(by_reader(scores, sets=sets).mean(axis=1).mean()),
         "dice_low": max(low, 0.0),
         "dice_high": min(high, 1.0),
         "cases_low": max(cases.low, 0.0),
@@ -129,34 +136,39 @@ def _dice(scores: pd.DataFrame, *, sets: bool) -> dict[str, float]:
 
 
 def _differences(
-    strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], standard: str | None, *, margin: float, sets: bool
+    runs: Mapping[Any, pd.DataFrame], pairs: Pairs, standard: str | None, *, margin: float, sets: bool
 ) -> list[dict[str, Any]]:  # fmt: skip
-    """Return the columns about the difference of each strategy to the standard network."""
+    """Return the columns about the difference of each strategy to the standard network.
+
+    Args:
+        runs: the rows of each strategy.
+        pairs: differences of `all_pairs`.
+        standard: label of the standard network; None: there is none.
+        margin: margin of equivalence.
+        sets: whether training sets are the readers of the analysis.
+    """
     rows: list[dict[str, Any]] = []
-    for name in strategies:
-        paired = pair(scores[name], scores[standard]) if standard and name != standard else scores[name].iloc[:0]
+    for name in runs:
+        paired = pairs.get((name, str(standard)), pd.DataFrame())
         found = estimate(paired, sets=sets)
         low, high = found.interval()
-        common = len(scores[name].index.intersection(scores[standard].index)) if standard else 0
-        refused = "other test cases" if common else "no common runs"
-        decision = "reference" if name == standard else refused if paired.empty else decide(found, margin)
+        decision: str = decide(found, margin)
+        if name == standard:
+            decision = "reference"
+        elif standard is None:
+            decision = ""
+        elif paired.empty:
+            common = set(designs(runs[name])) & set(designs(runs[standard]))
+            decision = "other test cases" if common else "no common runs"
         rows.append(
             {
-                "difference": found.mean, "difference_low": low, "difference_high": high, "p": found.p,
-                "decision": decision if standard else "", "common_runs": len(paired),
+                "strategy": name, "difference": found.mean, "difference_low": low, "difference_high": high,
+                "p": found.p, "decision": decision, "common_runs": len(paired),
             }
         )  # fmt: skip
     for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = corrected
     return rows
-
-
-def _ordered(table: pd.DataFrame, scores: Mapping[str, pd.DataFrame], *, sets: bool) -> pd.DataFrame:
-    """Return the rows from best to worst, with their tiers."""
-    table = table.assign(adjusted=table["strategy"].map(adjusted_means(scores)).round(6))
-    table = table.sort_values(["adjusted", "strategy"], ascending=[False, True], ignore_index=True)
-    table["tier"] = tiers(list(table["strategy"]), scores, sets=sets)
-    return table
 
 
 def _cost_by_run(cost: str, runs: Mapping[Any, pd.DataFrame], speed: Speed) -> dict[str, pd.Series[float]]:
@@ -238,6 +250,6 @@ def _notes(
         notes.append(
             "Some runs were not tested on all cases: their means are over different cases and are not compared."
         )
-    if len({frozenset(part[RUN].itertuples(index=False, name=None)) for _, part in runs.groupby("strategy")}) > 1:
+    if len({frozenset(designs(part)) for _, part in runs.groupby("strategy")}) > 1:
         notes.append("Rows differ in their runs: Dice is the mean of a row's own runs, Δ is over common runs.")
     return [*notes, *speed.notes]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
 
 from stampbench.reports.multi_reader import Estimate, analyse
+from stampbench.reports.statistics import Interval, cluster_interval
 
 RUN = ["training_set", "fold", "seed"]
 """Columns that identify a run of a strategy; runs of two strategies that agree in them are a pair."""
@@ -36,6 +38,11 @@ def dice_by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, pd.DataFra
     return {str(name): part.droplevel("strategy") for name, part in table.groupby(level="strategy", sort=False)}
 
 
+def designs(runs: pd.DataFrame) -> list[tuple[int, ...]]:
+    """Return training set, fold and seed of every run, in the order of the rows."""
+    return list(runs[RUN].itertuples(index=False, name=None))
+
+
 def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     """Return the differences first minus second of the runs and subjects in two tables of `dice_by_run`.
 
@@ -47,6 +54,16 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     if set(one.columns) != set(other.columns) or one.isna().any(axis=None) or other.isna().any(axis=None):
         return one.iloc[:0]
     return one - other
+
+
+def all_pairs(scores: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], pd.DataFrame]:
+    """Return `pair` of every two strategies, in both directions.
+
+    Args:
+        scores: table of `dice_by_run` for each strategy.
+    """
+    found = {(one, other): pair(scores[one], scores[other]) for one, other in combinations(scores, 2)}
+    return found | {(other, one): -difference for (one, other), difference in found.items()}
 
 
 def adjusted_means(scores: Mapping[str, pd.DataFrame]) -> dict[str, float]:
@@ -92,3 +109,14 @@ def estimate(table: pd.DataFrame, *, sets: bool) -> Estimate:
     if complete.empty or complete.isna().any(axis=None):
         return Estimate(math.nan, math.nan, math.nan, 0, 0)
     return analyse(by_reader(complete, sets=sets))
+
+
+def interval_over_subjects(table: pd.DataFrame, *, sets: bool) -> Interval:
+    """Return the mean over subjects with a confidence interval for these trained networks.
+
+    Args:
+        table: a table of `dice_by_run` or `pair`.
+        sets: whether training sets are the readers.
+    """
+    by_subject = by_reader(table, sets=sets).mean(axis=0).dropna()
+    return cluster_interval(by_subject.to_list(), list(by_subject.index))

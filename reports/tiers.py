@@ -9,13 +9,16 @@ from itertools import combinations
 import pandas as pd
 
 from stampbench.reports.decision import PRINTED
-from stampbench.reports.paired_runs import estimate, pair
+from stampbench.reports.paired_runs import estimate
 from stampbench.reports.statistics import holm
 
 _ALPHA = 0.05
 
+Pairs = Mapping[tuple[str, str], pd.DataFrame]
+"""Differences of runs and subjects by the names of two strategies."""
 
-def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], *, sets: bool) -> list[int]:
+
+def tiers(strategies: Sequence[str], pairs: Pairs, *, sets: bool) -> list[int]:
     """Return the tier of each strategy, from 1; a strategy opens a new tier if it is worse than one of the tier above.
 
     Worse: the Holm-corrected p-value over all pairs of strategies is below .05. Strategies with too few common runs are
@@ -23,14 +26,14 @@ def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], *, sets
 
     Args:
         strategies: strategies from the best to the worst estimate.
-        scores: table of `dice_by_run` for each strategy.
+        pairs: differences of `all_pairs`.
         sets: whether training sets are the readers of the analysis.
     """
-    pairs = list(combinations(range(len(strategies)), 2))
-    differences = [estimate(pair(scores[strategies[i]], scores[strategies[j]]), sets=sets) for i, j in pairs]
+    positions = list(combinations(range(len(strategies)), 2))
+    differences = [estimate(pairs[strategies[i], strategies[j]], sets=sets) for i, j in positions]
     corrected = holm([each.p for each in differences])
     worse = {
-        ij for ij, each, p in zip(pairs, differences, corrected, strict=True) if p < _ALPHA and each.mean >= PRINTED
+        ij for ij, each, p in zip(positions, differences, corrected, strict=True) if p < _ALPHA and each.mean >= PRINTED
     }
     result: list[int] = []
     first = 0
@@ -41,7 +44,7 @@ def tiers(strategies: Sequence[str], scores: Mapping[str, pd.DataFrame], *, sets
     return result
 
 
-def pareto_front(costs: Mapping[str, pd.Series[float]], scores: Mapping[str, pd.DataFrame]) -> dict[str, bool]:
+def pareto_front(costs: Mapping[str, pd.Series[float]], pairs: Pairs) -> dict[str, bool]:
     """Return which strategies are on the Pareto front of low cost and high Dice.
 
     A strategy is not on the front if another one, over the runs that both have, is at least as good in both and better
@@ -49,12 +52,12 @@ def pareto_front(costs: Mapping[str, pd.Series[float]], scores: Mapping[str, pd.
 
     Args:
         costs: by strategy, the cost of each run, indexed like the rows of its table of scores.
-        scores: table of `dice_by_run` for each strategy.
+        pairs: differences of `all_pairs`.
     """
-    dominated = {name: bool(costs[name].isna().any()) for name in scores}
-    paired = dict.fromkeys(scores, len(scores) == 1)
-    for one, other in combinations(scores, 2):
-        difference = pair(scores[one], scores[other])
+    dominated = {name: bool(cost.isna().any()) for name, cost in costs.items()}
+    paired = dict.fromkeys(costs, len(costs) == 1)
+    for one, other in combinations(costs, 2):
+        difference = pairs[one, other]
         if difference.empty:
             continue
         paired[one] = paired[other] = True
@@ -64,4 +67,4 @@ def pareto_front(costs: Mapping[str, pd.Series[float]], scores: Mapping[str, pd.
             continue
         dominated[other] |= gain >= 0 and saved >= 0
         dominated[one] |= gain <= 0 and saved <= 0
-    return {name: paired[name] and not dominated[name] for name in scores}
+    return {name: paired[name] and not dominated[name] for name in costs}

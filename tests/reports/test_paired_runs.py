@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stampbench.reports.boundary import boundary_scores
-from stampbench.reports.paired_runs import RUN, adjusted_means, by_reader, dice_by_run, estimate, pair
+from stampbench.reports.paired_runs import RUN, adjusted_means, all_pairs, by_reader, dice_by_run, estimate, pair
 from stampbench.reports.suitability import suitability
 from stampbench.reports.tiers import pareto_front, tiers
 
@@ -81,12 +81,12 @@ def test_adjusted_means_are_those_of_a_table_without_gaps_plus_the_effects_of_ru
 
 def test_tiers_separate_only_what_is_decided() -> None:
     scores = {"a": noisy(0.9, 0), "b": noisy(0.9, 1), "c": noisy(0.7, 2), "d": noisy(0.7, 3), "e": noisy(0.3, 4)}
-    assert tiers(list(scores), scores, sets=False) == [1, 1, 2, 2, 3]
+    assert tiers(list(scores), all_pairs(scores), sets=False) == [1, 1, 2, 2, 3]
     few = {name: each.iloc[:4] for name, each in scores.items()}
-    assert tiers(list(few), few, sets=False) == [1] * 5, "four runs decide nothing"
+    assert tiers(list(few), all_pairs(few), sets=False) == [1] * 5, "four runs decide nothing"
     equal = noisy(0.8, 0)
-    assert tiers(["a", "b"], {"a": equal, "b": equal - 0.00002}, sets=False) == [1, 1], "printed as +0.0000"
-    assert tiers(["a", "b"], {"a": equal, "b": equal.iloc[:5]}, sets=False) == [1, 1]
+    assert tiers(["a", "b"], all_pairs({"a": equal, "b": equal - 0.00002}), sets=False) == [1, 1], "printed as +0.0000"
+    assert tiers(["a", "b"], all_pairs({"a": equal, "b": equal.iloc[:5]}), sets=False) == [1, 1]
     assert tiers([], {}, sets=False) == []
 
 
@@ -99,7 +99,7 @@ def test_pareto_front_has_the_points_that_no_point_dominates(points: list[tuple[
     run = (0, 0, 0)
     scores = {str(n): table({run: [gain / 10]}) for n, (_, gain) in enumerate(points)}
     costs = {str(n): pd.Series([float(cost)], scores[str(n)].index) for n, (cost, _) in enumerate(points)}
-    front = pareto_front(costs, scores)
+    front = pareto_front(costs, all_pairs(scores))
     for n, (cost, gain) in enumerate(points):
         dominated = any((c < cost and g >= gain) or (c <= cost and g > gain) for c, g in points)
         assert front[str(n)] == (not dominated)
@@ -110,12 +110,12 @@ def test_networks_that_are_the_same_in_all_shared_runs_are_both_on_the_front() -
     a = table({(0, 0, 0): [0.8], (0, 1, 0): [0.5]})
     b = a.iloc[:1]
     costs = {"a": pd.Series([10.0, 99.0], a.index), "b": pd.Series([10.0], b.index)}
-    assert pareto_front(costs, {"a": a, "b": b}) == {"a": True, "b": True}
+    assert pareto_front(costs, all_pairs({"a": a, "b": b})) == {"a": True, "b": True}
     unpaired = table({(7, 0, 0): [0.9]})
     costs["c"] = pd.Series([1.0], unpaired.index)
-    assert not pareto_front(costs, {"a": a, "b": b, "c": unpaired})["c"]
-    costs["b"] = pd.Series([math.nan], b.index)
-    assert not pareto_front(costs, {"a": a, "b": b})["b"]
+    assert not pareto_front(costs, all_pairs({"a": a, "b": b, "c": unpaired}))["c"]
+    costs = {"a": costs["a"], "b": pd.Series([math.nan], b.index)}
+    assert not pareto_front(costs, all_pairs({"a": a, "b": b}))["b"]
 
 
 def test_suitability_is_the_spread_between_strategies_over_that_within() -> None:
