@@ -22,7 +22,7 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
-        self.title, self.total, self._epochs = title, total, total
+        self.title, self.total = title, total
         self._console = Console(stderr=True, quiet=quiet)
         self._bar: Bar | None = None
         if self._console.is_terminal and not quiet:
@@ -62,9 +62,8 @@ class Progress:
 
     def epoch(self, done: int, phase: str, parameters: int) -> None:
         """Report that `done` epochs are trained."""
-        self.total = self._epochs  # which `case` may have replaced while data was prepared
         dice = "" if self._dice is None else f", validation Dice {self._dice:.3f}"
-        self._show(done, f"{phase}, {parameters:,} parameters{dice}", "epoch")
+        self._show(done, self.total, f"{phase}, {parameters:,} parameters{dice}", "epoch")
 
     def case(self, done: int, total: int, phase: str, unit: str = "case") -> None:
         """Report progress in cases or other units.
@@ -75,28 +74,25 @@ class Progress:
             phase: name of the work.
             unit: name of a unit.
         """
-        self.total = total
-        self._show(done, phase, unit)
+        self._show(done, total, phase, unit)
 
     def say(self, line: str) -> None:
         """Print a line that stays."""
         if not self._quiet:
             self._console.print(line, highlight=False, soft_wrap=True)
 
-    def _show(self, done: int, details: str, unit: str) -> None:
+    def _show(self, done: int, total: int, details: str, unit: str) -> None:
         if self._bar:
-            self._bar.update(
-                self._task, completed=done, total=self.total, description=details.replace("validation ", "")
-            )
+            self._bar.update(self._task, completed=done, total=total, description=details.replace("validation ", ""))
             return
         now = time.monotonic()
         if self._quiet or now - self._printed < _SECONDS_BETWEEN_LINES:
             return
         self._printed = now
         elapsed = now - self._started
-        left = elapsed / max(1, done - self._resumed_at) * max(0, self.total - done)
+        left = elapsed / max(1, done - self._resumed_at) * max(0, total - done)
         print(
-            f"{self.title}: {unit} {done} of at most {self.total}, {details}, "
+            f"{self.title}: {unit} {done} of at most {total}, {details}, "
             f"{_clock(elapsed)} elapsed, at most {_clock(left)} left",
             file=sys.stderr,
             flush=True,
