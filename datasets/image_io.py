@@ -67,12 +67,8 @@ def shape(path: Path) -> tuple[int, ...]:
         DatasetError: when the file cannot be read.
     """
     if path.name.lower().endswith(NIFTI) and path.is_file():
-        try:
-            image = nib.load(path)
-        except Exception as error:
-            raise _unreadable(path, error) from error
-        _check_affine(path, np.asarray(image.affine))
-        return ras_shape(image.shape[:3], np.asarray(image.affine))
+        header_shape, affine = _nifti_header(path)
+        return ras_shape(header_shape, affine)
     if path.name.lower().endswith(PNG) and path.is_file():
         try:
             with Image.open(path) as png:
@@ -89,12 +85,20 @@ def spacing(path: Path) -> tuple[float, ...]:
         DatasetError: when the file cannot be read.
     """
     if path.name.lower().endswith(NIFTI) and path.is_file():
-        try:
-            return spacing_of(np.asarray(nib.load(path).affine))
-        except Exception as error:
-            raise _unreadable(path, error) from error
+        return spacing_of(_nifti_header(path)[1])
     affine = read(path).affine
     return (1.0, 1.0, 1.0) if affine is None else spacing_of(affine)
+
+
+def _nifti_header(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
+    """Return the spatial shape and the affine of a NIfTI file without reading its pixels."""
+    try:
+        image = nib.load(path)
+    except Exception as error:
+        raise _unreadable(path, error) from error
+    affine = np.asarray(image.affine)
+    _check_affine(path, affine)
+    return image.shape[:3], affine
 
 
 def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
