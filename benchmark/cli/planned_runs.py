@@ -32,7 +32,7 @@ def execute_tasks(tasks: list[Task], options: RunOptions, title: str, *, dry_run
 
     store = RunStore(options.runs)
     selection = choose(tasks, options)
-    _show_plan(tasks, selection, store.statuses(), options)
+    _show_plan(tasks, selection, options)
     if dry_run:
         return 0
     debug = bool(click.get_current_context().find_root().params["debug"])
@@ -53,14 +53,14 @@ def execute_tasks(tasks: list[Task], options: RunOptions, title: str, *, dry_run
     return 1 if total else 0
 
 
-def _show_plan(tasks: list[Task], selection: Selection, statuses: Mapping[str, str], options: RunOptions) -> None:
+def _show_plan(tasks: list[Task], selection: Selection, options: RunOptions) -> None:
     missing = {task.job.id for task in selection.missing}
     click.echo(
         f"{len(tasks)} runs: {len(selection.finished)} finished, {len(selection.missing)} to do, "
         f"{len(selection.failed)} failed"
     )
     for task in tasks[:_SHOWN]:
-        click.echo(f"{task.job.id}  {task.job.title}: {_state(task, missing, statuses)}")
+        click.echo(f"{task.job.id}  {task.job.title}: {_state(task, missing, selection.statuses)}")
     if len(tasks) > _SHOWN:
         click.echo(f"… and {len(tasks) - _SHOWN} more")
     if selection.missing:

@@ -15,11 +15,13 @@ class Selection(NamedTuple):
         missing: to be executed.
         finished: recorded already.
         failed: failed before, and not retried.
+        statuses: recorded statuses by run id.
     """
 
     missing: list[Task]
     finished: list[Task]
     failed: list[Task]
+    statuses: Mapping[str, str]
 
 
 def select(
@@ -33,7 +35,7 @@ def select(
         force: whether finished runs that were requested are executed again; their parents are not.
         retry_failed: whether failed runs are executed again.
     """
-    selection = Selection([], [], [])
+    selection = Selection([], [], [], statuses)
     for task in tasks:
         status = statuses.get(task.job.id)
         if force and task.requested:
