@@ -41,11 +41,19 @@ class Parent(NamedTuple):
 
 
 class ParentCheckpoint(NamedTuple):
-    """One checkpoint of a parent run: its step, the epochs charged up to it, and its architecture."""
+    """One checkpoint of a parent run.
+
+    Attributes:
+        step: Number of the checkpoint.
+        epoch: Epochs charged up to it.
+        architecture: Its architecture.
+        dropout: Mean dropout probability of its layers; None: not recorded.
+    """
 
     step: int
     epoch: int
     architecture: Architecture
+    dropout: float | None = None
 
 
 class ParentRun(NamedTuple):

@@ -3,37 +3,48 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 
 from stampbench.models.architecture import Filter
 from stampbench.strategies.importance import Scores
 
 _EPSILON = 1e-12
+"""Added to norms, relative to the largest norm of a layer, so that a layer with only zero scores stays zero."""
 
 
-class Ranking(NamedTuple):
-    """Filter magnitudes Θ by layer, normalised within each layer (Dinsdale et al. 2022, eq. 3)."""
+@dataclass(frozen=True)
+class Ranking:
+    """Filters ranked by their magnitudes Θ, normalised within each layer (Dinsdale et al. 2022, eq. 3).
 
-    magnitudes: Mapping[str, tuple[float, ...]]
+    Attributes:
+        scores: For each layer, the scores of its filters.
+        normalised: Whether each layer's scores are divided by their L2 norm. A layer with only zero scores stays
+            zero.
+    """
 
-    @classmethod
-    def of(cls, scores: Scores, *, normalised: bool = True) -> Ranking:
-        """Make a ranking from scores.
+    scores: Mapping[str, Iterable[float]]
+    normalised: bool = True
 
-        Args:
-            scores: For each layer, the scores of its filters.
-            normalised: Whether to divide each layer's scores by their L2 norm. A layer with only zero scores
-                stays zero.
-        """
-        if not normalised:
-            return cls({layer: tuple(values) for layer, values in scores.items()})
-        return cls(
-            {
-                layer: tuple(value / (math.hypot(*values) + _EPSILON) for value in values)
-                for layer, values in scores.items()
-            }
-        )
+    @cached_property
+    def magnitudes(self) -> Scores:
+        """For each layer, the magnitudes of its filters."""
+        scores = {layer: list(values) for layer, values in self.scores.items()}
+        if not self.normalised:
+            return scores
+        norms = {layer: math.hypot(*values) for layer, values in scores.items()}
+        epsilon = _EPSILON * (max(norms.values(), default=0.0) or 1.0)
+        return {layer: [value / (norms[layer] + epsilon) for value in values] for layer, values in scores.items()}
+
+    def without(self, filters: Iterable[Filter]) -> Ranking:
+        """Return the ranking of the filters that are left after the removal of `filters`, normalised anew."""
+        removed = {(layer, channel) for layer, channel, _ in filters}
+        left = {
+            layer: [value for channel, value in enumerate(values) if (layer, channel) not in removed]
+            for layer, values in self.scores.items()
+        }
+        return Ranking(left, self.normalised)
 
     def ascending(self) -> list[Filter]:
         """Return all filters, the least important first; ties are ordered by layer, then by filter."""

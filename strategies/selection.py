@@ -50,7 +50,7 @@ Selection = Callable[[Trainer, Settings], Chosen]
 
 def rank(trainer: Trainer, importance: str) -> Ranking:
     """Score the filters of the current network by a name in `IMPORTANCES` and rank them."""
-    return Ranking.of(trainer.score(importance), normalised=IMPORTANCES[importance].normalised)
+    return Ranking(trainer.score(importance), IMPORTANCES[importance].normalised)
 
 
 def lowest(trainer: Trainer, settings: Settings) -> Chosen:

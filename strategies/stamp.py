@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from stampbench.models.network import Architecture, parameter_count
 from stampbench.strategies.base import Parent, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
-from stampbench.strategies.dropout import DropoutPolicy, begin_dropout
+from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, dropout_parents
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import ImportanceName
-from stampbench.strategies.selection import SELECTIONS, LargestBy, rank
+from stampbench.strategies.ranking import Ranking
+from stampbench.strategies.selection import SELECTIONS, Chosen, LargestBy, rank
 
 
 class TrainAndPrune(Strategy):
@@ -41,6 +42,10 @@ class TrainAndPrune(Strategy):
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
     base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted dropout probability")
     recompute: bool = Field(False, description="rank again after a prune, before dropout is set")
+    dropout_ranks: Literal["before_prune", "remaining"] = Field(
+        "before_prune",
+        description="filters whose positions set targeted dropout: all that were ranked, or those that are left",
+    )
     optimiser: Literal["new", "carry"] = Field("new", description="Adam after a prune: new, or with carried moments")
     prune_upconvs: bool = Field(False, description="prune transposed convolutions too")
     pretrained: bool = Field(False, description="start from a converged standard network")
@@ -67,6 +72,15 @@ class TrainAndPrune(Strategy):
         return self
 
     @model_validator(mode="after")
+    def _one_ranking_for_dropout(self) -> Self:
+        if self.recompute and self.dropout_ranks == "remaining":
+            raise ValueError(
+                "dropout_ranks=remaining cannot be combined with recompute, which ranks the remaining filters again; "
+                "set only one of them"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _norms_can_be_gathered(self) -> Self:
         # `recompute` ranks directly after a prune, before an epoch could gather norms. Transposed convolutions
         # have no ReLU output to gather.
@@ -80,14 +94,22 @@ class TrainAndPrune(Strategy):
             raise ValueError(f"importance=l2_gathered cannot be combined with {active[0]}; change one of them")
         return self
 
+    @model_serializer(mode="wrap")
+    def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out a default that is younger than published runs, so that their ids hold."""
+        stored: dict[str, Any] = serialise(self)
+        return {key: value for key, value in stored.items() if (key, value) != ("dropout_ranks", "before_prune")}
+
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the doubling U-Net, with prunable transposed convolutions if `prune_upconvs`."""
         unet = self.unet("doubling", spatial_dims, in_channels, out_channels)
         return unet.model_copy(update={"prune_upconvs": self.prune_upconvs})
 
     def parents(self) -> Mapping[str, Parent]:
-        """Return the parent run with the converged network, if `pretrained`."""
-        return {"converged": Parent("standard", self.unet_hyperparameters())} if self.pretrained else {}
+        """Return the run with the converged network if `pretrained`, and that of `dropout=matched`."""
+        converged = {"converged": Parent("standard", self.unet_hyperparameters())} if self.pretrained else {}
+        own = {"dropout", "selection", "largest_by", "select_parameters"}
+        return converged | dropout_parents(self.dropout, self.model_dump(mode="json", exclude=own))
 
     def fit(self, trainer: Trainer) -> None:
         """Prune and train in turn until no filter can be removed or the parameter limit is reached."""
@@ -123,7 +145,17 @@ class TrainAndPrune(Strategy):
         chosen = SELECTIONS[self.selection](trainer, self)
         trainer.prune(chosen.filters, self.optimiser)
         if self.dropout == "targeted":
-            ranking = rank(trainer, self.importance) if self.recompute else chosen.ranking
-            if ranking is None:
-                raise StrategyError(f"dropout=targeted needs a ranking, but selection={self.selection} returned none")
-            trainer.set_dropout(ranking.dropout(self.base_dropout))
+            trainer.set_dropout(self._ranking_for_dropout(trainer, chosen).dropout(self.base_dropout))
+
+    def _ranking_for_dropout(self, trainer: Trainer, chosen: Chosen) -> Ranking:
+        """Return the ranking that sets dropout after a prune.
+
+        §2.2 computes the magnitudes again after the prune. STAMP's code uses the ranking before it, with the positions
+        of the removed filters, and so do the published runs (`before_prune`). `remaining` follows the paper without
+        another pass: the removed filters leave the ranking.
+        """
+        if self.recompute:
+            return rank(trainer, self.importance)
+        if chosen.ranking is None:
+            raise StrategyError(f"dropout=targeted needs a ranking, but selection={self.selection} returned none")
+        return chosen.ranking if self.dropout_ranks == "before_prune" else chosen.ranking.without(chosen.filters)

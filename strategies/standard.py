@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from stampbench.models.network import Architecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
-from stampbench.strategies.base import Shape, Strategy, Trainer
+from stampbench.strategies.base import Parent, Shape, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
-from stampbench.strategies.dropout import DropoutPolicy, begin_dropout
+from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, dropout_parents
 from stampbench.strategies.importance import ImportanceName
 from stampbench.strategies.selection import rank
 
@@ -37,6 +38,11 @@ class Standard(Strategy):
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the U-Net with `f` filters on the first level, doubling or flat."""
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)
+
+    def parents(self) -> Mapping[str, Parent]:
+        """Return the run that `dropout=matched` takes its probability from."""
+        settings = {**self.unet_hyperparameters(), "base_dropout": self.base_dropout, "importance": self.importance}
+        return dropout_parents(self.dropout, settings)
 
     def fit(self, trainer: Trainer) -> None:
         """Train to convergence and make one checkpoint."""

@@ -18,8 +18,6 @@ from stampbench.reports.figures import FIGURES, Entry
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from stampbench.benchmark.records.tables import Records
-
 OUTPUT = click.option(
     "--output", type=click.Path(path_type=Path), help="File ending in .svg, .png or .pdf; without ending .svg and .png"
 )
@@ -42,7 +40,7 @@ def _command(name: str, entry: Entry) -> click.Command:
     def draw(runs_folder: Path, chosen: RecordFilter, output: Path | None, **options: Any) -> None:
         records = read_chosen(runs_folder, chosen)
         module, _, function = entry.function.partition(":")
-        _draw(partial(getattr(import_module(module), function), **options), records, output or Path(name))
+        _draw(partial(getattr(import_module(module), function), **records._asdict(), **options), output or Path(name))
 
     draw.__doc__ = f"""{entry.summary[0].upper()}{entry.summary[1:]}.{like}
 
@@ -55,16 +53,24 @@ def _command(name: str, entry: Entry) -> click.Command:
         command = click.option(
             "--parameters", type=int, help="First network with at most so many parameters  [default: selected]"
         )(command)
+    if name in ("dice_along_pruning", "retrained_against_pruned"):
+        command = click.option(
+            "--score",
+            type=click.Choice(["validation", "test"]),
+            default="validation",
+            show_default=True,
+            help="Which Dice; test needs runs made with --trajectory-test",
+        )(command)
     for option in (OUTPUT, filter_options(), RUNS):
         command = option(command)
     return click.command(hyphenated)(command)
 
 
-def _draw(draw: Callable[..., Figure], records: Records, output: Path) -> None:
+def _draw(draw: Callable[[], Figure], output: Path) -> None:
     from stampbench.reports.figures.style import NothingToDrawError
 
     try:
-        drawn = draw(**records._asdict())
+        drawn = draw()
     except NothingToDrawError as error:
         raise UserError(f"nothing to draw: {error}", setting=error.setting) from error
     _save(drawn, output)
@@ -78,6 +84,28 @@ def _save(drawn: Figure, output: Path) -> None:
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"wrote {', '.join(map(str, written))}")
+
+
+@figure.command()
+@RUNS
+@filter_options()
+@OUTPUT
+def losses(runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None:
+    """Draw training and validation loss by epoch, a line per run.
+
+    It needs the store, because published tables have no losses.
+
+    \b
+    Example:
+      stampbench figure losses --dataset hippocampus --strategy standard --strategy stamp_plus
+    """
+    from stampbench.benchmark.records.run_store import RunStore
+    from stampbench.benchmark.records.tables import read_epochs
+    from stampbench.reports.figures.losses import losses as draw
+
+    runs = read_chosen(runs_folder, chosen, trajectories=False).runs
+    epochs = read_epochs(RunStore(runs_folder), set(runs["run"]))
+    _draw(partial(draw, runs, epochs), output or Path("losses"))
 
 
 @figure.command()

@@ -25,6 +25,7 @@ HINTS = {
     "spatial_dims": "--spatial-dims",
     "subject_pattern": "--subject-pattern",
     "threads": "--threads",
+    "trajectory_test": "--trajectory-test, or --force to start over",
 }
 """Options by the name of the setting that an error carries."""
 

@@ -57,6 +57,9 @@ _COMPUTE = {
     "save_memory": click.option("--save-memory", is_flag=True, help="Activation checkpointing: less memory, slower"),
     "deterministic": click.option("--deterministic", is_flag=True, help="Use deterministic algorithms only"),
     "tf32": click.option("--tf32", is_flag=True, help="Allow TF32 on NVIDIA GPUs"),
+    "trajectory_test": click.option(
+        "--trajectory-test", is_flag=True, help="After training, score the test cases at every checkpoint, for figures"
+    ),
     "save_every": click.option(
         "--save-every",
         default=10.0,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from stampbench.benchmark.cli.options import RUNS
+from stampbench.benchmark.cli.options import DATA_ROOT, RUNS
 from stampbench.benchmark.errors import UserError
 
 
@@ -23,13 +23,22 @@ def store() -> None:
 
 @store.command()
 @RUNS
-def check(runs_folder: Path) -> int:
+@click.option("--rerun", metavar="RUN", help="Instead, execute this run again, in a temporary store, and compare")
+@DATA_ROOT
+def check(runs_folder: Path, rerun: str | None, data_root: Path | None) -> int:
     """Verify every record: schema, id, checksums, network. The exit code is 1 if one is damaged.
+
+    With --rerun, one run is executed again by its own command, and scores, network and charges are compared; the
+    exit code is 1 if they differ. --runs may be a folder with published tables. The same result can be expected
+    only on the same kind of processor, with the same number of threads.
 
     \b
     Example:
       rsync -a cluster:runs/ runs/ && stampbench store check
+      stampbench store check --runs leaderboards --rerun 1c2e0a4f9b77
     """
+    if rerun is not None:
+        return _rerun(runs_folder, rerun, data_root)
     from stampbench.benchmark.records.run_store import RunStore
     from stampbench.benchmark.records.verify import verify_store
 
@@ -75,6 +84,16 @@ def schema() -> None:
     from stampbench.benchmark.execution.record_reference import record_reference
 
     click.echo(record_reference(), nl=False)
+
+
+def _rerun(runs_folder: Path, run: str, data_root: Path | None) -> int:
+    from stampbench.benchmark.execution.rerun import rerun
+
+    repetition = rerun(runs_folder, run, data_root)
+    click.echo(repetition.compared)
+    for line in repetition.differences:
+        click.echo(f"  {line}")
+    return 1 if repetition.differences else 0
 
 
 def _check_exists(folder: Path) -> None:

@@ -35,7 +35,7 @@ class {cls}(Strategy):
         trainer.checkpoint()  # validates; the checkpoint with the best validation Dice is selected
         while trainer.architecture.prunable():
             scores = trainer.score("l2")  # a score per filter of every layer; see strategies/importance.py
-            ranking = Ranking.of(scores)
+            ranking = Ranking(scores)
             trainer.prune(ranking.lowest(self.filters_per_step))
             trainer.train(epochs=self.recovery_epochs)
             trainer.checkpoint()

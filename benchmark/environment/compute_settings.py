@@ -29,6 +29,9 @@ class ComputeSettings(BaseModel, frozen=True, extra="forbid"):
     save_memory: bool = Field(False, description="activation checkpointing: less memory, slower")
     deterministic: bool = Field(False, description="use deterministic algorithms only")
     tf32: bool = Field(False, description="allow TF32 on NVIDIA GPUs")
+    trajectory_test: bool = Field(
+        False, description="score the test cases at every checkpoint when training has ended; it selects nothing"
+    )
     save_every: float = Field(10.0, ge=0, description="seconds between saved resume states")
 
     @property

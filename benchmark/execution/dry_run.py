@@ -42,7 +42,7 @@ class DryRunTrainer:
         self.patience, self.finetune_patience = protocol.patience, protocol.finetune_patience
         self.max_epochs = protocol.max_epochs
         self.epochs = self.ranking_passes = self.parent_epochs = 0
-        self._loss = 1.0
+        self._loss, self._dropout = 1.0, 0.0
         self._parents, self._charged = parents or {}, set[str]()
         self._kept = architecture
         self._gathered = False
@@ -68,7 +68,8 @@ class DryRunTrainer:
         self.architecture = self.architecture.without(filters)
         self._gathered = False
 
-    def set_dropout(self, probabilities: Mapping[str, float]) -> None: ...
+    def set_dropout(self, probabilities: Mapping[str, float]) -> None:
+        self._dropout = sum(probabilities.values()) / len(probabilities)
 
     def keep(self) -> None:
         self._kept = self.architecture
@@ -78,7 +79,7 @@ class DryRunTrainer:
 
     def checkpoint(self, *, candidate: bool = True) -> None:
         charged = self.parent_epochs + self.epochs
-        self.checkpoints.append(ParentCheckpoint(len(self.checkpoints), charged, self.architecture))
+        self.checkpoints.append(ParentCheckpoint(len(self.checkpoints), charged, self.architecture, self._dropout))
 
     def reset(self, architecture: Architecture) -> None:
         self.architecture = architecture

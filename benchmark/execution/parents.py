@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from stampbench.benchmark.config.spec import RunSpec
@@ -22,11 +24,17 @@ def read_parent(spec: RunSpec, store: RunStore, compute: ComputeSettings) -> Fin
     """
     folder, record = store.read(spec)
     trajectory = pd.read_csv(folder / "trajectory.csv")
+    if "dropout" not in trajectory:  # an older record
+        trajectory["dropout"] = math.nan
+    rows = trajectory[["step", "epoch", "architecture", "dropout"]].to_dict("records")
     checkpoints = tuple(
-        ParentCheckpoint(int(step), int(epoch), parse_architecture(architecture))
-        for step, epoch, architecture in zip(
-            trajectory["step"], trajectory["epoch"], trajectory["architecture"], strict=True
+        ParentCheckpoint(
+            int(row["step"]),
+            int(row["epoch"]),
+            parse_architecture(row["architecture"]),
+            None if math.isnan(row["dropout"]) else float(row["dropout"]),
         )
+        for row in rows
     )
     model = load_model(folder / "model").to(compute.torch_device)
     model.kernels = compute.kernels

@@ -12,7 +12,7 @@ from tabulate import tabulate
 from stampbench.benchmark.measure.evaluate import CaseScore
 from stampbench.benchmark.measure.latency import LatencyRow
 from stampbench.benchmark.records.schema import SCHEMA, Record
-from stampbench.benchmark.training.trajectory import Checkpoint, RemovedFilter
+from stampbench.benchmark.training.trajectory import Checkpoint, Epoch, RemovedFilter
 
 _INTRODUCTION = f"""# Files of a run
 
@@ -28,6 +28,7 @@ runs).
 
 _TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("trajectory.csv", Checkpoint, "A row per checkpoint. Code: `stampbench.benchmark.training.trajectory`."),
+    ("epochs.csv", Epoch, "A row per training epoch. Code: `stampbench.benchmark.training.trajectory`."),
     ("pruned.csv", RemovedFilter, "A row per removed filter. Code: `stampbench.benchmark.training.trajectory`."),
     (
         "cases.csv",

@@ -19,7 +19,7 @@ from stampbench.benchmark.execution.parents import read_parent
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.execution.summary import summarise
 from stampbench.benchmark.measure.backends import Backend
-from stampbench.benchmark.measure.evaluate import CaseScore, evaluate
+from stampbench.benchmark.measure.evaluate import CaseScore, evaluate, mean_dice
 from stampbench.benchmark.measure.latency import LatencyRow, time_networks
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_folder import RunFolder
@@ -30,7 +30,7 @@ from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
-from stampbench.benchmark.training.trajectory import Checkpoint, RemovedFilter
+from stampbench.benchmark.training.trajectory import Checkpoint, Epoch, RemovedFilter
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.models.network import Network
 from stampbench.models.serialization import save_model
@@ -136,6 +136,8 @@ def _execute(
             folder.record.evaluation,
             lambda done, total: progress.case(done, total, "testing"),
         )
+        if compute.trajectory_test:
+            _test_trajectory(trainer, run, prepared, place, folder)
     except (TrainingFailedError, StrategyError):
         raise
     except BaseException:  # Ctrl-C or out of memory: keep the epochs trained so far
@@ -150,8 +152,23 @@ def _execute(
     return summary
 
 
+def _test_trajectory(
+    trainer: RunTrainer, run: Run, prepared: Mapping[str, PreparedCase], place: Workplace, folder: RunFolder
+) -> None:
+    """Add the mean test Dice to every checkpoint; training and selection are over, so that it changes nothing."""
+    cases = [prepared[case] for case in run.split.test]
+    classes, device = run.dataset.classes, place.compute.torch_device
+    total, tested = len(trainer.trajectory), []
+    for number, (row, model) in enumerate(zip(trainer.trajectory, trainer.checkpoint_models(), strict=True), start=1):
+        dice = mean_dice(model, cases, classes, device, folder.record.evaluation)
+        tested.append(row.model_copy(update={"test_dice": dice}))
+        place.progress.case(number, total, "testing checkpoints")
+    trainer.trajectory = tested
+
+
 def _write_tables(folder: RunFolder, trainer: RunTrainer, scores: list[CaseScore], latency: list[LatencyRow]) -> None:
     folder.write_table("trajectory.csv", Checkpoint, [each.model_dump() for each in trainer.trajectory])
+    folder.write_table("epochs.csv", Epoch, [each.model_dump() for each in trainer.session.epochs])
     folder.write_table("pruned.csv", RemovedFilter, [each.model_dump() for each in trainer.pruned])
     hidden = set() if folder.record.evaluation.average_hausdorff else {"average_hausdorff_set"}
     rows: list[dict[str, Any]] = [each.model_dump(by_alias=True, exclude=hidden) for each in scores]

@@ -42,6 +42,12 @@ class MaskScores(NamedTuple):
     empty: Empty
 
 
+def dice_score(prediction: Mask, reference: Mask) -> float:
+    """Return the Dice of two masks; both empty: 1."""
+    both = np.count_nonzero(prediction) + np.count_nonzero(reference)
+    return 2.0 * np.count_nonzero(prediction & reference) / both if both else 1.0
+
+
 def score_masks(prediction: Mask, reference: Mask, spacing: Sequence[float], tolerance: float = 1.0) -> MaskScores:
     """Score one mask.
 
@@ -69,13 +75,12 @@ def score_masks(prediction: Mask, reference: Mask, spacing: Sequence[float], tol
         return MaskScores(1.0, 0.0, 0.0, 0.0, 1.0, volume_error, empty)
     if empty:
         return MaskScores(0.0, diagonal, diagonal, diagonal, 0.0, volume_error, empty)
-    dice = 2.0 * np.count_nonzero(prediction & reference) / (predicted + labelled)
     scale = np.asarray(spacing, dtype=np.float64)
     surfaces = [_surface(mask) * scale for mask in (prediction, reference)]
     there, back = _nearest(surfaces[0], surfaces[1]), _nearest(surfaces[1], surfaces[0])
     both = np.concatenate([there, back])
     return MaskScores(
-        float(dice),
+        dice_score(prediction, reference),
         float(both.max()),
         float(max(np.percentile(there, 95), np.percentile(back, 95))),
         float(both.mean()),

@@ -34,8 +34,7 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
         raise UserError(f"no finished runs at {store}")
     if (store / "runs.csv").is_file():
         raise UserError(f"{store} holds published tables, not records; publish takes a store", setting="runs")
-    provenance = pd.DataFrame([_provenance(store, row) for row in records.runs.to_dict("records")])
-    records = records._replace(runs=pd.concat([records.runs.reset_index(drop=True), provenance], axis=1))
+    records = with_provenance(store, records)
     if (folder / "runs.csv").is_file():
         records = merge(read_records(folder, problems), records)
     write_tables(records, folder)
@@ -43,6 +42,12 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
     records = read_records(folder, problems)
     write_text(folder / BOARDS, render(records))
     return records
+
+
+def with_provenance(store: Path, records: Records) -> Records:
+    """Return records of a store with the columns of `runs` that only published tables have: command, code, machine."""
+    provenance = pd.DataFrame([_provenance(store, row) for row in records.runs.to_dict("records")])
+    return records._replace(runs=pd.concat([records.runs.reset_index(drop=True), provenance], axis=1))
 
 
 def render(records: Records) -> str:

@@ -22,11 +22,11 @@ from stampbench.benchmark.records.timings import read_timings
 _TABLES = ("runs", "cases", "trajectories", "timings")
 _CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty", "reference_voxels"]
 _MARGIN = DatasetDescription.model_fields["equivalence_margin"].default
-_YOUNGER = ["nsd"]
-"""Columns of cases that older published tables lack."""
 _TRAJECTORIES = [
     "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
 ]  # fmt: skip
+_YOUNGER = {"cases": ["nsd"], "trajectories": ["test_dice"]}
+"""Columns that older published tables lack."""
 
 
 class Records(NamedTuple):
@@ -67,6 +67,22 @@ def read_records(root: Path, problems: list[str], *, trajectories: bool = True) 
     return _published(root, problems) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
 
 
+def read_epochs(store: RunStore, runs: set[str]) -> pd.DataFrame:
+    """Return a row per epoch of some runs of a store, with the column `run`; older runs have none.
+
+    Raises:
+        UserError: when a table is damaged.
+    """
+    table = RunTables()
+    for folder, record in store.records([], files=()):
+        if record.id in runs and (checksum := record.files.get("epochs.csv")):
+            try:
+                table.add(record.id, _verified(folder / "epochs.csv", checksum))
+            except ValueError as error:
+                raise UserError(str(error)) from error
+    return table.frame()
+
+
 def folder_of(root: Path, row: Mapping[Any, Any]) -> Path:
     """Return the folder of a run in a store, given its row of `runs`."""
     return root / str(row["dataset"]) / str(row["name"]) / str(row["run"])
@@ -82,7 +98,8 @@ def write_tables(records: Records, root: Path) -> None:
     for name, table in zip(_TABLES, (runs, *records[1:]), strict=True):
         if name != "runs" and len(table):
             table = table.iloc[table["run"].map(order).argsort(kind="stable")]
-        columns = {"cases": [*_CASES, *_YOUNGER], "trajectories": _TRAJECTORIES}.get(name, list(table.columns))
+        fixed = {"cases": _CASES, "trajectories": _TRAJECTORIES}
+        columns = [*fixed[name], *_YOUNGER[name]] if name in fixed else list(table.columns)
         write_text(root / f"{name}.csv", table.reindex(columns=columns).round(6).to_csv(index=False))
 
 

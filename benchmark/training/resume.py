@@ -15,7 +15,7 @@ from torch import Tensor
 
 from stampbench.benchmark.errors import UserError
 
-_VERSION = 5
+_VERSION = 6
 
 
 class ResumeFile:

@@ -24,6 +24,7 @@ from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import detached
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.benchmark.training.trajectory import Epoch
 from stampbench.benchmark.training.validation import ValidationScore, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
@@ -49,6 +50,7 @@ class TrainingSession:
         optimiser: Adam.
         charges: costs so far.
         training_loss: mean loss of the last epoch; NaN before the first.
+        epochs: a row per epoch of the run itself.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class TrainingSession:
         self.device = compute.torch_device
         self.charges = Charges()
         self.training_loss = math.nan
+        self.epochs: list[Epoch] = []
         self.teacher: Teacher | None = None
         self._progress = progress
         self._score_seed = spec.stream("score")
@@ -95,7 +98,14 @@ class TrainingSession:
         if not math.isfinite(self.training_loss):
             raise TrainingFailedError(f"training loss is {self.training_loss} in epoch {charges.epochs}")
         parameters = parameter_count(self.model.architecture)
+        self.epochs.append(Epoch(epoch=charges.epochs, parameters=parameters, training_loss=self.training_loss))
         self._progress.epoch(charges.epochs - charges.parent_epochs, "training", parameters)
+
+    @property
+    def mean_dropout(self) -> float | None:
+        """Mean probability of channelwise dropout over its layers; None for a network without such layers."""
+        probabilities = self.model.dropout_probabilities()
+        return sum(probabilities.values()) / len(probabilities) if probabilities else None
 
     def train_epoch_gathering_norms(self) -> None:
         """Train one epoch and keep the mean L2 norms of its ReLU outputs, for the importance `l2_gathered`."""
@@ -116,6 +126,8 @@ class TrainingSession:
                 patch_size=self.data.patch,
             )
             self._progress.validated(self._validation.mean_dice)
+            if self.epochs and self.epochs[-1].epoch == self.charges.epochs:
+                self.epochs[-1] = self.epochs[-1].model_copy(update={"validation_loss": self._validation.loss})
         return self._validation
 
     def validate(self) -> list[float]:
@@ -224,6 +236,7 @@ class TrainingSession:
             "kept": self._kept,
             "charges": self.charges.state(),
             "training_loss": self.training_loss,
+            "epochs": list(self.epochs),
             "gathered": self._gathered,
             "scaler": None if self._scaler is None else self._scaler.state_dict(),
         }
@@ -242,6 +255,7 @@ class TrainingSession:
         self._kept = state["kept"]
         self.charges = Charges(**state["charges"])
         self.training_loss, self._gathered = state["training_loss"], state["gathered"]
+        self.epochs = [Epoch.model_validate(each) for each in state["epochs"]]
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
 

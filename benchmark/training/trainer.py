@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -22,6 +23,7 @@ from stampbench.benchmark.training.session import TrainingSession
 from stampbench.benchmark.training.trajectory import Checkpoint, RemovedFilter, SelectedCheckpoint
 from stampbench.models.architecture import Filter
 from stampbench.models.network import Architecture, Network, parse_architecture
+from stampbench.models.serialization import load_model, save_model
 from stampbench.strategies.base import ParentRun, Validation
 from stampbench.strategies.importance import Scores
 
@@ -131,9 +133,17 @@ class RunTrainer:
 
     def save(self) -> None:
         """Write the state after the last finished call."""
-        rows = {key: [each.model_dump() for each in self._snapshot[key]] for key in ("trajectory", "pruned")}
+        keys = ("trajectory", "pruned", "epochs")
+        rows = {key: [each.model_dump() for each in self._snapshot[key]] for key in keys}
         self._resume.write(self._snapshot | rows)
         self._saved_at = time.monotonic()
+
+    def checkpoint_models(self) -> Iterator[Network]:
+        """Yield the network of every checkpoint, in evaluation mode, if `trajectory_test` kept them."""
+        for row in self.trajectory:
+            model = load_model(self._step_folder(row.step)).to(self.session.device)
+            model.kernels = self._compute.kernels
+            yield model
 
     def selected_model(self) -> Network:
         """Return the network of the selected checkpoint, in evaluation mode.
@@ -186,12 +196,22 @@ class RunTrainer:
                 f"{self._resume.path}: saved with {state['kernels']} kernels; resume with these, or start over",
                 setting="kernels",
             )
+        steps = range(len(state["trajectory"]))
+        if self._compute.trajectory_test and not all(self._step_folder(step).is_dir() for step in steps):
+            raise UserError(
+                f"{self._resume.path}: saved without trajectory_test, so that earlier networks are gone; resume "
+                "without it, or start over",
+                setting="trajectory_test",
+            )
         self._journal = Journal(self._resume.path, [(call, result) for call, result in state["journal"]])
         self.session.load(state)
         self.selected = None if state["selected"] is None else SelectedCheckpoint(*state["selected"])
         self.trajectory = [Checkpoint.model_validate(each) for each in state["trajectory"]]
         self.pruned = [RemovedFilter.model_validate(each) for each in state["pruned"]]
         self._snapshot = self._state()  # not `state` itself, whose tensors the optimiser changes
+
+    def _step_folder(self, step: int) -> Path:
+        return self._resume.path.parent / "steps" / str(step)
 
     # Rows of the record
 
@@ -219,10 +239,13 @@ class RunTrainer:
                 validation_loss=score.loss,
                 validation_dice=score.mean_dice,
                 vanished="; ".join(name for name, gone in zip(names, score.vanished, strict=True) if gone),
+                dropout=session.mean_dropout,
                 widths=" ".join(map(str, architecture.widths)),
                 architecture=architecture.model_dump_json(),
             )
         )
+        if self._compute.trajectory_test:
+            save_model(self.model, self._step_folder(len(self.trajectory) - 1))
         best = -1.0 if self.selected is None else self.trajectory[self.selected.step].validation_dice
         if candidate and score.mean_dice > best:
             self.selected = SelectedCheckpoint(

@@ -20,9 +20,26 @@ class Checkpoint(BaseModel, frozen=True):
     training_loss: float = Field(description="mean training loss of the last epoch")
     validation_loss: float = Field(description="mean validation loss over images")
     validation_dice: float = Field(description="mean validation Dice over cases and foreground classes")
+    test_dice: float | None = Field(
+        None, description="mean test Dice over cases and foreground classes; only with `trajectory_test`, for figures"
+    )
     vanished: str = Field(description="classes without a correctly predicted voxel, separated by '; '")
+    dropout: float | None = Field(
+        None, description="mean probability of channelwise dropout over its layers; empty: it has none to set"
+    )
     widths: str = Field(description="filters per convolution, separated by spaces")
     architecture: str = Field(description="architecture as JSON")
+
+
+class Epoch(BaseModel, frozen=True):
+    """A row of `epochs.csv`: one training epoch of the run itself."""
+
+    epoch: int = Field(description="epochs charged with this one, parent runs included")
+    parameters: int = Field(description="trainable parameters")
+    training_loss: float = Field(description="mean training loss")
+    validation_loss: float | None = Field(
+        None, description="mean validation loss over images after it; empty: not validated"
+    )
 
 
 class RemovedFilter(BaseModel, frozen=True):

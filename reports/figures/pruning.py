@@ -1,6 +1,8 @@
-"""Figures of networks during pruning: validation Dice and filters per layer."""
+"""Figures of networks during pruning: Dice and filters per layer."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,27 @@ _GRID_POINTS = 80
 """Number of parameter counts at which the trajectories of different runs are compared."""
 
 
-def dice_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.DataFrame) -> Figure:
-    """Draw validation Dice against remaining parameters (like Dinsdale et al. 2022, Fig. 5).
+Score = Literal["validation", "test"]
+"""Dice on validation images, or on test images; the latter only of runs made with `trajectory_test`."""
 
-    Lines are medians over runs and bands are quartiles; the dashed line is the median of the standard network. The
-    figure shows validation Dice because only selected networks are evaluated on the test cases.
+
+def dice_along_pruning(
+    runs: pd.DataFrame, trajectories: pd.DataFrame, score: Score = "validation", **_: pd.DataFrame
+) -> Figure:
+    """Draw Dice against remaining parameters (like Dinsdale et al. 2022, Fig. 5, 10 and 11).
+
+    Lines are medians over runs and bands are quartiles; the dashed line is the median of the standard network.
+
+    Args:
+        runs: rows of `runs` as for `leaderboards`.
+        trajectories: a row per checkpoint with `run`, `step`, `parameters` and Dice.
+        score: which Dice is drawn.
+        **_: other tables of the records, which are not used.
+
+    Raises:
+        NothingToDrawError: when no run prunes, or none has this score.
     """
+    trajectories = _with_dice(trajectories, score)
     pruned = _pruned(runs, trajectories)
     shown = runs[runs["run"].isin(pruned) | (runs["strategy"] == standard_label(runs))]
     figure, columns = panels(shown[shown["group"].isin(runs.loc[runs["run"].isin(pruned), "group"])])
@@ -36,11 +53,11 @@ def dice_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.D
         standard = group[group["strategy"] == standard_label(group)]
         if len(standard):
             axes.axhline(
-                standard["validation_dice"].median(), color="black", linestyle="--", linewidth=1, label="standard"
+                standard[f"{score}_dice"].median(), color="black", linestyle="--", linewidth=1, label="standard"
             )  # fmt: skip
         axes.set_xscale("log")
         axes.invert_xaxis()
-        axes.set(xlabel="remaining parameters", ylabel="validation Dice (median, quartiles)")
+        axes.set(xlabel="remaining parameters", ylabel=f"{score} Dice (median, quartiles)")
     legend(figure, [axes for (axes,), _ in columns])
     return figure
 
@@ -121,11 +138,23 @@ def filters_per_layer(
     return figure
 
 
-def retrained_against_pruned(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.DataFrame) -> Figure:
+def retrained_against_pruned(
+    runs: pd.DataFrame, trajectories: pd.DataFrame, score: Score = "validation", **_: pd.DataFrame
+) -> Figure:
     """Draw pruned networks and the same architectures retrained from scratch (like Dinsdale et al. 2022, Fig. 15).
 
-    The figure shows validation Dice against parameters; a thin line joins the two networks of an architecture.
+    The figure shows Dice against parameters; a thin line joins the two networks of an architecture.
+
+    Args:
+        runs: rows of `runs` as for `leaderboards`.
+        trajectories: a row per checkpoint with `run`, `step`, `parameters`, `widths` and Dice.
+        score: which Dice is drawn.
+        **_: other tables of the records, which are not used.
+
+    Raises:
+        NothingToDrawError: when there is no retrained run with its parent run, or none has this score.
     """
+    trajectories = _with_dice(trajectories, score)
     retrained = runs[(runs["name"] == "retrain_scratch") & runs["parents"].isin(runs["run"])]
     if retrained.empty:
         raise NothingToDrawError("the records contain no run of retrain_scratch together with its parent run")
@@ -137,9 +166,18 @@ def retrained_against_pruned(runs: pd.DataFrame, trajectories: pd.DataFrame, **_
         axes.plot(pairs["parameters"], pairs["retrained"], "s", color=COLOURS[1], label="retrained from scratch")
         axes.set_xscale("log")
         axes.invert_xaxis()
-        axes.set(xlabel="parameters", ylabel="validation Dice")
+        axes.set(xlabel="parameters", ylabel=f"{score} Dice")
     legend(figure, [axes for (axes,), _ in columns])
     return figure
+
+
+def _with_dice(trajectories: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """Return the rows that have a score, which becomes the column `dice`."""
+    name = f"{score}_dice"
+    rows = trajectories[trajectories[name].notna()] if name in trajectories else trajectories.iloc[:0]
+    if rows.empty and len(trajectories):
+        raise NothingToDrawError(f"no run has a {score} Dice for every checkpoint; trajectory_test records it")
+    return rows.assign(dice=rows[name] if len(rows) else 0.0)
 
 
 def _pruned(runs: pd.DataFrame, trajectories: pd.DataFrame) -> set[str]:
@@ -152,13 +190,13 @@ def _pruned(runs: pd.DataFrame, trajectories: pd.DataFrame) -> set[str]:
 
 
 def _dice_on_grid(trajectories: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Sample the validation Dice of every run at common parameter counts.
+    """Sample the Dice of every run at common parameter counts.
 
     The value at a grid point is that of the last network with at least as many parameters; it is NaN where the run has
     no network of that size.
 
     Returns:
-        Parameter counts in descending order `(points,)`, and validation Dice `(runs, points)`.
+        Parameter counts in descending order `(points,)`, and Dice `(runs, points)`.
     """
     low, high = trajectories["parameters"].min(), trajectories["parameters"].max()
     grid = np.geomspace(high, low, _GRID_POINTS)
@@ -167,7 +205,7 @@ def _dice_on_grid(trajectories: pd.DataFrame) -> tuple[NDArray[np.float64], NDAr
     for _, rows in trajectories.groupby("run"):
         ordered = rows.sort_values("step")
         sizes = ordered["parameters"].to_numpy(dtype=float)
-        scores = ordered["validation_dice"].to_numpy(dtype=float)
+        scores = ordered["dice"].to_numpy(dtype=float)
         last = np.searchsorted(-sizes, -grid, side="right") - 1
         values.append(np.where((last >= 0) & (grid >= sizes[-1]), scores[last.clip(min=0)], np.nan))
     return grid, np.array(values)
@@ -185,8 +223,8 @@ def _pairs(run: str, parent: str, trajectories: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "parameters": both["parameters_pruned"],
-            "pruned": both["validation_dice_pruned"],
-            "retrained": both["validation_dice_retrained"],
+            "pruned": both["dice_pruned"],
+            "retrained": both["dice_retrained"],
         }
     )
 

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from stampbench.reports.figures import FIGURES
+from stampbench.reports.figures.losses import losses
 from stampbench.reports.figures.segmentations import chosen_cases, segmentations
 from stampbench.reports.figures.style import NothingToDrawError, save, without_setting
 from stampbench.reports.overlays import best_plane, thumbnails
@@ -150,6 +151,31 @@ def test_dice_along_pruning_has_the_median_and_the_standard_line(
     assert lines["standard"].get_ydata()[0] == 0.85
     x, y = lines["stamp_plus"].get_data()
     assert (x[0], y[0], x[-1], y[-1]) == pytest.approx((900, 0.5, 9, 0.2))
+
+
+@pytest.mark.parametrize("name", ["dice_along_pruning", "retrained_against_pruned"])
+def test_test_dice_is_drawn_where_runs_have_it(name: str, records: dict[str, pd.DataFrame]) -> None:
+    module, _, function = FIGURES[name].function.partition(":")
+    figure = getattr(import_module(module), function)
+    with pytest.raises(NothingToDrawError, match="no run has a test Dice"):
+        figure(**records, score="test")
+    tested = records["trajectories"].assign(test_dice=records["trajectories"]["validation_dice"] / 2)
+    (axes,) = figure(**{**records, "trajectories": tested}, score="test").axes
+    assert axes.get_ylabel().startswith("test Dice")
+    drawn = max(line.get_ydata().max() for line in axes.lines if len(line.get_xdata()) > 2 or name[0] == "r")
+    assert drawn == pytest.approx(0.4)
+
+
+def test_losses_are_drawn_by_epoch_with_those_validation_losses_that_exist(frames: Frames) -> None:
+    runs, _ = frames({"strategy": "stamp", "dice": {"a": 0.8}})
+    epochs = pd.DataFrame(
+        {"run": "r0", "epoch": [1, 2, 3], "training_loss": [0.9, 0.5, 0.4], "validation_loss": [0.8, np.nan, 0.6]}
+    )
+    training, validation = losses(runs, epochs).axes
+    assert training.lines[0].get_ydata().tolist() == [0.9, 0.5, 0.4]
+    assert (validation.lines[0].get_xdata().tolist(), validation.lines[0].get_ydata().tolist()) == ([1, 3], [0.8, 0.6])
+    with pytest.raises(NothingToDrawError, match=r"epochs\.csv"):
+        losses(runs, epochs.iloc[:0])
 
 
 def test_protocols_that_differ_only_in_the_epoch_cap_share_a_panel(frames: Frames) -> None:

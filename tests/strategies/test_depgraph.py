@@ -84,7 +84,7 @@ def test_filters_are_chosen_in_the_order_of_torch_prunings_own_pruner(dims: int)
     model = network(dims)
     images = torch.randn(1, 1, *(8,) * dims)
     importance = IMPORTANCES["group_l2"]
-    ranking = Ranking.of(scores_of("group_l2", model, images), normalised=importance.normalised)
+    ranking = Ranking(scores_of("group_l2", model, images), importance.normalised)
     heads = [module for module in model.modules() if getattr(module, "out_channels", 0) == 2]
     reference = copy.deepcopy(model)
     ignored = [dict(reference.named_modules())[name] for name, module in model.named_modules() if module in heads]

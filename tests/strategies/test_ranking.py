@@ -73,7 +73,7 @@ def test_l2_ranking_follows_equations_1_to_3(dims: int) -> None:
         if position <= 9
         for k, value in enumerate(values)
     }
-    ranking = Ranking.of(scores("l2", model, images))
+    ranking = Ranking(scores("l2", model, images))
     expected = [(f"conv{position}", k) for position, k in sorted(normalised, key=lambda key: normalised[key])]
     assert [(layer, index) for layer, index, _ in ranking.ascending()] == expected
     first = ranking.lowest(1)[0]
@@ -162,20 +162,20 @@ def test_only_scores_that_use_all_images_are_charged_for_a_pass() -> None:
 
 def test_targeted_dropout_equals_algorithm_1_computed_by_hand() -> None:
     """Sorted: b0 .9, a0 .8, a1 .6, c0 .5, b1 .4, b2 .1. Positions: a 2, 3; b 1, 5, 6; c 4. Means: 2.5, 4, 4."""
-    ranking = Ranking({"a": (0.8, 0.6), "b": (0.9, 0.4, 0.1), "c": (0.5,)})
+    ranking = Ranking({"a": (0.8, 0.6), "b": (0.9, 0.4, 0.1), "c": (0.5,)}, normalised=False)
     assert ranking.dropout(0.1) == pytest.approx({"a": 0.0625, "b": 0.1, "c": 0.1})
 
 
 def test_targeted_dropout_orders_tied_filters_by_layer() -> None:
     """Ties are ordered by layer, then by filter: a0 1, b0 2, a1 3, b1 4, b2 5. Means: 2 and 11/3."""
-    ranking = Ranking({"a": (0.7, 0.0), "b": (0.7, 0.0, 0.0)})
+    ranking = Ranking({"a": (0.7, 0.0), "b": (0.7, 0.0, 0.0)}, normalised=False)
     assert ranking.dropout(0.11) == pytest.approx({"a": 0.06, "b": 0.11})
 
 
 def test_layer_with_only_dead_filters_ranks_lowest_and_is_not_nan() -> None:
-    ranking = Ranking.of({"a": [0.0, 0.0], "b": [3.0, 4.0]})
-    assert ranking.magnitudes["a"] == (0.0, 0.0)
-    assert ranking.magnitudes["b"] == pytest.approx((0.6, 0.8))
+    ranking = Ranking({"a": [0.0, 0.0], "b": [3.0, 4.0]})
+    assert ranking.magnitudes["a"] == [0.0, 0.0]
+    assert ranking.magnitudes["b"] == pytest.approx([0.6, 0.8])
     assert ranking.lowest(1) == [Filter("a", 0, 0.0)]
 
 
@@ -189,7 +189,7 @@ def test_layer_with_only_dead_filters_ranks_lowest_and_is_not_nan() -> None:
 def test_lowest_takes_the_smallest_and_keeps_min_filters_in_every_layer(
     values: dict[str, list[float]], count: int, min_filters: int
 ) -> None:
-    ranking = Ranking.of(values)
+    ranking = Ranking(values)
     chosen = ranking.lowest(count, min_filters)
     removable = {layer: max(0, len(each) - min_filters) for layer, each in values.items()}
     assert len(chosen) == min(count, sum(removable.values()))
@@ -203,7 +203,7 @@ def test_lowest_takes_the_smallest_and_keeps_min_filters_in_every_layer(
 
 @given(st.dictionaries(st.sampled_from("abcde"), st.lists(st.floats(0, 1), min_size=1, max_size=5), min_size=1))
 def test_targeted_dropout_is_above_zero_and_at_most_base(values: dict[str, list[float]]) -> None:
-    probabilities = Ranking.of(values).dropout(0.1)
+    probabilities = Ranking(values).dropout(0.1)
     assert max(probabilities.values()) == pytest.approx(0.1)
     assert min(probabilities.values()) > 0
 
@@ -224,3 +224,41 @@ def test_scores_do_not_depend_on_the_kernels(name: str, dims: int, batch: int) -
     tolerance = 1e-4 if name == "l1_std" else 1e-6
     for layer, values in plain.items():
         assert fast[layer] == pytest.approx(values, rel=1e-3, abs=tolerance)
+
+
+@given(
+    st.dictionaries(st.sampled_from("abcd"), st.lists(st.floats(0.001, 1), min_size=2, max_size=5), min_size=1),
+    st.sampled_from([1e-15, 1e-6, 1e6]),
+)
+def test_ranking_does_not_depend_on_the_unit_of_the_scores(values: dict[str, list[float]], unit: float) -> None:
+    """Taylor scores may be as small as 1e-9; an absolute summand would flatten them."""
+    scaled = {layer: [value * unit for value in each] for layer, each in values.items()}
+    for layer, magnitudes in Ranking(scaled).magnitudes.items():
+        assert magnitudes == pytest.approx(Ranking(values).magnitudes[layer], rel=1e-9)
+
+
+@given(
+    values=st.dictionaries(st.sampled_from("abcd"), st.lists(st.floats(0.001, 1), min_size=2, max_size=5), min_size=1),
+    normalised=st.booleans(),
+    data=st.data(),
+)
+def test_ranking_without_filters_is_the_ranking_of_those_that_are_left(
+    values: dict[str, list[float]], normalised: bool, data: st.DataObject
+) -> None:
+    ranking = Ranking(values, normalised)
+    removed = ranking.lowest(data.draw(st.integers(1, 6)))
+    left = {layer: list(each) for layer, each in values.items()}
+    for layer, channel, _ in sorted(removed, key=lambda filter: -filter.channel):
+        del left[layer][channel]
+    assert ranking.without(removed) == Ranking(left, normalised)
+    if normalised:
+        for each in ranking.without(removed).magnitudes.values():
+            assert math.hypot(*each) == pytest.approx(1)
+
+
+def test_positions_of_the_remaining_filters_set_dropout_computed_by_hand() -> None:
+    """Before: a0 1, b0 2, a1 3, b1 4; means a 2, b 3. Without b1: b0 1 (its layer's only filter), a0 2, a1 3."""
+    ranking = Ranking({"a": [0.9, 0.436], "b": [0.8, 0.3]})
+    assert ranking.dropout(0.3) == pytest.approx({"a": 0.3 * 2.5 / 2.5, "b": 0.3})
+    remaining = ranking.without([Filter("b", 1)])
+    assert remaining.dropout(0.3) == pytest.approx({"a": 0.3, "b": 0.3 * 1 / 2.5})

@@ -10,6 +10,8 @@ from pydantic import ValidationError
 from stampbench.benchmark.config.protocol import PAPER
 from stampbench.benchmark.execution.dry_run import DryRunTrainer
 from stampbench.models.network import parameter_count
+from stampbench.strategies.base import ParentCheckpoint, ParentRun
+from stampbench.strategies.dropout import mean_dropout
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import STRATEGIES
 
@@ -17,8 +19,8 @@ from stampbench.strategies.registry import STRATEGIES
 class Recorder(DryRunTrainer):
     """A dry-run trainer that records every call."""
 
-    def __init__(self, strategy: Any) -> None:
-        super().__init__(strategy.start(2, 1, 2), PAPER)
+    def __init__(self, strategy: Any, parents: Any = None) -> None:
+        super().__init__(strategy.start(2, 1, 2), PAPER, parents)
         self.calls: list[tuple[str, Any]] = []
 
     def train(self, epochs: int, *, gather: bool = False) -> None:
@@ -34,6 +36,7 @@ class Recorder(DryRunTrainer):
         super().prune(filters, optimiser)
 
     def set_dropout(self, probabilities: Any) -> None:
+        super().set_dropout(probabilities)
         self.calls.append(("dropout", dict(probabilities)))
 
     def checkpoint(self, *, candidate: bool = True) -> None:
@@ -107,3 +110,49 @@ def test_gathered_norms_are_refused_for_strategies_that_do_not_gather() -> None:
     recorder = follow("stamp", f=2, depth=1)
     with pytest.raises(StrategyError, match="l2_gathered"):
         recorder.score("l2_gathered")
+
+
+def test_dropout_ranks_remaining_leaves_out_what_was_removed() -> None:
+    """In a dry run all scores are equal, so a filter of a narrow layer has the larger magnitude.
+
+    The five layers have 2, 2, 4, 4, 2 filters, so that their mean positions are 1.5, 3.5, 8.5, 12.5, 5.5. A filter of
+    conv3 is removed; without it they are 1.5, 3.5, 8, 11.5, 5.5.
+    """
+    for ranks, means in (("before_prune", (1.5, 3.5, 8.5, 12.5, 5.5)), ("remaining", (1.5, 3.5, 8, 11.5, 5.5))):
+        found = follow("stamp_plus", f=2, depth=1, dropout_ranks=ranks).calls[5][1]
+        assert list(found.values()) == pytest.approx([0.1 * mean / max(means) for mean in means])
+
+
+def test_dropout_ranks_and_recompute_exclude_each_other() -> None:
+    with pytest.raises(ValidationError, match="dropout_ranks=remaining cannot be combined with recompute"):
+        follow("stamp_plus", dropout_ranks="remaining", recompute=True)
+
+
+def test_default_dropout_ranks_are_not_stored_so_that_ids_of_older_runs_hold() -> None:
+    strategy = STRATEGIES["stamp_plus"].load()
+    assert "dropout_ranks" not in strategy().model_dump()
+    assert strategy(dropout_ranks="remaining").model_dump()["dropout_ranks"] == "remaining"
+
+
+@pytest.mark.parametrize("name", ["stamp_d", "standard_d"])
+def test_matched_dropout_is_the_mean_of_a_stamp_plus_run_over_its_epochs(name: str) -> None:
+    entry = STRATEGIES[name]
+    strategy = entry.load()(**{**entry.preset, "f": 2, "depth": 1, "dropout": "matched"})
+    ((key, parent),) = strategy.parents().items()
+    assert (parent.strategy, parent.hyperparameters["f"], parent.hyperparameters["depth"]) == ("stamp_plus", 2, 1)
+    assert "dropout" not in parent.hyperparameters
+    stamp_plus = follow("stamp_plus", f=2, depth=1)
+    recorder = Recorder(strategy, {key: stamp_plus})
+    strategy.fit(recorder)
+    # One epoch at 0.005, then five epochs after each of nine prunes.
+    targeted = [sum(each.values()) / 5 for call, each in stamp_plus.calls if call == "dropout"]
+    assert len(targeted) == 10
+    expected = (targeted[0] + 5 * sum(targeted[1:])) / 46
+    assert recorder.calls[0] == ("dropout", pytest.approx(dict.fromkeys([f"conv{n}" for n in range(1, 6)], expected)))
+
+
+def test_matched_dropout_needs_a_parent_that_recorded_dropout() -> None:
+    architecture = Recorder(STRATEGIES["stamp"].load()(f=2, depth=1)).architecture
+    old = ParentRun((ParentCheckpoint(0, 1, architecture),), 0)
+    with pytest.raises(StrategyError, match="older than the column 'dropout'"):
+        mean_dropout(old)

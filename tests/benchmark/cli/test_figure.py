@@ -13,7 +13,9 @@ from stampbench.reports.figures import FIGURES
 Command = Callable[..., tuple[int, str, str]]
 
 
-@pytest.mark.parametrize("name", [*(each for each in FIGURES if each != "latency_by_backend"), "segmentations"])
+@pytest.mark.parametrize(
+    "name", [*(each for each in FIGURES if each != "latency_by_backend"), "losses", "segmentations"]
+)
 def test_every_figure_is_written_as_svg_and_png(
     name: str, recorded_runs: Any, stampbench: Command, tmp_path: Path
 ) -> None:

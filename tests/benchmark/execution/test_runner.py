@@ -14,9 +14,12 @@ import torch
 from scipy import ndimage
 
 from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
-from stampbench.benchmark.errors import TrainingFailedError
+from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.environment.progress import Progress
+from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.execution import runner
-from stampbench.benchmark.execution.run import Run
+from stampbench.benchmark.execution.run import Run, prepare_cases
+from stampbench.benchmark.execution.runner import Workplace, execute
 from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Summary
@@ -39,7 +42,7 @@ def test_finished_run_has_all_files_and_a_complete_record(
     assert folder == tmp_path / "runs" / run.dataset.name / "stamp" / run.spec.id
     names = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        "run.json", "trajectory.csv", "pruned.csv", "cases.csv", "latency.csv",
+        "run.json", "trajectory.csv", "epochs.csv", "pruned.csv", "cases.csv", "latency.csv",
         "model/architecture.json", "model/weights.safetensors",
     }  # fmt: skip
     record = json.loads((folder / "run.json").read_text())
@@ -72,6 +75,57 @@ def test_saved_network_reproduces_the_recorded_scores(perform: Perform, make_run
             p, t = predicted == value, np.asarray(case.reference) == value
             expected = 2 * (p & t).sum() / (p.sum() + t.sum()) if p.any() or t.any() else 1.0
             assert cases.loc[(case.id, name), "dice"] == pytest.approx(expected)
+
+
+def test_epochs_are_recorded_with_the_losses_of_the_checkpoints(
+    perform: Perform, make_run: MakeRun, tmp_path: Path
+) -> None:
+    run, store = make_run("stamp", filters_per_step=4, recovery_epochs=2), RunStore(tmp_path / "runs")
+    summary = perform(run, store)
+    epochs, trajectory = (pd.read_csv(store.folder(run.spec) / f"{name}.csv") for name in ("epochs", "trajectory"))
+    assert list(epochs["epoch"]) == list(range(1, summary.epochs + 1))
+    validated = epochs[epochs["validation_loss"].notna()]
+    for name in ("epoch", "parameters", "training_loss", "validation_loss"):
+        assert list(validated[name]) == list(trajectory[name]), name
+
+
+def test_trajectory_test_scores_every_checkpoint_and_changes_nothing_else(make_run: MakeRun, tmp_path: Path) -> None:
+    run = make_run("stamp_plus", filters_per_step=4, recovery_epochs=12)
+    tables = {}
+    for tested in (False, True):
+        store = RunStore(tmp_path / f"runs_{tested}")
+        progress = Progress("test", 1, quiet=True)
+        place = Workplace(store, ComputeSettings(device="cpu", threads=1, trajectory_test=tested), progress)
+        summary = execute(run, prepare_cases([run], progress), place)
+        folder = store.folder(run.spec)
+        assert not (folder / "resume").exists()
+        table = pd.read_csv(folder / "trajectory.csv").drop(columns="seconds")
+        tables[tested] = table, summary.model_dump(exclude={"training_seconds"}), (folder / "cases.csv").read_text()
+    (plain, *others), (with_test, *others_with_test) = tables[False], tables[True]
+    assert others == others_with_test
+    assert plain["test_dice"].isna().all()
+    pd.testing.assert_frame_equal(plain.drop(columns="test_dice"), with_test.drop(columns="test_dice"))
+    assert with_test["test_dice"].nunique() > 1
+    selected = with_test.set_index("step")["test_dice"][others[0]["selected_step"]]
+    assert selected == pytest.approx(others[0]["test_dice"], abs=1e-12)
+
+
+def test_trajectory_test_is_refused_for_a_run_that_began_without_it(make_run: MakeRun, tmp_path: Path) -> None:
+    run, progress = make_run("stamp", filters_per_step=4, recovery_epochs=1), Progress("test", 1, quiet=True)
+    prepared = prepare_cases([run], progress)
+
+    def interrupt(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    begun = Workplace(RunStore(tmp_path), ComputeSettings(device="cpu", threads=1), progress)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "evaluate", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            execute(run, prepared, begun)
+    tested = begun._replace(compute=begun.compute.model_copy(update={"trajectory_test": True}))
+    with pytest.raises(UserError, match="saved without trajectory_test"):
+        execute(run, prepared, tested)
+    assert execute(run, prepared, begun).epochs > 1
 
 
 def test_pocketnet_protocol_keeps_the_largest_component(perform: Perform, make_run: MakeRun, tmp_path: Path) -> None:

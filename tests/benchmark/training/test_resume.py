@@ -184,14 +184,14 @@ def test_damaged_state_falls_back_to_the_previous_state(tmp_path: Path) -> None:
     resume, messages = ResumeFile(tmp_path / "resume"), list[str]()
     resume.write({"epoch": 1})
     resume.write({"epoch": 2})
-    assert resume.read() == {"version": 5, "epoch": 2}
+    assert resume.read() == {"version": 6, "epoch": 2}
     content = bytearray(resume.path.read_bytes())
     content[len(content) // 2] ^= 1  # one bit
     resume.path.write_bytes(content)
-    assert resume.read(messages.append) == {"version": 5, "epoch": 1}
+    assert resume.read(messages.append) == {"version": 6, "epoch": 1}
     assert messages == [f"{resume.path}: damaged resume state (checksum mismatch); resuming from the previous state"]
     resume.path.unlink()  # the process was killed between two renames
-    assert resume.read() == {"version": 5, "epoch": 1}
+    assert resume.read() == {"version": 6, "epoch": 1}
     (tmp_path / "resume" / "previous.pt").write_bytes(b"")
     with pytest.raises(UserError, match=r"delete .*resume to start over"):
         resume.read()
@@ -204,4 +204,4 @@ def test_full_disk_keeps_the_previous_state(tmp_path: Path) -> None:
     (tmp_path / "resume" / "state.tmp").symlink_to("/dev/full")
     with pytest.raises(OSError, match="No space left"):
         resume.write({"epoch": 2})
-    assert resume.read() == {"version": 5, "epoch": 1}
+    assert resume.read() == {"version": 6, "epoch": 1}
