@@ -60,10 +60,9 @@ def rerun(root: Path, text: str, data_root: Path | None) -> Repetition:
     row = recorded.runs.iloc[0]
     words = _command(str(row["command"]), str(row["run"]))
     with tempfile.TemporaryDirectory(prefix="stampbench-rerun-") as scratch:
-        words += ["--runs", scratch, *(["--data-root", str(data_root)] if data_root else [])]
-        done = subprocess.run([sys.executable, "-m", "stampbench.benchmark", *words], stdout=subprocess.DEVNULL)
-        if done.returncode:
-            raise UserError(f"run {row['run']}: its command failed with exit code {done.returncode}")
+        words += ["--data-root", str(data_root)] if data_root else []
+        if code := _execute(words, Path(scratch)):
+            raise UserError(f"run {row['run']}: its command failed with exit code {code}")
         found = read_records(Path(scratch), [], trajectories=False)
         if row["run"] not in set(found.runs["run"]):
             ids = ", ".join(found.runs["run"])
@@ -101,6 +100,12 @@ def _command(text: str, run: str) -> list[str]:
         odd = ", ".join(sorted(options - _OPTIONS)) or text
         raise UserError(f"run {run}: its command is not executed, because records have no such command: {odd}")
     return words[1:]
+
+
+def _execute(words: list[str], store: Path) -> int:
+    """Execute `stampbench` in a process of its own, recording in `store`, and return the exit code."""
+    command = [sys.executable, "-m", "stampbench.benchmark", *words, "--runs", str(store)]
+    return subprocess.run(command, stdout=subprocess.DEVNULL).returncode
 
 
 def _differences(recorded: Records, repeated: Records) -> Iterator[str]:
