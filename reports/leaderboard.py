@@ -29,8 +29,8 @@ from stampbench.reports.tiers import Pairs, pareto_front, tiers
 COLUMNS = (
     "tier", "strategy", "dice", "dice_low", "dice_high", "cases_low", "cases_high", "difference", "difference_low",
     "difference_high", "decision", "p", "p_holm", "common_runs", "nsd", "empty_rate", "hd95_median", "hd95_p90",
-    "hd95_nonempty", "parameters", "flops", "latency_ratio", "epochs", "ranking_passes", "training_sets", "folds",
-    "seeds", "runs", "run_sd", "pareto_parameters", "pareto_latency",
+    "hd95_nonempty", "average_hausdorff", "parameters", "flops", "latency_ratio", "epochs", "ranking_passes",
+    "training_sets", "folds", "seeds", "runs", "run_sd", "pareto_parameters", "pareto_latency",
 )  # fmt: skip
 """Columns of the rows of a leaderboard."""
 LEARNT = 0.5

@@ -1,4 +1,4 @@
-"""Leaderboards and overall rankings as markdown, CSV, JSON and LaTeX."""
+"""Leaderboards, tables by class and overall rankings as markdown, CSV, JSON and LaTeX."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from stampbench.reports.by_class import ClassTable
 from stampbench.reports.leaderboard import Board
 from stampbench.reports.overall import OverallRanking
 
+Table = Board | ClassTable
+"""A table of one group of comparable runs."""
 
-def to_markdown(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
+
+def to_markdown(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return markdown with the title, table and notes of every ranking and leaderboard."""
     return "\n".join(
         f"### {each.title}\n\n{_tabulate(_text_table(each), 'github')}\n\n{chr(10).join(each.notes)}\n"
@@ -23,7 +27,7 @@ def to_markdown(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()
     )
 
 
-def to_latex(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
+def to_latex(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return a LaTeX `table` with `booktabs` rules for each; titles become captions, notes become comments."""
     return "\n".join(
         f"% {' '.join(each.notes)}\n\\begin{{table}}\n\\caption{{{_escaped(each.title)}}}\n"
@@ -32,18 +36,18 @@ def to_latex(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -
     )
 
 
-def to_csv(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
+def to_csv(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return all leaderboards as one CSV table; the first columns hold `Board.about`. Rankings are not included."""
     return str(board_frame(boards).to_csv(index=False)) if boards else ""
 
 
-def board_frame(boards: Sequence[Board]) -> pd.DataFrame:
+def board_frame(boards: Sequence[Table]) -> pd.DataFrame:
     """Return the rows of all leaderboards as one data frame; the first columns hold `Board.about`."""
     tables = [board.rows.assign(**board.about)[[*board.about, *board.rows]] for board in boards]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
-def to_json(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) -> str:
+def to_json(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return JSON with the title, notes and rows of every leaderboard and ranking."""
     content = {
         "boards": [
@@ -55,7 +59,7 @@ def to_json(boards: Sequence[Board], rankings: Sequence[OverallRanking] = ()) ->
     return json.dumps(content, indent=1) + "\n"
 
 
-FORMATS: dict[str, Callable[[Sequence[Board], Sequence[OverallRanking]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[Table], Sequence[OverallRanking]], str]] = {
     "markdown": to_markdown,
     "csv": to_csv,
     "json": to_json,
@@ -64,14 +68,14 @@ FORMATS: dict[str, Callable[[Sequence[Board], Sequence[OverallRanking]], str]] =
 """Functions that format leaderboards and rankings, by the name of the format."""
 
 
-def _rankings_first(boards: Sequence[Board], rankings: Sequence[OverallRanking]) -> list[Board | OverallRanking]:
+def _rankings_first(boards: Sequence[Table], rankings: Sequence[OverallRanking]) -> list[Table | OverallRanking]:
     return [*rankings, *boards]
 
 
 def board_table(board: Board) -> pd.DataFrame:
     """Return the rows of a leaderboard as formatted text, with readable column headings.
 
-    The columns `NSD` and `latency` are dropped if no row has a value.
+    The columns `NSD`, `average Hausdorff` and `latency` are dropped if no row has a value.
     """
     rows, unit = board.rows, board.about["unit"]
     table = pd.DataFrame(
@@ -92,6 +96,7 @@ def board_table(board: Board) -> pd.DataFrame:
                 for median, p90 in zip(rows["hd95_median"], rows["hd95_p90"], strict=True)
             ],
             f"HD95 non-empty [{unit}]": rows["hd95_nonempty"].map(lambda mean: _or_dash(mean, ".2f")),
+            f"average Hausdorff [{unit}]": rows["average_hausdorff"].map(lambda mean: _or_dash(mean, ".3f")),
             "empty": rows["empty_rate"].map("{:.1%}".format),
             "parameters": rows["parameters"].map("{:,}".format),
             "FLOPs": rows["flops"].map("{:,}".format),
@@ -101,7 +106,35 @@ def board_table(board: Board) -> pd.DataFrame:
             "Pareto": [_pareto_fronts(row) for row in rows.to_dict("records")],
         }
     )
-    return table.drop(columns=[name for name in ("NSD", "latency") if table[name].eq("–").all()])
+    return _without_empty(table, ("NSD", f"average Hausdorff [{unit}]", "latency"))
+
+
+def class_text(classes: ClassTable) -> pd.DataFrame:
+    """Return the rows of a table by class as formatted text, with readable column headings.
+
+    Columns of scores that no run recorded are dropped.
+    """
+    rows, unit = classes.rows, classes.about["unit"]
+    shares = {"Dice": "dice", "sensitivity": "sensitivity", "precision": "precision", "NSD": "nsd"}
+    table = pd.DataFrame(
+        {
+            "strategy": rows["strategy"],
+            "class": rows["class"],
+            **{title: rows[name].map(lambda share: _or_dash(share, ".3f")) for title, name in shares.items()},
+            f"HD95 median, 90th [{unit}]": [
+                f"{_distance(median)}, {_distance(p90)}"
+                for median, p90 in zip(rows["hd95_median"], rows["hd95_p90"], strict=True)
+            ],
+            f"average Hausdorff [{unit}]": rows["average_hausdorff"].map(lambda mean: _or_dash(mean, ".3f")),
+            "empty": rows["empty_rate"].map("{:.1%}".format),
+            "runs": rows["runs"].astype(str),
+        }
+    )
+    return _without_empty(table, ("sensitivity", "precision", "NSD", f"average Hausdorff [{unit}]"))
+
+
+def _without_empty(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    return table.drop(columns=[name for name in names if table[name].eq("–").all()])
 
 
 def format_difference(mean: float, low: float, high: float) -> str:
@@ -118,7 +151,9 @@ def format_p(p: float) -> str:
     return "< .001" if p < 0.001 else f"{p:.3f}".removeprefix("0")
 
 
-def _text_table(table: Board | OverallRanking) -> pd.DataFrame:
+def _text_table(table: Table | OverallRanking) -> pd.DataFrame:
+    if isinstance(table, ClassTable):
+        return class_text(table)
     return board_table(table) if isinstance(table, Board) else ranking_table(table)
 
 
@@ -175,7 +210,7 @@ def _design(row: dict[Any, Any]) -> str:
 def _tabulate(table: pd.DataFrame, style: str) -> str:
     return tabulate(
         table.values.tolist(), headers=list(table.columns), tablefmt=style, disable_numparse=True,
-        colalign=["left" if name in ("strategy", "decision", "Pareto") else "right" for name in table],
+        colalign=["left" if name in ("strategy", "class", "decision", "Pareto") else "right" for name in table],
     )  # fmt: skip
 
 

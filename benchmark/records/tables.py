@@ -25,7 +25,7 @@ _MARGIN = DatasetDescription.model_fields["equivalence_margin"].default
 _TRAJECTORIES = [
     "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
 ]  # fmt: skip
-_YOUNGER = {"cases": ["nsd"], "trajectories": ["test_dice"]}
+_YOUNGER = {"cases": ["nsd", "predicted_voxels", "average_hausdorff_set"], "trajectories": ["test_dice"]}
 """Columns that older published tables lack."""
 
 
