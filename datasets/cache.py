@@ -21,7 +21,7 @@ from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import CaseReader
 from stampbench.datasets.threads import in_threads
 
-_VERSION = 2
+_VERSION = 3
 """Version of the preprocessing code; increase it when the prepared arrays change, so that old ones are not used."""
 
 

@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from stampbench.datasets import image_io
 from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
@@ -119,13 +120,15 @@ class Dataset:
 
     @cached_property
     def checksum(self) -> str:
-        """Checksum over the content of all cases, the classes and the channels."""
-        content = [
+        """Checksum over the content of all cases, the classes, the channels and how files are read."""
+        content: list[Any] = [
             self.channels,
             self.classes,
             sorted(self.reader.coding.items()),
             [(c.id, c.subject, self.verify()[c.id]) for c in self.reader.cases],
         ]
+        if self.reader.recipe:  # ids of published runs are hashes without one
+            content.append(self.reader.recipe)
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property

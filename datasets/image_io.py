@@ -1,42 +1,33 @@
-"""Read NIfTI, PNG and TIFF files into arrays, with one-line errors for unusable files."""
+"""Read image files of all formats into arrays, with one-line errors for unusable files."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import nibabel as nib
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
-from PIL import Image
 
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.picture import Picture
+from stampbench.datasets.pillow_format import PILLOW, has_palette, pillow_shape, read_pillow
+from stampbench.datasets.tiff_format import TIFF, read_tiff, tiff_has_palette
 
 NIFTI = (".nii.gz", ".nii")
-PNG = (".png",)
-TIFF = (".tif", ".tiff")
-IMAGES = NIFTI + PNG + TIFF
+IMAGES = NIFTI + PILLOW + TIFF
 """Endings of the image files that can be read."""
 
 
-class Picture(NamedTuple):
-    """An image as its file stores it.
-
-    Attributes:
-        pixels: Array `(channels, *spatial)`.
-        affine: 4×4 matrix from voxel indices to mm; None for a 2D image, whose spacing is unknown.
-    """
-
-    pixels: NDArray[np.generic]
-    affine: NDArray[np.float64] | None
-
-
-def read(path: Path) -> Picture:
+def read(path: Path, *, label: bool = False) -> Picture:
     """Read an image file of any supported format.
+
+    Args:
+        path: The file.
+        label: Whether it is a label map. The pixels of a palette image are its colours in an image, and the palette's
+            indices in a label map.
 
     Raises:
         DatasetError: when the file is missing, truncated or of an unsupported format, has values that are not plain
@@ -44,9 +35,16 @@ def read(path: Path) -> Picture:
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file")
-    reader = _reader(path)
+    name = path.name.lower()
+    if not name.endswith(IMAGES):
+        raise DatasetError(f"{path}: unknown image format; supported are {', '.join(IMAGES)}")
     try:
-        image = reader(path)
+        if name.endswith(NIFTI):
+            image = _read_nifti(path)
+        elif name.endswith(PILLOW):
+            image = read_pillow(path, label=label)
+        else:
+            image = _read_tiff(path, label=label)
     except DatasetError:
         raise
     except Exception as error:  # The three libraries raise all kinds of exceptions for a damaged file.
@@ -61,7 +59,8 @@ def read(path: Path) -> Picture:
 
 
 def shape(path: Path) -> tuple[int, ...]:
-    """Return the spatial shape of an image after orientation to RAS; NIfTI and PNG files need only their header read.
+    """Return the spatial shape of an image after orientation to RAS; only the header of NIfTI, PNG, JPEG, BMP and GIF
+    files is read.
 
     Raises:
         DatasetError: when the file cannot be read.
@@ -69,10 +68,9 @@ def shape(path: Path) -> tuple[int, ...]:
     if path.name.lower().endswith(NIFTI) and path.is_file():
         header_shape, affine = _nifti_header(path)
         return ras_shape(header_shape, affine)
-    if path.name.lower().endswith(PNG) and path.is_file():
+    if path.name.lower().endswith(PILLOW) and path.is_file():
         try:
-            with Image.open(path) as png:
-                return (png.height, png.width)
+            return pillow_shape(path)
         except Exception as error:
             raise _unreadable(path, error) from error
     return read(path).pixels.shape[1:]
@@ -109,14 +107,6 @@ def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tup
     return tuple(int(shape[axis]) for axis in sorted(range(len(shape)), key=lambda axis: order[axis]))
 
 
-def _reader(path: Path) -> Callable[[Path], Picture]:
-    name = path.name.lower()
-    for endings, reader in ((NIFTI, _read_nifti), (PNG, _read_png), (TIFF, _read_tiff)):
-        if name.endswith(endings):
-            return reader
-    raise DatasetError(f"{path}: unknown image format; supported are {', '.join(IMAGES)}")
-
-
 def _read_nifti(path: Path) -> Picture:
     image = nib.load(path)
     pixels = np.asanyarray(image.dataobj)
@@ -129,28 +119,23 @@ def _read_nifti(path: Path) -> Picture:
     return Picture(pixels, np.asarray(image.affine, dtype=np.float64))
 
 
-def _read_png(path: Path) -> Picture:
-    with Image.open(path) as image:
-        if image.mode == "1":
-            image = image.convert("L")  # type: ignore[assignment]
-        pixels = np.asarray(image)
-    return Picture(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0), None)
-
-
-def _read_tiff(path: Path) -> Picture:
-    """Read a 2D image, or a 3D stack `(z, y, x)` of nnU-Net v2, whose spacing is in a separate JSON file."""
-    with tifffile.TiffFile(path) as file:
-        pixels = file.asarray()
-        samples = file.pages[0].samplesperpixel  # type: ignore[union-attr]
-    if samples > 1:
-        return Picture(np.moveaxis(pixels, -1, 0), None)
-    if pixels.ndim == 2:
-        return Picture(pixels[None], None)
-    if pixels.ndim != 3:
-        raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 2 or 3 are required")
+def _read_tiff(path: Path, *, label: bool) -> Picture:
+    """Read a 2D image, or a 3D stack of nnU-Net v2, whose spacing is in a separate JSON file."""
+    pixels = read_tiff(path, label=label)
+    if pixels.ndim == 3:
+        return Picture(pixels, None)
     spacing_file = sidecar(path)
     spacing = (1.0, 1.0, 1.0) if spacing_file is None else _read_spacing(spacing_file)
-    return Picture(pixels.transpose(2, 1, 0)[None], np.diag([*spacing, 1.0]))
+    return Picture(pixels, np.diag([*spacing, 1.0]))
+
+
+def palette(path: Path) -> bool:
+    """Return whether an image's pixels are indices into a palette; False if the file cannot be read."""
+    name = path.name.lower()
+    try:
+        return (name.endswith(PILLOW) and has_palette(path)) or (name.endswith(TIFF) and tiff_has_palette(path))
+    except Exception:  # Reading the file later reports the error.
+        return False
 
 
 def sidecar(path: Path) -> Path | None:

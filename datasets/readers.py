@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import nibabel as nib
 import numpy as np
@@ -16,6 +16,7 @@ from stampbench.datasets.dataset_json import Case, read_dataset_json
 from stampbench.datasets.definition import Definition, Phantom
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.path_pattern import find_cases
+from stampbench.datasets.picture import Picture
 
 
 class RawCase(NamedTuple):
@@ -43,6 +44,7 @@ class CaseReader(Protocol):
         cases: All labelled cases, sorted by id.
         licence: Licence of the data.
         citation: Publication to cite.
+        recipe: How files are read, as far as the other attributes do not say it; part of the data's identity.
     """
 
     channels: tuple[str, ...]
@@ -52,6 +54,11 @@ class CaseReader(Protocol):
     cases: tuple[Case, ...]
     licence: str
     citation: str
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How files are read."""
+        ...
 
     def read(self, case: Case) -> RawCase:
         """Return the image and the label map of a case."""
@@ -104,6 +111,12 @@ class FolderReader:
             value: index for index, values in enumerate(named.values(), start=1) for value in values
         }
 
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """How files are read: runs that are older than the reading of palettes have other ids than those of today."""
+        paletted = any(image_io.palette(path) for case in self.cases for path in case.images)
+        return {"palette": "colours"} if paletted else {}
+
     def read(self, case: Case) -> RawCase:
         """Return the image and the label map of a case, after checking that they belong together.
 
@@ -125,7 +138,7 @@ class FolderReader:
                 f"{case.images[0]}: has {len(image)} channels, but {len(self.channels)} are declared "
                 f"({', '.join(self.channels)})"
             )
-        label = image_io.read(case.label)
+        label = image_io.read(case.label, label=True)
         if label.pixels.shape != (1, *image.shape[1:]):
             raise DatasetError(
                 f"{case.label}: the label map has size {_format_size(label.pixels)}, but the image has size "
@@ -198,6 +211,7 @@ class PhantomReader:
         self.values = tuple(range(len(phantom.CLASSES)))
         self.coding = {value: value for value in self.values}
         self.licence, self.citation = definition.licence, definition.citation
+        self.recipe: dict[str, Any] = {}
         ids = [f"{definition.name}_{index:04d}" for index in range(parameters.cases)]
         self.cases = tuple(Case(id, id, (), Path()) for id in ids)
 
@@ -224,7 +238,7 @@ class PhantomReader:
         return ()
 
 
-def check_same_space(path: Path, picture: image_io.Picture, image: image_io.Picture) -> None:
+def check_same_space(path: Path, picture: Picture, image: Picture) -> None:
     """Check that a channel or label map lies in the same space as an image.
 
     The 3×3 parts of the affines, which give orientation and spacing, must agree within 1 % of the largest entry, and

@@ -21,7 +21,9 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.datasets import image_io
-from stampbench.datasets.image_io import IMAGES, NIFTI, PNG, Picture, ras_shape
+from stampbench.datasets.image_io import IMAGES, NIFTI, ras_shape
+from stampbench.datasets.picture import Picture
+from stampbench.datasets.pillow_format import PILLOW
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import check_same_space
@@ -60,14 +62,16 @@ def segment_file(
     settings: EvaluationSettings,
     device: torch.device,
 ) -> Path:
-    """Segment an image and write its label map, in the image's own grid, orientation and format.
+    """Segment an image and write its label map in the image's own grid and orientation.
+
+    The label map has the image's format; it is a PNG file for JPEG, BMP and GIF images.
 
     The image is prepared as the training images were. If it is larger than they were, overlapping windows of their
     size are blended; if it is smaller, it is padded.
 
     Args:
         model: the network.
-        path: NIfTI, PNG or TIFF; for a model with several channels one file with all of them, or the first of
+        path: an image file; for a model with several channels one file with all of them, or the first of
             nnU-Net's files, `…_0000`, beside the others.
         output: file of the label map.
         preprocessing: how the training images were prepared.
@@ -117,7 +121,9 @@ def _read(path: Path, channels: int) -> Picture:
 
 
 def _output_name(path: Path) -> str:
-    return re.sub(r"_0000(\.[^/]*)$", r"\1", path.name)
+    name = re.sub(r"_0000(\.[^/]*)$", r"\1", path.name)
+    # JPEG would change label values, and GIF and BMP are of no use for label maps.
+    return f"{Path(name).stem}.png" if name.lower().endswith(PILLOW) else name
 
 
 def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
@@ -137,8 +143,8 @@ def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output:
             header.set_slope_inter(1, 0)
             header["cal_min"] = header["cal_max"] = 0  # with the scan's display range, labels would look black
             nib.save(nib.Nifti1Image(coded, original.affine, header), unfinished)
-        elif ending in PNG:
-            Image.fromarray(coded).save(unfinished)
+        elif ending in PILLOW:
+            Image.fromarray(coded).save(unfinished, format="png")
         else:
             tifffile.imwrite(unfinished, coded if coded.ndim == 2 else coded.transpose(2, 1, 0))
             if (spacing := image_io.sidecar(path)) is not None:

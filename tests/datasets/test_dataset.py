@@ -234,3 +234,35 @@ def test_distances_are_in_voxels_where_thick_slices_claim_one_millimetre(
 ) -> None:
     folder = decathlon(cases=2, shape=shape, affine=np.diag([*edges, 1.0]))
     assert open_dataset(folder_definition(folder)).unit == unit
+
+
+def write_pictures(folder: Path, pixels: list[np.ndarray], labels: list[np.ndarray], **palette: list[int]) -> Path:
+    """Write a folder of nnU-Net's layout with pictures of one channel, whose palette may be inverted."""
+    for part, arrays, ending in (("imagesTr", pixels, "_0000"), ("labelsTr", labels, "")):
+        (folder / part).mkdir(parents=True)
+        for number, array in enumerate(arrays):
+            image = Image.fromarray(array)
+            if palette:
+                image.putpalette(palette["palette"])
+            image.save(folder / part / f"p{number}{ending}.png")
+    declared = {"channel_names": {"0": "x"}, "labels": {"background": 0, "a": 1}, "file_ending": ".png"}
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    return folder
+
+
+def test_palette_images_are_trained_on_their_brightness(tmp_path: Path) -> None:
+    """Images with an inverted palette are prepared like the same images in grey; labels keep their indices."""
+    rng = np.random.default_rng(0)
+    grey = [rng.integers(0, 256, (16, 16), dtype=np.uint8) for _ in range(3)]
+    labels = [np.eye(16, dtype=np.uint8)] * 3
+    inverted = [value for index in range(256) for value in (255 - index,) * 3]
+    plain = open_dataset(folder_definition(write_pictures(tmp_path / "plain", grey, labels)))
+    coded = open_dataset(
+        folder_definition(write_pictures(tmp_path / "coded", [255 - each for each in grey], labels, palette=inverted))
+    )
+    for ours, theirs in zip(prepare_all(plain).values(), prepare_all(coded).values(), strict=True):
+        assert np.array_equal(ours.images, theirs.images)
+        assert np.array_equal(ours.labels, theirs.labels)
+    # Runs that read palettes as brightness have other ids.
+    assert coded.reader.recipe == {"palette": "colours"}
+    assert plain.reader.recipe == {}

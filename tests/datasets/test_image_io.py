@@ -41,10 +41,60 @@ def test_png_is_read_in_every_mode(tmp_path: Path, mode: str, channels: int, top
         image.putpalette([*range(256)] * 3)
     image.putpixel((2, 1), (top,) * channels if channels > 1 else top)
     image.save(tmp_path / "a.png")
-    pixels = read(tmp_path / "a.png").pixels
+    pixels = read(tmp_path / "a.png", label=True).pixels
     assert pixels.shape == (channels, 4, 5)
     assert pixels[:, 1, 2].tolist() == [top] * channels
     assert np.count_nonzero(pixels) == channels
+
+
+def save_with_palette(path: Path, indices: np.ndarray, colours: list[tuple[int, int, int]]) -> None:
+    """Write a palette image."""
+    image = Image.fromarray(indices)
+    image.putpalette([value for colour in colours for value in colour])
+    image.save(path)
+
+
+@pytest.mark.parametrize("ending", ["png", "gif", "bmp", "tif"])
+def test_the_palette_of_an_image_is_applied_and_that_of_a_label_map_is_not(tmp_path: Path, ending: str) -> None:
+    indices = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    path = tmp_path / f"a.{ending}"
+    save_with_palette(path, indices, [(255 - index,) * 3 for index in range(256)])
+    assert np.array_equal(read(path).pixels, 255 - indices[None])
+    assert np.array_equal(read(path, label=True).pixels, indices[None])
+    save_with_palette(path, indices, [(index, 2 * index % 256, 7) for index in range(256)])
+    assert np.array_equal(read(path).pixels, np.stack([indices, 2 * indices, np.full_like(indices, 7)]))
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("mode", ["L", "RGB", "I;16"])
+def test_compressed_tiff_files_are_read_without_another_package(tmp_path: Path, compression: str, mode: str) -> None:
+    channels = 3 if mode == "RGB" else 1
+    pixels = np.arange(12 * channels, dtype=np.uint16 if mode == "I;16" else np.uint8).reshape(channels, 3, 4)
+    image = Image.fromarray(pixels[0] if channels == 1 else np.moveaxis(pixels, 0, -1))
+    image.save(tmp_path / "a.tif", compression=compression)
+    assert np.array_equal(read(tmp_path / "a.tif").pixels, pixels)
+    image.save(tmp_path / "a.tif", compression=compression, save_all=True, append_images=[image])
+    assert np.array_equal(read(tmp_path / "a.tif").pixels, np.stack([pixels.transpose(0, 2, 1)] * 2, axis=-1))
+
+
+def test_planar_tiff_files_are_read(tmp_path: Path) -> None:
+    pixels = np.arange(36, dtype=np.uint8).reshape(3, 3, 4)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read(tmp_path / "a.tif").pixels, pixels)
+
+
+@pytest.mark.parametrize("ending", ["png", "jpg", "bmp", "gif"])
+def test_formats_of_pictures_are_read(tmp_path: Path, ending: str) -> None:
+    Image.fromarray(np.full((3, 4), 77, np.uint8)).save(tmp_path / f"a.{ending}")
+    assert np.array_equal(read(tmp_path / f"a.{ending}").pixels, np.full((1, 3, 4), 77))
+    assert shape(tmp_path / f"a.{ending}") == (3, 4)
+
+
+def test_an_animated_image_is_refused(tmp_path: Path) -> None:
+    frames = [Image.fromarray(np.full((3, 4), value, np.uint8)) for value in (1, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(DatasetError, match="has 2 frames; a single one is required"):
+        read(tmp_path / "a.gif")
 
 
 def test_tiff_images_and_stacks_are_read(tmp_path: Path) -> None:

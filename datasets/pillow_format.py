@@ -1,0 +1,48 @@
+"""Read PNG, JPEG, BMP and GIF files with Pillow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.picture import Picture, with_palette
+
+PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
+"""Endings of the files that this module reads."""
+
+
+def read_pillow(path: Path, *, label: bool) -> Picture:
+    """Read a 2D image file.
+
+    Args:
+        path: The file.
+        label: Whether it is a label map, whose palette indices are label values. The palette of an image is applied,
+            because its indices say nothing about brightness.
+
+    Raises:
+        DatasetError: when the file has several frames.
+    """
+    with Image.open(path) as image:
+        if (frames := getattr(image, "n_frames", 1)) != 1:
+            raise DatasetError(f"{path}: has {frames} frames; a single one is required")
+        if image.mode == "1":
+            image = image.convert("L")  # type: ignore[assignment]
+        pixels = np.asarray(image)
+        if image.mode == "P" and not label:
+            return Picture(with_palette(pixels, np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)), None)
+    return Picture(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0), None)
+
+
+def pillow_shape(path: Path) -> tuple[int, int]:
+    """Return the height and width in a file's header."""
+    with Image.open(path) as image:
+        return image.height, image.width
+
+
+def has_palette(path: Path) -> bool:
+    """Return whether a file's header says that its pixels are indices into a palette."""
+    with Image.open(path) as image:
+        return image.mode == "P"
