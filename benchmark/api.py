@@ -83,7 +83,7 @@ def open_dataset(name: str, *, data_root: Path | None = None, **form: Any) -> Da
     Args:
         name: a name, `phantom2d:size=48,cases=20`, or a folder.
         data_root: folder that holds the named datasets' folders.
-        **form: `spatial_dims`, `subject_pattern`, `image_size`, `patch_size`.
+        **form: `spatial_dims`, `subject_pattern`, `image_size`, `fit`, `patch_size`.
 
     Raises:
         UserError: when the name is not known or the form does not fit.

@@ -20,8 +20,6 @@ from stampbench.datasets.readers import CaseReader, FolderReader, PhantomReader
 from stampbench.datasets.split import Image, Split, split
 from stampbench.datasets.threads import in_threads
 
-_MULTIPLE = 16
-"""Sizes that a definition does not give are rounded up to a multiple of this: four poolings, the default depth."""
 WHOLE = 160**3
 """Volumes with more voxels are trained on patches; the largest ones that STAMP's paper trains whole (Table 1)."""
 _PATCH = 128
@@ -37,6 +35,7 @@ class Dataset:
         folder: Folder of the files; None for a synthetic dataset.
         spatial_dims: Number of spatial dimensions of the network inputs: 2 for slices of volumes.
         size: Spatial size of prepared images in voxels; multiples of 16 unless the definition gives a size.
+        largest: Largest edges of the images in voxels, along the axes of `size`.
         images: All images that a network can be given, in the order of the cases: whole cases, or all of their slices.
         unit: Unit of distances: `mm`; `px` for pictures; `voxel` if the spacing of volumes was lost.
         largest_case: Upper bound for the size in bytes of a case's image as float32.
@@ -63,11 +62,10 @@ class Dataset:
         self.spatial_dims = definition.spatial_dims or file_dims
         if self.spatial_dims > file_dims:
             raise DatasetError(f"dataset '{definition.name}': has 2D images, which cannot be used as 3D images")
-        largest = [max(sizes) for sizes in zip(*shapes.values(), strict=True)]
         self.largest_case = 4 * len(reader.channels) * max(map(reader.voxels, reader.cases))
-        self.size = definition.size or tuple(
-            -(-edge // _MULTIPLE) * _MULTIPLE for edge in largest[: self.spatial_dims]
-        )  # fmt: skip
+        self.preprocessing = PreprocessingConfig.of(definition, shapes.values())
+        self.size = self.preprocessing.size
+        self.largest = tuple(map(max, zip(*shapes.values(), strict=True)))[: self.spatial_dims]
         if len(self.size) != self.spatial_dims:
             raise DatasetError(
                 f"dataset '{definition.name}': size {_format_size(self.size)} does not fit {self.spatial_dims}D images"
@@ -81,13 +79,6 @@ class Dataset:
             Image(case.id, case.subject, slice)
             for case in reader.cases
             for slice in range(shapes[case.id][-1] if sliced else 1)
-        )
-        self.preprocessing = PreprocessingConfig(
-            spatial_dims=self.spatial_dims,
-            size=self.size,
-            fit=definition.fit,
-            clip_range=definition.clip_range,
-            crop=definition.crop,
         )
 
     @property

@@ -35,16 +35,31 @@ def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
         oriented, spacing = oriented_to_ras(label[None], raw.affine)
         label = oriented[0]
     images = network_input(raw.image, raw.affine, config)
+    if config.fit == "pad":
+        images = np.stack([_padded(image, config.size) for image in images])
+    return Arrays(images, prepared_labels(label, config), np.ascontiguousarray(label), spacing)
+
+
+def prepared_labels(label: NDArray[np.uint8], config: PreprocessingConfig) -> NDArray[np.uint8]:
+    """Return the class indices `(n, *size)` of the network inputs of a case.
+
+    Args:
+        label: Class indices `(*spatial)` in RAS orientation.
+        config: Preprocessing settings.
+    """
     labels = label[None]
     if config.fit == "resize":
         labels = resize_labels(labels, _prepared_grid(config, label.shape))
     if config.spatial_dims < label.ndim:
         labels = np.moveaxis(labels[0], -1, 0)
     if config.fit == "pad":
-        pad = ResizeWithPadOrCrop(config.size)
-        images = np.stack([np.asarray(pad(torch.from_numpy(np.ascontiguousarray(image)))) for image in images])
-        labels = np.asarray(pad(torch.from_numpy(np.ascontiguousarray(labels))))
-    return Arrays(images, np.ascontiguousarray(labels, np.uint8), np.ascontiguousarray(label), spacing)
+        labels = _padded(labels, config.size)
+    return np.ascontiguousarray(labels, np.uint8)
+
+
+def _padded(images: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
+    """Return images `(n, *spatial)` padded with zeros and cropped around their centre to `(n, *size)`."""
+    return np.asarray(ResizeWithPadOrCrop(size)(torch.from_numpy(np.ascontiguousarray(images))))
 
 
 def network_input(

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Literal
 
 from pydantic import BaseModel, Field
+
+from stampbench.datasets.definition import Definition
+
+_MULTIPLE = 16
+"""Sizes that a definition does not give are rounded up to a multiple of this: four poolings, the default depth."""
 
 
 class PreprocessingConfig(BaseModel, frozen=True):
@@ -28,3 +34,18 @@ class PreprocessingConfig(BaseModel, frozen=True):
     crop: tuple[int, ...] | None = Field(
         None, description="edges in voxels of the box around the label, along the RAS axes"
     )
+
+    @classmethod
+    def of(cls, definition: Definition, shapes: Collection[tuple[int, ...]]) -> PreprocessingConfig:
+        """Return the settings of a dataset.
+
+        Args:
+            definition: The dataset's definition.
+            shapes: Spatial shapes of its images in RAS orientation, all with the same number of axes.
+        """
+        dims = definition.spatial_dims or len(next(iter(shapes)))
+        largest = [max(edges) for edges in zip(*shapes, strict=True)]
+        size = definition.size or tuple(-(-edge // _MULTIPLE) * _MULTIPLE for edge in largest[:dims])
+        return cls(
+            spatial_dims=dims, size=size, fit=definition.fit, clip_range=definition.clip_range, crop=definition.crop
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import click
 
 from stampbench.benchmark.cli.common import discover_plugins, write_output
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
+from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.options import DATA_ROOT, Form, form_options
 from stampbench.benchmark.errors import UserError
 
@@ -206,9 +208,11 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
     with Progress(definition.name, 1) as progress:
         report = check_dataset(definition, reader, lambda done, total: progress.case(done, total, "checking"))
     click.echo(case_tables(definition.name, reader, report))
-    for issue in sorted(report.findings, key=lambda each: (each.level, each.text)):
-        click.echo(f"{issue.level}: {issue.text}")
-    errors = sum(issue.level == "error" for issue in report.findings)
+    for issue in sorted(report.findings, key=lambda each: (each.level, str(each))):
+        click.echo(f"{issue.level}: {issue}{hint(issue.setting)}")
+    counts = Counter[str]()
+    for issue in report.findings:
+        counts[issue.level] += max(len(issue.cases), 1)
     if table is not None:
         write_output(table, pd.DataFrame(report.cases).to_csv(index=False))
     if report.panels:
@@ -218,9 +222,9 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
             write_overview(path, report.panels, reader.classes)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot write {path}: {error}") from error
-        click.echo(f"wrote {path}: {len(report.panels)} cases with their outlines")
-    click.echo(f"{definition.name}: {errors} errors, {len(report.findings) - errors} warnings")
-    return 1 if errors else 0
+        click.echo(f"wrote {path}: {len(report.panels)} prepared cases with their outlines")
+    click.echo(f"{definition.name}: {counts['error']} errors, {counts['warning']} warnings")
+    return 1 if counts["error"] else 0
 
 
 def _define(name: str, form: Form) -> Definition:

@@ -7,6 +7,7 @@ HINTS = {
     "data_root": "--data-root or STAMPBENCH_DATA",
     "dataset": "--dataset, --n-train, --protocol or --strategy",
     "device": "--device",
+    "fit": "--fit",
     "fold_numbers": "--folds",
     "folds": "--protocol-set folds=N",
     "force": "--force",
@@ -30,7 +31,7 @@ HINTS = {
 """Options by the name of the setting that an error carries."""
 
 
-def hint(error: Exception) -> str:
-    """Return `; see OPTION` for an error that names a setting, else an empty text."""
-    option = HINTS.get(getattr(error, "setting", None) or "")
+def hint(setting: str | None) -> str:
+    """Return `; see OPTION` for the setting that an error or a finding names, else an empty text."""
+    option = HINTS.get(setting or "")
     return f"; see {option}" if option else ""

@@ -78,7 +78,7 @@ def main() -> NoReturn:
     except (UserError, DatasetError, ModelError, StrategyError, TrainingFailedError) as error:
         if debug:
             raise
-        _fail(f"{error}{hint(error)}", 2)
+        _fail(f"{error}{hint(getattr(error, 'setting', None))}", 2)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; run the same command again to resume", 130)
 

@@ -109,6 +109,11 @@ _FORM = {
         "--subject-pattern", help="Regular expression; its first group in a case id is the subject"
     ),
     "image_size": click.option("--image-size", metavar="AxBxC", help="Pad and crop, or resize, images to this size"),
+    "fit": click.option(
+        "--fit",
+        type=click.Choice(["pad", "resize"]),
+        help="pad: pad and crop images around their centre; resize: keep them whole  [default: pad for folders]",
+    ),
     "patch_size": click.option("--patch-size", metavar="AxBxC", help="Patch size of training; none: whole images"),
 }
 _FILTERS = {
@@ -165,6 +170,7 @@ class Form(NamedTuple):
     spatial_dims: str | None = None
     subject_pattern: str | None = None
     image_size: str | None = None
+    fit: str | None = None
     patch_size: str | None = None
 
     def request(self, name: str) -> DatasetRequest:

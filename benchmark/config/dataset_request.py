@@ -46,6 +46,7 @@ class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
     spatial_dims: Literal[2, 3] | None = Field(None, description="2 cuts the volumes of a folder into slices")
     subject_pattern: str | None = Field(None, description="its first group in a case id is the subject")
     image_size: Size | None = Field(None, description="images are padded and cropped, or resized, to this size")
+    fit: Literal["pad", "resize"] | None = Field(None, description="pad: pad and crop around the centre; resize")
     patch_size: Annotated[tuple[int, ...] | Literal["none"] | None, BeforeValidator(_patch_size)] = Field(
         None, description="patch size of training; none: whole images"
     )
@@ -68,14 +69,15 @@ class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
                 )
         if self.subject_pattern is not None:
             changes["subject_pattern"] = self.subject_pattern
+        if (self.image_size or self.fit) and definition.phantom:
+            raise UserError(
+                f"dataset '{definition.name}': its image size is a parameter of its name: {definition.name}:size=48",
+                setting="image_size",
+            )
         if self.image_size is not None:
-            if definition.phantom:
-                raise UserError(
-                    f"dataset '{definition.name}': its image size is a parameter of its name: "
-                    f"{definition.name}:size=48",
-                    setting="image_size",
-                )
             changes["size"] = self.image_size
+        if self.fit is not None:
+            changes["fit"] = self.fit
         if self.patch_size is not None:
             changes["patch"] = None if self.patch_size == "none" else self.patch_size
         return definition.model_copy(update=changes)

@@ -64,6 +64,8 @@ def _dataset(identity: DatasetIdentity, described: DatasetDescription) -> list[s
             return words
     if known is None or known.size != identity.size:
         words += ["--image-size", "x".join(map(str, identity.size))]
+    if identity.fit != ("pad" if known is None else known.fit):
+        words += ["--fit", identity.fit]
     if identity.patch is not None:
         words += ["--patch-size", "x".join(map(str, identity.patch))]
     elif identity.spatial_dims == 3 and math.prod(identity.size) > WHOLE:  # patches would be the default

@@ -1,12 +1,14 @@
-"""Datasets opened for runs: files verified with progress, and a warning if a split could divide subjects."""
+"""Datasets opened for runs: files verified with progress, and warnings of what would make results misleading."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import gt
 from pathlib import Path
 
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.environment.progress import Progress
+from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.dataset_json import suspected_pattern
 
@@ -19,7 +21,8 @@ def open_verified(
     Args:
         request: the dataset.
         data_root: folder that holds the named datasets' folders.
-        warn: called with a line if case ids look like several images of one subject.
+        warn: called with a line if case ids look like several images of one subject, or if images are cropped to a
+            size that is not part of a named dataset.
         quiet: whether no progress is shown.
 
     Raises:
@@ -35,4 +38,15 @@ def open_verified(
             f"{dataset.name}: ids such as '{cases[0].id}' look like several images of a subject; "
             f"the subject pattern '{pattern}' keeps them on one side of the split"
         )
+    if request.image_size is not None or dataset.name not in CATALOGUE:
+        _warn_of_cropping(dataset, warn)
     return dataset
+
+
+def _warn_of_cropping(dataset: Dataset, warn: Callable[[str], None]) -> None:
+    if dataset.preprocessing.fit == "pad" and any(map(gt, dataset.largest, dataset.size)):
+        largest, size = ("×".join(map(str, edges)) for edges in (dataset.largest, dataset.size))
+        warn(
+            f"{dataset.name}: images of up to {largest} are cropped to {size} around their centre; the fit 'resize' "
+            "keeps them whole, and 'datasets check' says how much of the foreground is outside"
+        )

@@ -92,7 +92,7 @@ class Reinference:
         try:
             definition = find_definition(called)
             if definition.phantom is None:
-                form = {"size": identity.size, "patch": identity.patch, "spatial_dims": identity.spatial_dims}
+                form = {key: getattr(identity, key) for key in ("size", "fit", "patch", "spatial_dims")}
                 definition = definition.model_copy(update=form)
             dataset = open_dataset(definition, self._data_root)
         except (UserError, DatasetError) as error:

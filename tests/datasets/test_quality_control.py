@@ -24,8 +24,8 @@ def findings(folder: Path, **changes: object) -> list[tuple[str, str]]:
     """Check a folder with changes to its definition, and return level and text of each finding."""
     definition = folder_definition(folder).model_copy(update=changes)
     issues = check_dataset(definition, open_reader(definition)[0]).findings
-    assert not any("--" in issue.text for issue in issues)  # Option syntax belongs to the command line.
-    return [(issue.level, issue.text) for issue in issues]
+    assert not any("--" in str(issue) for issue in issues)  # Option syntax belongs to the command line.
+    return [(issue.level, str(issue)) for issue in issues]
 
 
 def check_folder(folder: Path) -> QualityReport:
@@ -56,10 +56,12 @@ def test_statistics_and_panels_are_oriented_to_ras(decathlon: Callable[..., Path
     assert (case.shape, case.spacing) == ((16, 8, 12), (3.0, 1.0, 2.0))
     assert (case.lowest, case.highest) == (float(image.min()), float(image.max()))
     assert case.voxels == tuple(int((label == value).sum()) for value in range(3))
-    # The third RAS axis is the file's second axis reversed. Anterior, the file's first axis, points up in the panel.
+    # The third RAS axis is the file's second axis reversed. Anterior, the file's first axis, points up in the panel,
+    # which shows the case as networks see it: padded to multiples of 16.
     panel = report.panels[0]
     slice = int(panel.title.rsplit(" ", 1)[1])
     expected = label.transpose(2, 0, 1)[::-1, :, ::-1]
+    expected = np.pad(expected, ((0, 0), (4, 4), (2, 2)))
     assert np.array_equal(panel.label, np.rot90(expected[..., slice]))
     assert expected[..., slice].astype(bool).sum() == max((expected > 0).sum((0, 1)))
     assert panel.aspect == pytest.approx(1.0 / 3.0)
@@ -182,7 +184,7 @@ def test_lost_spacing_is_reported(decathlon: Callable[..., Path]) -> None:
 
 def test_too_few_subjects_for_the_folds_are_reported(decathlon: Callable[..., Path]) -> None:
     issues = check_folder(decathlon(cases=4)).findings
-    assert [(issue.text, issue.setting) for issue in issues] == [
+    assert [(str(issue), issue.setting) for issue in issues] == [
         ("3 training subjects besides 1 test subjects are too few for 5 folds; use 3 folds", "folds")
     ]
     assert [level for level, _ in findings(decathlon(name="one", cases=1))] == ["error"]
@@ -237,5 +239,47 @@ def test_png_images_are_checked_too(tmp_path: Path) -> None:
     (folder / "dataset.json").write_text(json.dumps(declared))
     report = check_folder(folder)
     assert report.findings == []
-    assert report.panels[0].label.shape == (20, 30)  # not rotated, unlike slices of volumes
-    assert report.panels[0].label[2:8, 3:20].all()
+    # Padded to multiples of 16, and not rotated, unlike slices of volumes.
+    assert report.panels[0].label.shape == (32, 32)
+    assert report.panels[0].label[8:14, 4:21].all()
+
+
+def test_foreground_outside_the_image_size_is_reported_and_resizing_keeps_it(
+    tmp_path: Path, stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    """A frame around the border: cropping to the centre loses all of it but a known part."""
+    folder = tmp_path / "frames"
+    for part in ("imagesTr", "labelsTr"):
+        (folder / part).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for number in range(8):
+        label = np.zeros((40, 48), np.uint8)
+        label[:, :10] = 1  # 400 pixels, of which columns 8 and 9 of the rows 4 to 36 are inside 32×32: 64
+        Image.fromarray(label).save(folder / "labelsTr" / f"f{number}.png")
+        Image.fromarray(rng.integers(0, 99, label.shape, np.uint8)).save(folder / "imagesTr" / f"f{number}_0000.png")
+    declared = {"channel_names": {"0": "grey"}, "labels": {"background": 0, "frame": 1}, "file_ending": ".png"}
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    ((level, text),) = findings(folder, size=(32, 32))
+    assert level == "warning"
+    assert text.startswith("84.0% of the foreground lies outside the 32×32 around the centre")
+    assert findings(folder, size=(32, 32), fit="resize") == []
+    assert findings(folder) == []
+    code, out, _ = stampbench("datasets", "check", folder, "--image-size", "32x32", "--overview", "look.png")
+    assert code == 0
+    assert "the fit 'resize' keeps images whole; see --fit" in out
+    run = ("run", "--strategy", "standard", "--dataset", folder, "--image-size", "32x32", "--folds", "0", "--dry-run")
+    warning = stampbench(*run)[2]
+    assert "warning: frames: images of up to 40×48 are cropped to 32×32 around their centre" in warning
+    resized = stampbench(*run, "--fit", "resize")
+    assert resized[2] == ""
+    assert stampbench(*run)[1].splitlines()[1] != resized[1].splitlines()[1]  # another id
+
+
+def test_equal_findings_are_listed_once_with_their_cases(decathlon: Callable[..., Path]) -> None:
+    folder = decathlon()
+    for path in sorted((folder / "imagesTr").iterdir())[:7]:
+        save(path, image_of(path)[..., 0])
+    assert findings(folder) == [
+        ("error", "7 cases: image: has 1 channels, but 2 are declared (T2, ADC) "
+         "(case_00, case_01, case_02, case_03, case_04, …)")
+    ]  # fmt: skip
