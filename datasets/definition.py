@@ -102,6 +102,8 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
         patch: Patch size for training on larger images, in voxels of the prepared image. `auto` trains volumes of
             more than 160³ voxels on patches with edges of at most 128 voxels; None trains on whole images.
         test_subjects: Number of held-out test subjects; None: a quarter of all subjects.
+        split_version: What the order of subjects and images is made from: 1, the dataset's name and version and their
+            ids; 2, their ids alone, so that the same data under another name has the same test subjects.
         subject_pattern: Regular expression whose first group in a case id is the subject id; None: every case is a
             subject of its own, or `files` defines the subject.
         surface_tolerance: Tolerance of the normalised surface Dice, in mm, or in pixels or voxels if the spacing is
@@ -130,6 +132,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     clip_range: tuple[float, float] | None = None
     patch: Edges | Literal["auto"] | None = Field("auto", description="patch size in voxels of the prepared image")
     test_subjects: PositiveInt | None = None
+    split_version: Literal[1, 2] = 1
     subject_pattern: str | None = None
     surface_tolerance: PositiveFloat = 1.0
     equivalence_margin: PositiveFloat = 0.01
@@ -189,4 +192,4 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
 def folder_definition(folder: Path) -> Definition:
     """Return the definition of a user's own folder in Decathlon or nnU-Net v2 layout, named after the folder."""
     folder = folder.expanduser().resolve()
-    return Definition(name=folder.name, summary=f"the folder {folder.name}", folder=str(folder))
+    return Definition(name=folder.name, summary=f"the folder {folder.name}", folder=str(folder), split_version=2)

@@ -5,6 +5,9 @@ other subjects are sorted by SHA-256(dataset name, version, image), and training
 that the 25 images of N = 25 are among the 50 of N = 50. A training set K > 0 is another draw of N images: K becomes
 part of the hashed text, and the test subjects stay the same. These images are divided into k folds by subject: one fold
 validates, the others train. Validation labels thus count as labels, as in Dinsdale et al. 2022, §2.5.1.
+
+Version 2 of the split hashes ids without the dataset's name and version, so that the same data under two names has the
+same split (`Definition.split_version`).
 """
 
 from __future__ import annotations
@@ -87,7 +90,7 @@ def split(
     """Return the split for one fold.
 
     Args:
-        definition: The dataset's definition, whose name and version determine the order of subjects and images.
+        definition: The dataset's definition, which determines the order of subjects and images.
         images: All images of the dataset.
         n_train: Number of training and validation images together; None: all images of subjects that are not held
             out for testing.
@@ -163,4 +166,5 @@ def _check_disjoint(definition: Definition, split: Split, test: set[str]) -> Non
 
 
 def _hash_key(definition: Definition, key: str) -> str:
-    return hashlib.sha256(f"{definition.name}\n{definition.version}\n{key}".encode()).hexdigest()
+    prefix = f"{definition.name}\n{definition.version}" if definition.split_version == 1 else "split version 2"
+    return hashlib.sha256(f"{prefix}\n{key}".encode()).hexdigest()

@@ -108,7 +108,12 @@ _FORM = {
     "subject_pattern": click.option(
         "--subject-pattern", help="Regular expression; its first group in a case id is the subject"
     ),
-    "image_size": click.option("--image-size", metavar="AxBxC", help="Pad and crop, or resize, images to this size"),
+    "split_version": click.option(
+        "--split-version",
+        type=click.Choice(["1", "2"]),
+        help="1: the split depends on the dataset's name, as in older runs; 2: on ids only",
+    ),
+    "image_size": click.option("--image-size", metavar="AxBxC", help="Size of the images that networks see; see --fit"),
     "fit": click.option(
         "--fit",
         type=click.Choice(["pad", "resize"]),
@@ -169,6 +174,7 @@ class Form(NamedTuple):
 
     spatial_dims: str | None = None
     subject_pattern: str | None = None
+    split_version: str | None = None
     image_size: str | None = None
     fit: str | None = None
     patch_size: str | None = None
@@ -184,9 +190,13 @@ class Form(NamedTuple):
         from stampbench.benchmark.config.dataset_request import DatasetRequest
         from stampbench.benchmark.config.validated import explain
 
-        dims = None if self.spatial_dims is None else int(self.spatial_dims)
+        numbers = {
+            key: int(value)
+            for key, value in (("spatial_dims", self.spatial_dims), ("split_version", self.split_version))
+            if value is not None
+        }
         try:
-            return DatasetRequest.model_validate({"name": name, **self._asdict(), "spatial_dims": dims})
+            return DatasetRequest.model_validate({"name": name, **self._asdict(), **numbers})
         except ValidationError as error:
             option = f"--{str(error.errors()[0]['loc'][0]).replace('_', '-')}"
             raise UserError(f"{option} '{error.errors()[0]['input']}': {explain(error)[1]}") from None

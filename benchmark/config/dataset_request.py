@@ -45,6 +45,7 @@ class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
     name: str = Field(description="a name, a folder, or phantom2d:size=48,cases=20")
     spatial_dims: Literal[2, 3] | None = Field(None, description="2 cuts the volumes of a folder into slices")
     subject_pattern: str | None = Field(None, description="its first group in a case id is the subject")
+    split_version: Literal[1, 2] | None = Field(None, description="1 repeats runs of a folder from before version 2")
     image_size: Size | None = Field(None, description="images are padded and cropped, or resized, to this size")
     fit: Literal["pad", "resize"] | None = Field(None, description="pad: pad and crop around the centre; resize")
     patch_size: Annotated[tuple[int, ...] | Literal["none"] | None, BeforeValidator(_patch_size)] = Field(
@@ -69,6 +70,8 @@ class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
                 )
         if self.subject_pattern is not None:
             changes["subject_pattern"] = self.subject_pattern
+        if self.split_version is not None:
+            changes["split_version"] = self.split_version
         if (self.image_size or self.fit) and definition.phantom:
             raise UserError(
                 f"dataset '{definition.name}': its image size is a parameter of its name: {definition.name}:size=48",

@@ -64,6 +64,8 @@ def _dataset(identity: DatasetIdentity, described: DatasetDescription) -> list[s
             return words
     if known is None or known.size != identity.size:
         words += ["--image-size", "x".join(map(str, identity.size))]
+    if identity.split_version != (2 if known is None else known.split_version):
+        words += ["--split-version", str(identity.split_version)]
     if identity.fit != ("pad" if known is None else known.fit):
         words += ["--fit", identity.fit]
     if identity.patch is not None:

@@ -30,6 +30,15 @@ class DatasetIdentity(BaseModel):
         None, alias="window", description="intensities that are kept, in units of the files; null: all"
     )
     crop: tuple[int, ...] | None = Field(None, description="box in voxels around the label to which files are cut")
+    split_version: int = Field(
+        1, description="what the split depends on: 1, name and ids (left out); 2, ids of subjects and images alone"
+    )
+
+    @model_serializer(mode="wrap")
+    def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out the first version of splits, so that the ids of older runs hold."""
+        stored: dict[str, Any] = serialise(self)
+        return {key: value for key, value in stored.items() if key != "split_version" or value != 1}
 
     @property
     def seen(self) -> tuple[int, ...]:

@@ -156,6 +156,7 @@ def _identity(dataset: Dataset) -> DatasetIdentity:
         fit=dataset.preprocessing.fit,
         clip_range=dataset.preprocessing.clip_range,
         crop=dataset.preprocessing.crop,
+        split_version=dataset.definition.split_version,
     )
 
 

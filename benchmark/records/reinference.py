@@ -24,6 +24,8 @@ from stampbench.models.network import Network
 from stampbench.reports.overlays import Example, best_plane
 
 _CPU = torch.device("cpu")
+_FORM = ("size", "fit", "patch", "spatial_dims", "split_version")
+"""Fields that a definition has from the recorded run."""
 
 
 class Reinference:
@@ -92,7 +94,7 @@ class Reinference:
         try:
             definition = find_definition(called)
             if definition.phantom is None:
-                form = {key: getattr(identity, key) for key in ("size", "fit", "patch", "spatial_dims")}
+                form = {key: getattr(identity, key) for key in _FORM}
                 definition = definition.model_copy(update=form)
             dataset = open_dataset(definition, self._data_root)
         except (UserError, DatasetError) as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stampbench.datasets.definition import Definition
+from stampbench.datasets.catalogue import CATALOGUE
+from stampbench.datasets.definition import Definition, folder_definition
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.split import Image, Split, _check_disjoint, pool, split
 
@@ -102,6 +104,26 @@ def test_draws_are_independent() -> None:
     sets = [set(pool(DEFINITION, singles(80), number)[1][:20]) for number in range(10)]
     shared = [len(one & other) for number, one in enumerate(sets) for other in sets[:number]]
     assert sum(shared) / len(shared) == pytest.approx(20 * 20 / 60, abs=1.2)
+
+
+def test_version_2_depends_on_ids_alone() -> None:
+    """The same data under two names has the same test subjects and training sets; version 1 keeps its order."""
+    one, other = (Definition(name=name, summary="", split_version=2) for name in ("busi", "Dataset502_BUSI128"))
+    for number in (0, 1):
+        assert pool(one, singles(40), number) == pool(other, singles(40), number)
+        assert split(one, singles(40), 10, 0, 5, number) == split(other, singles(40), 10, 0, 5, number)
+    by_hash = sorted(
+        (image.subject for image in singles(40)),
+        key=lambda subject: hashlib.sha256(f"split version 2\n{subject}".encode()).hexdigest(),
+    )
+    assert pool(one, singles(40))[0] == by_hash[:10]
+    old = [each.model_copy(update={"split_version": 1}) for each in (one, other)]
+    assert pool(old[0], singles(40))[0] != pool(old[1], singles(40))[0]
+
+
+def test_named_datasets_keep_version_1_and_folders_have_version_2(tmp_path: Path) -> None:
+    assert {definition.split_version for definition in CATALOGUE.values()} == {1}
+    assert folder_definition(tmp_path).split_version == 2
 
 
 def test_the_order_of_the_images_does_not_matter() -> None:

@@ -34,6 +34,7 @@ BASE: dict[str, Any] = {
         ({"dataset": BASE["dataset"].model_copy(update={"version": "2"})}, False),
         ({"dataset": BASE["dataset"].model_copy(update={"checksum": "abd"})}, False),
         ({"dataset": BASE["dataset"].model_copy(update={"size": (32, 16)})}, False),
+        ({"dataset": BASE["dataset"].model_copy(update={"split_version": 2})}, False),
     ],
 )
 def test_every_part_of_a_specification_changes_its_id(change: dict[str, Any], same_group: bool) -> None:
@@ -55,6 +56,12 @@ def test_training_set_0_is_not_stored_so_that_older_ids_stay_valid() -> None:
     assert "training_set" not in spec.stored()
     assert RunSpec(**BASE, training_set=0).id == spec.id
     assert RunSpec.model_validate(RunSpec(**BASE, training_set=2).stored()).training_set == 2
+
+
+def test_version_1_of_splits_is_not_stored_so_that_older_ids_stay_valid() -> None:
+    assert "split_version" not in RunSpec(**BASE).stored()["dataset"]
+    newer = BASE | {"dataset": BASE["dataset"].model_copy(update={"split_version": 2})}
+    assert RunSpec.model_validate(RunSpec(**newer).stored()).dataset.split_version == 2
 
 
 def test_streams_depend_on_purpose_seed_fold_and_training_set_but_not_on_strategy() -> None:
