@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stampbench.datasets import image_io
 from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
@@ -19,6 +19,8 @@ from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import CaseReader, FolderReader, PhantomReader
 from stampbench.datasets.split import Image, Split, split
 from stampbench.datasets.threads import in_threads
+
+_Number = TypeVar("_Number", int, float)
 
 WHOLE = 160**3
 """Volumes with more voxels are trained on patches; the largest ones that STAMP's paper trains whole (Table 1)."""
@@ -35,7 +37,7 @@ class Dataset:
         folder: Folder of the files; None for a synthetic dataset.
         spatial_dims: Number of spatial dimensions of the network inputs: 2 for slices of volumes.
         size: Spatial size of prepared images in voxels; multiples of 16 unless the definition gives a size.
-        largest: Largest edges of the images in voxels, along the axes of `size`.
+        image_sizes: Smallest and largest edges of the images in voxels, along the RAS axes.
         images: All images that a network can be given, in the order of the cases: whole cases, or all of their slices.
         unit: Unit of distances: `mm`; `px` for pictures; `voxel` if the spacing of volumes was lost.
         largest_case: Upper bound for the size in bytes of a case's image as float32.
@@ -65,14 +67,13 @@ class Dataset:
         self.largest_case = 4 * len(reader.channels) * max(map(reader.voxels, reader.cases))
         self.preprocessing = PreprocessingConfig.of(definition, shapes.values())
         self.size = self.preprocessing.size
-        self.largest = tuple(map(max, zip(*shapes.values(), strict=True)))[: self.spatial_dims]
+        self.image_sizes = _range(shapes.values())
         if len(self.size) != self.spatial_dims:
             raise DatasetError(
                 f"dataset '{definition.name}': size {_format_size(self.size)} does not fit {self.spatial_dims}D images"
             )
         self.patch = self._choose_patch()
-        spacings = (image_io.spacing(files[0]) for case in reader.cases if (files := reader.files(case)))
-        lost = file_dims == 3 and image_io.spacing_lost(shapes.values(), spacings)
+        lost = file_dims == 3 and image_io.spacing_lost(shapes.values(), self._spacings())
         self.unit = "px" if file_dims == 2 else "voxel" if lost else "mm"
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
@@ -80,6 +81,15 @@ class Dataset:
             for case in reader.cases
             for slice in range(shapes[case.id][-1] if sliced else 1)
         )
+
+    def _spacings(self) -> Iterator[tuple[float, ...]]:
+        return (image_io.spacing(files[0]) for case in self.reader.cases if (files := self.reader.files(case)))
+
+    @cached_property
+    def spacings(self) -> list[tuple[float, ...]]:
+        """Smallest and largest voxel edges in mm along the RAS axes; empty if the unit is not mm or no file has any."""
+        found = list(self._spacings()) if self.unit == "mm" else []
+        return _range(found) if found else []
 
     @property
     def name(self) -> str:
@@ -204,6 +214,11 @@ class Dataset:
             )
         patch = tuple(map(min, requested, self.size))
         return patch if patch != self.size else None
+
+
+def _range(sizes: Collection[tuple[_Number, ...]]) -> list[tuple[_Number, ...]]:
+    """Return the smallest and the largest value of each axis."""
+    return [tuple(map(choose, zip(*sizes, strict=True))) for choose in (min, max)]
 
 
 def _format_size(edges: tuple[int, ...]) -> str:

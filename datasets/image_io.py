@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import nibabel as nib
 import numpy as np
@@ -15,6 +16,8 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.picture import Picture
 from stampbench.datasets.pillow_format import PILLOW, has_palette, pillow_shape, read_pillow
 from stampbench.datasets.tiff_format import TIFF, read_tiff, tiff_has_palette
+
+_Number = TypeVar("_Number", int, float)
 
 NIFTI = (".nii.gz", ".nii")
 IMAGES = NIFTI + PILLOW + TIFF
@@ -77,15 +80,18 @@ def shape(path: Path) -> tuple[int, ...]:
 
 
 def spacing(path: Path) -> tuple[float, ...]:
-    """Return the voxel size in mm of a 3D image; NIfTI files need only their header read.
+    """Return the voxel size in mm of a 3D image along the RAS axes; NIfTI files need only their header read.
 
     Raises:
         DatasetError: when the file cannot be read.
     """
     if path.name.lower().endswith(NIFTI) and path.is_file():
-        return spacing_of(_nifti_header(path)[1])
-    affine = read(path).affine
-    return (1.0, 1.0, 1.0) if affine is None else spacing_of(affine)
+        affine = _nifti_header(path)[1]
+    elif (found := read(path).affine) is None:
+        return (1.0, 1.0, 1.0)
+    else:
+        affine = found
+    return _in_ras(spacing_of(affine), affine)
 
 
 def _nifti_header(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
@@ -101,10 +107,12 @@ def _nifti_header(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
 
 def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
     """Return a spatial shape with its axes in RAS order; without an affine, return it unchanged."""
-    if affine is None:
-        return shape
+    return shape if affine is None else tuple(map(int, _in_ras(shape, affine)))
+
+
+def _in_ras(edges: tuple[_Number, ...], affine: NDArray[np.float64]) -> tuple[_Number, ...]:
     order = nib.io_orientation(affine)[:, 0]
-    return tuple(int(shape[axis]) for axis in sorted(range(len(shape)), key=lambda axis: order[axis]))
+    return tuple(edges[axis] for axis in sorted(range(len(edges)), key=lambda axis: order[axis]))
 
 
 def _read_nifti(path: Path) -> Picture:

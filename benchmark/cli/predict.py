@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stampbench.benchmark.cli.common import warn
 from stampbench.benchmark.cli.options import RUNS, compute_options
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ def predict(
 ) -> None:  # fmt: skip
     """Segment images with a recorded network; label maps have the grid of their images.
 
-    Images are NIfTI, PNG or TIFF, as in the dataset; orientation, spacing and shape are restored. An image
-    larger than the training images is segmented with a sliding window.
+    An IMAGE is a file in a format of datasets, or a folder of them; orientation, spacing and shape are
+    restored. An image larger than the training images is segmented with a sliding window, and a warning
+    says if it has another scale.
 
     \b
     Example:
@@ -34,7 +36,8 @@ def predict(
     """
     from stampbench.benchmark.environment.allocator import keep_heap
     from stampbench.benchmark.environment.compute_settings import configure_process
-    from stampbench.benchmark.inference.image_files import output_paths, segment_file
+    from stampbench.benchmark.inference.image_files import find_images, output_paths, segment_file
+    from stampbench.benchmark.inference.image_scale import scale_warning
     from stampbench.benchmark.records.run_store import RunStore
 
     device = compute.torch_device
@@ -43,7 +46,10 @@ def predict(
         keep_heap()
     model, record = RunStore(runs_folder).model(run)
     model.kernels = compute.kernels
-    for path, map_path in zip(images, output_paths(images, output, force=force), strict=True):
+    paths = find_images(images, len(record.dataset.channels))
+    for path, map_path in zip(paths, output_paths(paths, output, force=force), strict=True):
+        if warning := scale_warning(path, record.dataset):
+            warn(warning)
         written = segment_file(
             model,
             path,

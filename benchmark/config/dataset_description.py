@@ -26,6 +26,12 @@ class DatasetDescription(BaseModel, frozen=True):
     channels: list[str] = Field(description="names of the channels")
     classes: list[str] = Field(description="names of the classes, background first")
     values: list[int] = Field(description="label value of each class in the files")
+    image_sizes: list[list[int]] | None = Field(
+        None, description="smallest and largest edges of the images in voxels; null: an older record"
+    )
+    spacings: list[list[float]] | None = Field(
+        None, description="smallest and largest voxel edges of volumes in mm; null: unknown"
+    )
     preprocessing: PreprocessingConfig = Field(description="how images were prepared")
 
     @classmethod
@@ -45,5 +51,7 @@ class DatasetDescription(BaseModel, frozen=True):
             channels=list(dataset.channels),
             classes=list(dataset.classes),
             values=list(dataset.reader.values),
+            image_sizes=[list(edges) for edges in dataset.image_sizes],
+            spacings=[list(edges) for edges in dataset.spacings] or None,
             preprocessing=dataset.preprocessing,
         )

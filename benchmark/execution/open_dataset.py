@@ -44,8 +44,9 @@ def open_verified(
 
 
 def _warn_of_cropping(dataset: Dataset, warn: Callable[[str], None]) -> None:
-    if dataset.preprocessing.fit == "pad" and any(map(gt, dataset.largest, dataset.size)):
-        largest, size = ("×".join(map(str, edges)) for edges in (dataset.largest, dataset.size))
+    edges = dataset.image_sizes[1][: dataset.spatial_dims]
+    if dataset.preprocessing.fit == "pad" and any(map(gt, edges, dataset.size)):
+        largest, size = ("×".join(map(str, each)) for each in (edges, dataset.size))
         warn(
             f"{dataset.name}: images of up to {largest} are cropped to {size} around their centre; the fit 'resize' "
             "keeps them whole, and 'datasets check' says how much of the foreground is outside"

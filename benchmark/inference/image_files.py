@@ -30,6 +30,38 @@ from stampbench.datasets.readers import check_same_space
 from stampbench.models.network import Network
 
 
+def find_images(paths: Sequence[Path], channels: int) -> list[Path]:
+    """Return image files, with each folder replaced by the images in it, in the order of their names.
+
+    Args:
+        paths: files and folders.
+        channels: channels of the model; if there are several, `…_0001` and so on are channels of `…_0000`.
+
+    Raises:
+        UserError: when a folder contains no image.
+    """
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            found.append(path)
+            continue
+        images = sorted(
+            each
+            for each in path.iterdir()
+            if each.name.lower().endswith(IMAGES) and not each.name.startswith(".")
+            if channels == 1 or not _is_further_channel(each)
+        )
+        if not images:
+            raise UserError(f"{path}: contains no images; supported are {', '.join(IMAGES)}")
+        found += images
+    return found
+
+
+def _is_further_channel(path: Path) -> bool:
+    first = re.sub(r"_\d{4}(\.[^/]*)$", r"_0000\1", path.name)
+    return first != path.name and path.with_name(first).is_file()
+
+
 def output_paths(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Path]:
     """Return the path of each image's label map.
 

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 
-def test_recorded_run_segments_a_picture(
+def test_recorded_run_segments_pictures_and_folders(
     stampbench: Callable[..., tuple[int, str, str]],
 ) -> None:
     assert stampbench(
@@ -23,3 +23,15 @@ def test_recorded_run_segments_a_picture(
     assert Image.open("labels/a.png").size == (31, 20)
     code, _, err = stampbench("predict", record.parent.name, "missing.png", "--output", "labels")
     assert (code, err.strip()) == (2, "error: missing.png: no such file")
+    # Every image of a folder; the second one has another scale than the training images.
+    Path("images").mkdir()
+    for name, edge in (("near.png", 16), ("far.png", 64)):
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (edge, edge), dtype=np.uint8)).save(f"images/{name}")
+    Path("images/notes.txt").touch()
+    code, out, err = stampbench("predict", record.parent.name, "images", "--output", "labels")
+    assert (code, out.split()) == (0, ["labels/far.png", "labels/near.png"])
+    assert err.startswith("warning: images/far.png: has a size of 64×64 px, but the training images had 16×16 px")
+    assert len(err.splitlines()) == 1
+    Path("empty").mkdir()
+    code, _, err = stampbench("predict", record.parent.name, "empty", "--output", "labels")
+    assert (code, err.split(";")[0]) == (2, "error: empty: contains no images")

@@ -16,7 +16,7 @@ from PIL import Image
 from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.inference.image_files import output_paths, segment_file
+from stampbench.benchmark.inference.image_files import find_images, output_paths, segment_file
 from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.datasets.dataset import open_dataset
@@ -213,3 +213,11 @@ def test_scan_larger_than_the_training_images_is_segmented_in_sliding_windows(tm
         model, tmp_path / "large.nii.gz", tmp_path / "windows.nii.gz", **settings_of((32, 32, 32)), **common
     )
     assert (read_in_ras(in_one_window)[0] == read_in_ras(in_windows)[0]).mean() > 0.9
+
+
+def test_images_of_a_folder_are_its_files_or_the_first_of_each_set_of_channels(tmp_path: Path) -> None:
+    for name in ("b_0000.png", "b_0001.png", "c_0001.png", ".d.png", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in find_images([tmp_path], 2)] == ["b_0000.png", "c_0001.png"]
+    assert [path.name for path in find_images([tmp_path], 1)] == ["b_0000.png", "b_0001.png", "c_0001.png"]
+    assert find_images([tmp_path / "x.png"], 1) == [tmp_path / "x.png"]
