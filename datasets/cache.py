@@ -55,13 +55,15 @@ def prepare_case(reader: CaseReader, case: Case, prepared: PreparedCase) -> None
     if prepared.folder.is_dir():
         return
     # Importing MONAI takes seconds, which a call that finds every case in the cache does not have to spend.
+    from stampbench.datasets.duplicates import image_digest
     from stampbench.datasets.preprocessing import preprocess
 
     try:
-        arrays = preprocess(reader.read(case), prepared.preprocessing)
+        raw = reader.read(case)
+        arrays = preprocess(raw, prepared.preprocessing)
     except DatasetError as error:
         raise DatasetError(f"case '{case.id}': {error}", setting=error.setting) from error
-    _write_arrays(prepared.folder, arrays._asdict())
+    _write_arrays(prepared.folder, arrays._asdict() | {"digest": image_digest(raw)})
 
 
 def checksums(

@@ -54,6 +54,11 @@ class PreparedCase:
         """Voxel size of the reference per axis, in the dataset's unit (mm or pixels)."""
         return tuple(json.loads((self.folder / "spacing.json").read_text()))
 
+    @property
+    def digest(self) -> str:
+        """Checksum of the image before preprocessing."""
+        return str(json.loads((self.folder / "digest.json").read_text()))
+
     def _map(self, name: str) -> NDArray:  # type: ignore[type-arg]
         path = self.folder / f"{name}.npy"
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from stampbench.datasets.dataset_json import suspected_pattern
 from stampbench.datasets.definition import Definition
+from stampbench.datasets.duplicates import REMEDY, find_duplicates
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.image_io import IMAGES, spacing_lost
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
@@ -73,20 +74,17 @@ def _compare_statistics(reader: CaseReader, cases: Sequence[CaseStatistics]) -> 
 
 def _find_duplicates(cases: Sequence[CaseStatistics]) -> Iterator[QualityIssue]:
     """Yield an issue for each image that several cases share."""
-    by_digest = defaultdict(list)
-    for case in cases:
-        by_digest[case.digest].append(case)
-    for same in by_digest.values():
-        if len(same) > 1:
-            ids = ", ".join(f"'{case.id}'" for case in same)
-            if len({case.subject for case in same}) > 1:
-                yield QualityIssue(
-                    "error",
-                    f"cases {ids} have the same image but different subjects: an image may be in both the training "
-                    "and the test set",
-                )
-            else:
-                yield QualityIssue("warning", f"cases {ids} have the same image and the same subject")
+    for same, different_subjects in find_duplicates((case.id, case.subject, case.digest) for case in cases):
+        ids = ", ".join(f"'{case}'" for case in same)
+        if different_subjects:
+            yield QualityIssue(
+                "error",
+                f"cases {ids} have the same image but different subjects: an image may be in both the training "
+                f"and the test set; {REMEDY}",
+                "subject_pattern",
+            )
+        else:
+            yield QualityIssue("warning", f"cases {ids} have the same image and the same subject")
 
 
 def _find_unused_files(reader: CaseReader) -> Iterator[QualityIssue]:

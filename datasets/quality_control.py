@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from stampbench.datasets.dataset_json import Case
 from stampbench.datasets.definition import Definition
+from stampbench.datasets.duplicates import image_digest
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.overview import OverviewPanel, panel
 from stampbench.datasets.preprocessing import oriented_to_ras, prepared_labels
@@ -111,7 +111,7 @@ def _check_case(
             name for name, channel in zip(reader.channels, image, strict=True) if channel.min() == channel.max()
         ),
         voxels=tuple(np.bincount(label.ravel(), minlength=len(reader.classes)).tolist()),
-        digest=hashlib.sha256(repr(image.shape).encode() + np.ascontiguousarray(image).tobytes()).hexdigest(),
+        digest=image_digest(raw),
         outside=0.0 if config is None else _share_outside(label, config),
     )
     return statistics, panel(case.id, raw, config) if with_panel and config is not None else None

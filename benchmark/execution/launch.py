@@ -18,6 +18,7 @@ from stampbench.benchmark.execution.run import prepare_cases
 from stampbench.benchmark.execution.scheduler import Reporter, Scheduler
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import Dataset
+from stampbench.datasets.duplicates import REMEDY, find_duplicates
 
 
 class ExecutorSettings(BaseModel, frozen=True, extra="forbid"):
@@ -77,7 +78,7 @@ def launch(
     if executors.kind in ("serial", "local"):
         if warning := busy_warning():
             report.problem(f"warning: {warning}")
-        _prepare(tasks, quiet=quiet)  # once, not in every worker
+        _prepare(tasks, report, quiet=quiet)  # once, not in every worker
     workers = workers.model_copy(update={"timed": executors.timed})
     executor = _executor(executors, workers, len(tasks), quiet=quiet)
     if executors.kind == "serial":  # each run shows its own progress
@@ -86,14 +87,20 @@ def launch(
         return Scheduler(tasks, store, executor, report._replace(show=progress.show)).run()
 
 
-def _prepare(tasks: Sequence[Task], *, quiet: bool) -> None:
+def _prepare(tasks: Sequence[Task], report: Reporter, *, quiet: bool) -> None:
     datasets: dict[int, list[Task]] = {}
     for task in tasks:
         datasets.setdefault(id(task.run.dataset), []).append(task)
     for group in datasets.values():
         dataset: Dataset = group[0].run.dataset
         with Progress(dataset.name, 1, quiet=quiet) as progress:
-            prepare_cases([task.run for task in group], progress)
+            prepared = prepare_cases([task.run for task in group], progress)
+        for same, different_subjects in find_duplicates((c.id, c.subject, c.digest) for c in prepared.values()):
+            if different_subjects:
+                report.problem(
+                    f"warning: {dataset.name}: cases {', '.join(same)} have the same image but different subjects, so "
+                    f"it may be in both the training and the test set; {REMEDY}"
+                )
 
 
 def _executor(settings: ExecutorSettings, workers: WorkerSettings, total: int, *, quiet: bool) -> Executor:

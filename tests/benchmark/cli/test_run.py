@@ -230,3 +230,16 @@ def test_real_folder_of_four_cases_is_refused_with_five_folds(real_data: Path, s
     code, _, err = stampbench("run", "--strategy", "stamp", "--dataset", folder, "--folds", "0", "--protocol", "quick")
     assert code == 2
     assert "3 training subjects cannot be split into 5 folds; use 2 to 3 folds" in err
+
+
+def test_a_duplicated_image_is_reported(decathlon: Callable[..., Path], stampbench: Command) -> None:
+    """Two cases with the same pixels in different files and with different label maps."""
+    folder = decathlon(cases=8)
+    image = nib.load(folder / "imagesTr" / "case_03.nii.gz")
+    nib.save(nib.Nifti1Image(image.get_fdata(), image.affine), folder / "imagesTr" / "case_06.nii.gz")
+    words = ("run", "--strategy", "standard", "--set", "f=1", "--set", "depth=1", "--dataset", folder, "--folds", "0")
+    short = ("--protocol", "quick", "--protocol-set", "folds=2", "--protocol-set", "max_epochs=1")
+    code, _, err = stampbench(*words, *short, "--spatial-dims", "2")
+    assert code == 0
+    assert "warning: Task05_Prostate: cases case_03, case_06 have the same image but different subjects" in err
+    assert "delete all but one of them" in err
