@@ -17,7 +17,7 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import CaseReader, FolderReader, PhantomReader
-from stampbench.datasets.split import Image, Split, split
+from stampbench.datasets.split import Image, Split, SplitKind, split
 from stampbench.datasets.threads import in_threads
 
 _Number = TypeVar("_Number", int, float)
@@ -53,7 +53,7 @@ class Dataset:
         self.definition, self.reader, self.folder = definition, reader, folder
         self._cache = cache / definition.name
         self._checksums: dict[str, str] | None = None
-        self._splits: dict[tuple[int | None, int, int, int], Split] = {}
+        self._splits: dict[tuple[int | None, int, int, int, SplitKind], Split] = {}
         if len(reader.classes) < 2:
             raise DatasetError(f"dataset '{definition.name}': has no class besides the background")
         shapes = {case.id: reader.shape(case) for case in reader.cases}
@@ -142,19 +142,22 @@ class Dataset:
         """Number of patches needed to cover an image; 1 if training uses whole images."""
         return math.prod(-(-edge // part) for edge, part in zip(self.size, self.seen, strict=True))
 
-    def split(self, n_train: int | None, fold: int, folds: int, training_set: int = 0) -> Split:
+    def split(
+        self, n_train: int | None, fold: int, folds: int, training_set: int = 0, kind: SplitKind = "held_out"
+    ) -> Split:
         """Return the split for one fold, see `stampbench.datasets.split.split`; results are kept for further runs.
 
         Args:
             n_train: Number of training and validation images together; None: all that are available.
-            fold: Index of the fold that validates, from 0.
+            fold: Index of the fold that validates or, with cross-validation, that is tested, from 0.
             folds: Number of folds.
             training_set: Number of the training set, from 0.
+            kind: How test subjects are chosen.
 
         Raises:
             DatasetError: when the dataset does not have enough images, subjects or folds.
         """
-        key = (n_train, fold, folds, training_set)
+        key = (n_train, fold, folds, training_set, kind)
         if key not in self._splits:
             self._splits[key] = split(self.definition, self.images, *key)
         return self._splits[key]

@@ -6,6 +6,10 @@ that the 25 images of N = 25 are among the 50 of N = 50. A training set K > 0 is
 part of the hashed text, and the test subjects stay the same. These images are divided into k folds by subject: one fold
 validates, the others train. Validation labels thus count as labels, as in Dinsdale et al. 2022, §2.5.1.
 
+Cross-validation holds out no subjects for all folds; instead, all subjects are divided into k folds, and fold number k
+is the test set of run k, so that every case is tested once (Celaya et al. 2022, §3). The images of the other folds are
+the ones to train with; they are divided into k parts by subject, and the first part validates.
+
 Version 2 of the split hashes ids without the dataset's name and version, so that the same data under two names has the
 same split (`Definition.split_version`).
 """
@@ -13,8 +17,9 @@ same split (`Definition.split_version`).
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
@@ -55,6 +60,10 @@ class Split(NamedTuple):
     validation: tuple[Image, ...]
 
 
+SplitKind = Literal["held_out", "cross_validation"]
+"""Whether the same subjects are held out for testing in every fold, or every fold tests other subjects."""
+
+
 def pool(definition: Definition, images: Sequence[Image], training_set: int = 0) -> tuple[list[str], list[Image]]:
     """Return the test subjects, and the images of all other subjects in the order in which a training set takes them.
 
@@ -66,7 +75,7 @@ def pool(definition: Definition, images: Sequence[Image], training_set: int = 0)
     Raises:
         DatasetError: when there are not more subjects than have to be held out for testing.
     """
-    subjects = sorted({image.subject for image in images}, key=lambda subject: _hash_key(definition, subject))
+    subjects = _in_order(definition, images)
     held_out = definition.test_subjects or max(1, round(len(subjects) * _TEST_SHARE))
     if held_out >= len(subjects):
         raise DatasetError(
@@ -74,9 +83,7 @@ def pool(definition: Definition, images: Sequence[Image], training_set: int = 0)
             "subjects; add cases"
         )
     test = subjects[:held_out]
-    available = [image for image in images if image.subject not in test]
-    prefix = f"training set {training_set}\n" if training_set else ""
-    return test, sorted(available, key=lambda image: _hash_key(definition, f"{prefix}{image.id}"))
+    return test, _available(definition, images, test, training_set)
 
 
 def split(
@@ -86,6 +93,7 @@ def split(
     fold: int,
     folds: int,
     training_set: int = 0,
+    kind: SplitKind = "held_out",
 ) -> Split:
     """Return the split for one fold.
 
@@ -93,16 +101,24 @@ def split(
         definition: The dataset's definition, which determines the order of subjects and images.
         images: All images of the dataset.
         n_train: Number of training and validation images together; None: all images of subjects that are not held
-            out for testing.
-        fold: Index of the fold that validates, from 0.
+            out for testing; with cross-validation, as many as every fold has.
+        fold: Index of the fold, from 0: the one that validates or, with cross-validation, the one that is tested.
         folds: Number of folds.
         training_set: Number of the training set, from 0: one draw of `n_train` images.
+        kind: How test subjects are chosen.
 
     Raises:
         DatasetError: when `n_train` exceeds the available images, `fold` does not exist, there are fewer subjects
             than folds, or another training set than 0 is requested of all images.
     """
-    test, available = pool(definition, images, training_set)
+    if not 0 <= fold < folds:
+        raise DatasetError(f"dataset '{definition.name}': no fold {fold}; there are folds 0 to {folds - 1}")
+    validating = fold
+    if kind == "cross_validation":
+        test, available = _tested_fold(definition, images, fold, folds, training_set)
+        validating = 0
+    else:
+        test, available = pool(definition, images, training_set)
     chosen = available if n_train is None else available[:n_train]
     subjects = list(dict.fromkeys(image.subject for image in chosen))
     _check_folds(definition, len(subjects), folds, n_train if len(chosen) < len(available) else None)
@@ -118,16 +134,38 @@ def split(
             f"only one, not {training_set}; request fewer training images",
             setting="n_train",
         )
-    if not 0 <= fold < folds:
-        raise DatasetError(f"dataset '{definition.name}': no fold {fold}; there are folds 0 to {folds - 1}")
     fold_of = _assign_folds(chosen, subjects, folds)
     result = Split(
         tuple(dict.fromkeys(image.case for image in images if image.subject in test)),
-        tuple(image for image in chosen if fold_of[image.subject] != fold),
-        tuple(image for image in chosen if fold_of[image.subject] == fold),
+        tuple(image for image in chosen if fold_of[image.subject] != validating),
+        tuple(image for image in chosen if fold_of[image.subject] == validating),
     )
     _check_disjoint(definition, result, set(test))
     return result
+
+
+def _tested_fold(
+    definition: Definition, images: Sequence[Image], fold: int, folds: int, training_set: int
+) -> tuple[list[str], list[Image]]:
+    """Return the subjects of one fold of all subjects, and the images of the others; equally many for every fold."""
+    subjects = _in_order(definition, images)
+    _check_folds(definition, len(subjects), folds, None)
+    fold_of = _assign_folds(images, subjects, folds)
+    sizes = Counter(fold_of[image.subject] for image in images)
+    test = [subject for subject in subjects if fold_of[subject] == fold]
+    # Equally many, because leaderboards do not mix training sizes.
+    return test, _available(definition, images, test, training_set)[: len(images) - max(sizes.values())]
+
+
+def _in_order(definition: Definition, images: Sequence[Image]) -> list[str]:
+    return sorted({image.subject for image in images}, key=lambda subject: _hash_key(definition, subject))
+
+
+def _available(definition: Definition, images: Sequence[Image], test: Sequence[str], training_set: int) -> list[Image]:
+    """Return the images that are not tested, in the order in which a training set takes them."""
+    tested, prefix = set(test), f"training set {training_set}\n" if training_set else ""
+    available = [image for image in images if image.subject not in tested]
+    return sorted(available, key=lambda image: _hash_key(definition, f"{prefix}{image.id}"))
 
 
 def _check_folds(definition: Definition, subjects: int, folds: int, n_train: int | None) -> None:

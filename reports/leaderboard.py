@@ -16,10 +16,12 @@ from stampbench.reports.paired_runs import (
     adjusted_means,
     all_pairs,
     by_reader,
+    cross_validated,
     designs,
     dice_by_run,
     estimate,
     interval_over_subjects,
+    joined_folds,
 )
 from stampbench.reports.speed import Speed, speeds, standard_label
 from stampbench.reports.statistics import holm
@@ -174,9 +176,9 @@ def _differences(
 def _cost_by_run(cost: str, runs: Mapping[Any, pd.DataFrame], speed: Speed) -> dict[str, pd.Series[float]]:
     """Return a cost of each strategy's runs; latency is known by strategy only."""
     return {
-        str(name): part.groupby(RUN)[cost].mean()
+        str(name): joined_folds(part).groupby(RUN)[cost].mean()
         if cost in part
-        else pd.Series(speed.ratios.get(str(name), math.nan), part.groupby(RUN).size().index)
+        else pd.Series(speed.ratios.get(str(name), math.nan), joined_folds(part).groupby(RUN).size().index)
         for name, part in runs.items()
     }
 
@@ -246,7 +248,9 @@ def _notes(
         notes.append(f"The standard deviation between strategies is {ratio:.2f} times that between runs of one.")
     if float(table["dice"].max()) < LEARNT:
         notes.append(f"No strategy reaches Dice {LEARNT:g}: too little is learnt here to compare strategies.")
-    if cases.groupby("run")["case"].nunique().min() < cases["case"].nunique():
+    if cross_validated(runs).any():
+        notes.append("Cross-validation: each case is tested in one fold, and all folds together count as one run.")
+    elif cases.groupby("run")["case"].nunique().min() < cases["case"].nunique():
         notes.append(
             "Some runs were not tested on all cases: their means are over different cases and are not compared."
         )

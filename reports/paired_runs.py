@@ -26,9 +26,9 @@ def dice_by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, pd.DataFra
 
     Returns:
         By strategy, a row per run (indexed by training set, fold and seed) and a column per subject. NaN marks subjects
-        of whom a run was not tested on all cases.
+        of whom a run was not tested on all cases. The folds of a cross-validation are one row; see `joined_folds`.
     """
-    design = runs.set_index("run")[["strategy", *RUN]]
+    design = joined_folds(runs).set_index("run")[["strategy", *RUN]]
     by_case = cases[cases["run"].isin(design.index)].groupby(["run", "subject", "case"], sort=False)["dice"].mean()
     grouped = by_case.groupby(["run", "subject"], sort=False)
     by_subject = grouped.mean().unstack("subject").sort_index(axis=1)
@@ -36,6 +36,19 @@ def dice_by_run(runs: pd.DataFrame, cases: pd.DataFrame) -> dict[str, pd.DataFra
     by_subject = by_subject.where(tested == tested.max())
     table = by_subject.join(design).groupby(["strategy", *RUN]).mean()
     return {str(name): part.droplevel("strategy") for name, part in table.groupby(level="strategy", sort=False)}
+
+
+def joined_folds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return runs in which all folds of a cross-validation have the number 0.
+
+    Each fold tests other subjects, so only the folds together are comparable to the runs of another strategy.
+    """
+    return runs.assign(fold=runs["fold"].where(~cross_validated(runs), 0))
+
+
+def cross_validated(runs: pd.DataFrame) -> pd.Series[bool]:
+    """Return for each run whether it is a fold of a cross-validation."""
+    return runs["split"].eq("cross_validation") if "split" in runs else pd.Series(False, runs.index)
 
 
 def designs(runs: pd.DataFrame) -> list[tuple[int, ...]]:

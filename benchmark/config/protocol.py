@@ -6,12 +6,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
+from stampbench.datasets.split import SplitKind
+
 Augmentation = Literal["none", "flip", "monai"]
 """Names of augmentations; see `stampbench.benchmark.training.augmentation`."""
 Postprocessing = Literal["none", "largest_component"]
 """Names of post-processing of test predictions."""
 
-_YOUNGER: dict[str, Any] = {"average_hausdorff": False}
+_YOUNGER: dict[str, Any] = {"average_hausdorff": False, "split": "held_out"}
 """Fields that are younger than published runs: the stored form omits them at these defaults, so that ids hold."""
 
 
@@ -42,7 +44,11 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     patience: int = Field(ge=1, description="epochs without a better validation loss until training has converged")
     finetune_patience: int = Field(ge=1, description="the same after pruning a converged network")
     max_epochs: int = Field(ge=1, description="most epochs of one training to convergence")
-    folds: int = Field(ge=2, description="folds of the training set")
+    folds: int = Field(ge=2, description="folds of the training set, or of all cases with cross-validation")
+    split: SplitKind = Field(
+        "held_out",
+        description="held_out: the same test cases in every fold; cross_validation: each case is tested in one fold",
+    )
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict, exclude=True, description="hyperparameters that the protocol sets"
     )

@@ -85,7 +85,7 @@ def plan_run(
         UserError: when the network does not fit the image size, or parent runs need each other.
         StrategyError: when the strategy fails.
     """
-    images = dataset.split(draw.n_train, draw.fold, protocol.folds, draw.training_set)
+    images = dataset.split(draw.n_train, draw.fold, protocol.folds, draw.training_set, protocol.split)
     architecture, named_parents = _start(resolved, dataset)
     _check_fit(resolved.name, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if resolved.name in needed_by:

@@ -135,9 +135,15 @@ def _published(root: Path, problems: list[str]) -> Records:
 def _completed(runs: pd.DataFrame) -> pd.DataFrame:
     """Return published rows with the columns that older tables lack.
 
-    They have the first training set and the usual margin, and cannot be compared across epoch budgets.
+    They have the first training set, the usual margin and held-out test cases, and cannot be compared across epoch
+    budgets.
     """
-    older: dict[str, Any] = {"training_set": 0, "equivalence_margin": _MARGIN, "task": runs["group"]}
+    older: dict[str, Any] = {
+        "training_set": 0,
+        "equivalence_margin": _MARGIN,
+        "split": "held_out",
+        "task": runs["group"],
+    }
     for column, value in older.items():
         runs = runs.assign(**{column: runs[column].fillna(value) if column in runs else value})
     return runs.astype({"training_set": int})
@@ -197,6 +203,7 @@ def _row(record: Record) -> dict[str, Any]:
         "fold": spec.fold,
         "seed": spec.seed,
         "folds": spec.protocol.folds,
+        "split": spec.protocol.split,
         **record.results.model_dump(exclude={"vanished"}),
     }
 

@@ -171,3 +171,43 @@ def test_a_subject_in_two_sets_is_refused() -> None:
     ):
         with pytest.raises(DatasetError, match="is in more than one of training, validation and test set"):
             _check_disjoint(DEFINITION, overlapping, test)
+
+
+@given(
+    subjects=st.lists(st.integers(1, 4), min_size=6, max_size=20),
+    folds=st.integers(2, 5),
+    version=st.sampled_from([1, 2]),
+)
+def test_cross_validation_tests_every_case_once_and_trains_on_equally_many(
+    subjects: list[int], folds: int, version: int
+) -> None:
+    """`subjects` holds the number of each subject's images."""
+    images = [
+        Image(f"c{number}_{position}", f"s{number}", 0)
+        for number, count in enumerate(subjects)
+        for position in range(count)
+    ]
+    definition = DEFINITION.model_copy(update={"split_version": version})
+    splits = [split(definition, images, None, fold, folds, kind="cross_validation") for fold in range(folds)]
+    assert sorted(case for each in splits for case in each.test) == sorted(image.case for image in images)
+    assert len({len(each.training) + len(each.validation) for each in splits}) == 1
+    for each in splits:
+        tested = {image.subject for image in images if image.case in each.test}
+        training, validation = ({image.subject for image in part} for part in (each.training, each.validation))
+        assert not tested & training
+        assert not tested & validation
+        assert not training & validation
+        assert training
+        assert validation
+
+
+def test_cross_validation_takes_the_first_images_and_another_draw_for_another_training_set() -> None:
+    images = singles(50)
+    small, large = (split(DEFINITION, images, n, 1, 5, kind="cross_validation") for n in (10, 20))
+    assert small.test == large.test
+    assert {*small.training, *small.validation} < {*large.training, *large.validation}
+    other = split(DEFINITION, images, 10, 1, 5, training_set=1, kind="cross_validation")
+    assert other.test == small.test
+    assert {*other.training, *other.validation} != {*small.training, *small.validation}
+    with pytest.raises(DatasetError, match="request 2 to 40, or all"):
+        split(DEFINITION, images, 41, 1, 5, kind="cross_validation")

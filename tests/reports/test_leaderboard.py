@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from io import StringIO
@@ -266,3 +267,22 @@ def test_one_case_has_no_interval(frames: Frames) -> None:
     text = to_json(boards)
     assert "NaN" not in text
     assert json.loads(text)["boards"][0]["rows"][0]["dice_low"] is None
+
+
+def test_folds_of_a_cross_validation_are_one_run_each_over_all_subjects(frames: Frames) -> None:
+    """The same scores as five held-out runs over four subjects, split into two folds that test two subjects each."""
+    rng = np.random.default_rng(1)
+    whole, folds = [], []
+    for name, seed in itertools.product(("standard", "stamp"), range(5)):
+        dice = {subject: float(value) for subject, value in zip("stuv", rng.uniform(0.6, 0.9, 4), strict=True)}
+        whole.append({"strategy": name, "seed": seed, "dice": dice})
+        for fold, tested in enumerate(("st", "uv")):
+            part = {subject: dice[subject] for subject in tested}
+            folds.append({"strategy": name, "seed": seed, "fold": fold, "split": "cross_validation", "dice": part})
+    (expected,), (found,) = leaderboards(*frames(*whole)), leaderboards(*frames(*folds))
+    same = ["strategy", "dice", "dice_low", "dice_high", "difference", "difference_low", "difference_high", "decision",
+            "common_runs", "tier", "pareto_parameters"]  # fmt: skip
+    pd.testing.assert_frame_equal(found.rows[same], expected.rows[same])
+    assert found.rows["runs"].tolist() == [10, 10]
+    assert any(note.startswith("Cross-validation") for note in found.notes)
+    assert not any("not tested on all cases" in note for note in found.notes)

@@ -49,3 +49,14 @@ def test_batch_of_one_image_with_a_bottleneck_of_one_voxel_is_refused(make_run: 
     """BatchNorm would have one value per channel; the last batch of 5 training images in batches of 2 has one image."""
     with pytest.raises(UserError, match=r"leave a batch with a single one.*batch_size"):
         make_run("standard", "phantom2d:size=16,cases=13", depth=4)
+
+
+def test_cross_validation_is_a_protocol_of_its_own_in_which_every_case_is_tested_once(make_run: MakeRun) -> None:
+    held_out = make_run("standard")
+    assert "split" not in held_out.spec.stored()["protocol"]  # ids of older runs hold
+    settings = ("max_epochs=3", "split=cross_validation")
+    first = make_run("standard", protocol_settings=settings)
+    second = plan_run(first.resolved, first.dataset, first.spec.protocol, Draw(None, fold=1, seed=0))
+    assert first.spec.group == second.spec.group != held_out.spec.group
+    assert first.spec.protocol_label.endswith("split=cross_validation)")
+    assert sorted([*first.split.test, *second.split.test]) == sorted(case.id for case in first.dataset.reader.cases)
