@@ -26,6 +26,7 @@ from stampbench.benchmark.config.suite_file import SuiteFile, load_suite
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.execution.epoch_limits import unlimited_strategies
 from stampbench.benchmark.execution.expand_suite import expand_block, expand_suite
 from stampbench.benchmark.execution.job import Task, WorkerSettings
 from stampbench.benchmark.execution.launch import ExecutorSettings, launch
@@ -115,7 +116,10 @@ def plan(
         UserError, DatasetError, StrategyError: when something in the grid does not exist or fit.
     """
     opened = partial(open_verified, data_root=options.data_root, warn=warn, quiet=options.quiet)
-    return expand_suite(grid, opened, absent) if isinstance(grid, SuiteFile) else expand_block(grid, opened)
+    tasks = expand_suite(grid, opened, absent) if isinstance(grid, SuiteFile) else expand_block(grid, opened)
+    for line in unlimited_strategies(tasks):
+        warn(line)
+    return tasks
 
 
 def choose(tasks: Sequence[Task], options: RunOptions) -> Selection:

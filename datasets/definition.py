@@ -108,6 +108,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
             subject of its own, or `files` defines the subject.
         surface_tolerance: Tolerance of the normalised surface Dice, in mm, or in pixels or voxels if the spacing is
             unknown.
+        source: Folder or file that defines it; None: it is a named one.
         equivalence_margin: Dice within which two strategies count as equivalent; to be set before any run.
     """
 
@@ -136,6 +137,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     subject_pattern: str | None = None
     surface_tolerance: PositiveFloat = 1.0
     equivalence_margin: PositiveFloat = 0.01
+    source: str | None = None
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Definition:
@@ -192,4 +194,10 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
 def folder_definition(folder: Path) -> Definition:
     """Return the definition of a user's own folder in Decathlon or nnU-Net v2 layout, named after the folder."""
     folder = folder.expanduser().resolve()
-    return Definition(name=folder.name, summary=f"the folder {folder.name}", folder=str(folder), split_version=2)
+    return Definition(
+        name=folder.name,
+        summary=f"the folder {folder.name}",
+        folder=str(folder),
+        split_version=2,
+        source=str(folder),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,15 @@ def write_output(path: Path, text: str) -> None:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def _name_of(dataset: str | None) -> str | None:
+    """Return the name that records have of a dataset: `run` takes paths and parameters, too."""
+    from stampbench.benchmark.config.dataset_request import find_definition
+
+    if dataset is None or not (set(dataset) & {os.sep, ":"} or dataset.endswith((".yaml", ".yml"))):
+        return dataset
+    return find_definition(dataset).name
+
+
 def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool = True) -> Records:
     """Read the finished runs that options choose; damaged records are reported and skipped.
 
@@ -61,7 +71,7 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
     records = read_records(runs_folder, problems=problems, trajectories=trajectories)
     for problem in problems:
         warn(f"skipped: {problem}")
-    wanted = {"dataset": chosen.dataset, "n_train": chosen.n_train, "protocol": chosen.protocol}
+    wanted = {"dataset": _name_of(chosen.dataset), "n_train": chosen.n_train, "protocol": chosen.protocol}
     runs = records.runs
     for column, value in wanted.items():
         if value is not None and len(runs):

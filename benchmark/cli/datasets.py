@@ -195,16 +195,18 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
     Example:
       stampbench datasets check ./Dataset027_ACDC --subject-pattern '(patient\\d+)'
     """
-    import pandas as pd
-
-    from stampbench.benchmark.environment.progress import Progress
-    from stampbench.datasets.cache import cache_folder
     from stampbench.datasets.dataset import open_reader
-    from stampbench.datasets.quality_control import check_dataset
-    from stampbench.reports.overlays import write_overview
 
     definition = _define(name, form)
     reader, _ = open_reader(definition, data_root)
+
+    import pandas as pd  # these imports take seconds, which a wrong name does not have to cost
+
+    from stampbench.benchmark.environment.progress import Progress
+    from stampbench.datasets.cache import cache_folder
+    from stampbench.datasets.quality_control import check_dataset
+    from stampbench.reports.overlays import write_overview
+
     with Progress(definition.name, 1) as progress:
         report = check_dataset(definition, reader, lambda done, total: progress.case(done, total, "checking"))
     click.echo(case_tables(definition.name, reader, report))

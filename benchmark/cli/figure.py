@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.cli.common import read_chosen
-from stampbench.benchmark.cli.options import DATA_ROOT, RUNS, RecordFilter, filter_options
+from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 from stampbench.reports.figures import FIGURES, Entry
 
@@ -112,7 +112,7 @@ def losses(runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None
 @RUNS
 @filter_options()
 @OUTPUT
-@click.option("--folder", help="Folder of the dataset, if the dataset is not known by name")
+@FOLDER
 @DATA_ROOT
 def segmentations(
     runs_folder: Path, chosen: RecordFilter, output: Path | None, folder: str | None, data_root: Path | None

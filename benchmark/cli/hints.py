@@ -9,6 +9,7 @@ HINTS = {
     "device": "--device",
     "fit": "--fit",
     "fold_numbers": "--folds",
+    "folder": "--folder",
     "folds": "--protocol-set folds=N",
     "force": "--force",
     "gpus": "--gpus",

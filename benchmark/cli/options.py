@@ -22,6 +22,9 @@ DATA_ROOT = click.option(
     type=click.Path(path_type=Path),
     help="Folder that holds the named datasets' folders  [env: STAMPBENCH_DATA]",
 )
+FOLDER = click.option(
+    "--folder", help="Folder or definition file of the dataset, if it is neither where it was nor below --data-root"
+)
 RUNS = click.option(
     "--runs",
     "runs_folder",

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, read_chosen
-from stampbench.benchmark.cli.options import DATA_ROOT, RUNS, RecordFilter, filter_options
+from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 
 
@@ -16,8 +16,11 @@ from stampbench.benchmark.errors import UserError
 @filter_options(strategies=False)
 @click.option("--output", type=click.Path(path_type=Path), required=True, help="Folder of the page")
 @click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw each run's worst test cases")
+@FOLDER
 @DATA_ROOT
-def report(runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool, data_root: Path | None) -> None:
+def report(
+    runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool, folder: str | None, data_root: Path | None
+) -> None:
     """Write a web page of leaderboards and runs, which opens from disk and works without a network.
 
     \b
@@ -25,7 +28,9 @@ def report(runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool
       stampbench report --output report && open report/index.html
     """
     from stampbench.benchmark.environment.progress import Progress
+    from stampbench.benchmark.records.reinference import Reinference
     from stampbench.benchmark.records.run_pages import run_details
+    from stampbench.benchmark.records.run_store import RunStore
     from stampbench.reports.leaderboard import leaderboards
     from stampbench.reports.overall import overall_ranking
     from stampbench.reports.page import write_page
@@ -35,7 +40,7 @@ def report(runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool
     boards = leaderboards(records.runs, records.cases, records.timings)
     with Progress("report", len(records.runs)) as progress:
         details = run_details(
-            records, runs_folder, data_root, pictures=pictures,
+            records, Reinference(RunStore(runs_folder), data_root, folder), runs_folder, pictures=pictures,
             report=lambda done, total: progress.case(done, total, "writing", "run"),
         )  # fmt: skip
         try:

@@ -16,6 +16,9 @@ class DatasetDescription(BaseModel, frozen=True):
     """A dataset's names, classes and conventions; none of it belongs to a run's id."""
 
     called: str | None = Field(None, description="the dataset as a user names it; a folder by its name only")
+    source: str | None = Field(
+        None, description="folder or definition file on the machine that trained it, a hint; null: a named dataset"
+    )
     subject_pattern: str | None = Field(None, description="regular expression whose first group is the subject")
     summary: str = Field("", description="one line about the dataset")
     licence: str = Field("", description="licence of the images")
@@ -41,6 +44,7 @@ class DatasetDescription(BaseModel, frozen=True):
         return cls(
             # A folder has another path on every machine.
             called=f"{dataset.name}:size={phantom.size},cases={phantom.cases}" if phantom else dataset.name,
+            source=definition.source,
             subject_pattern=definition.subject_pattern,
             summary=definition.summary,
             licence=dataset.reader.licence if dataset.folder else definition.licence,

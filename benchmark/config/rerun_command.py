@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from pathlib import Path
 from typing import Any
 
 from stampbench.benchmark.config.dataset_description import DatasetDescription
@@ -22,8 +23,8 @@ def rerun_command(spec: RunSpec, dataset: DatasetDescription, environment: Envir
     """Return `stampbench run …` with everything that differs from defaults, and device, threads and kernels.
 
     Threads belong to it because sums over another number of CPU threads round differently, which is enough to train
-    another network. A folder is written as `./` and its name. A strategy of a plug-in file needs `--plugin` besides;
-    if it is not known here, all its hyperparameters are written.
+    another network. A folder or definition file is written as `./` and its name. A strategy of a plug-in file needs
+    `--plugin` besides; if it is not known here, all its hyperparameters are written.
     """
     words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
     words += ["--n-train", str(spec.n_train)]
@@ -53,9 +54,9 @@ def _compute(environment: Environment) -> list[str]:
 
 
 def _dataset(identity: DatasetIdentity, described: DatasetDescription) -> list[str]:
-    known = CATALOGUE.get(identity.name)
+    known = None if described.source else CATALOGUE.get(identity.name)
     if known is None:
-        words = [f"./{identity.name}", "--spatial-dims", str(identity.spatial_dims)]
+        words = [f"./{Path(described.source or identity.name).name}", "--spatial-dims", str(identity.spatial_dims)]
         if described.subject_pattern:
             words += ["--subject-pattern", described.subject_pattern]
     else:

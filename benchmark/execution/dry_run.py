@@ -31,6 +31,7 @@ class DryRunTrainer:
         parent_epochs: epochs of its parent runs.
         ranking_passes: passes that score filters.
         checkpoints: checkpoints so far.
+        limited: whether the strategy asked for the protocol's most epochs of a training to convergence.
     """
 
     def __init__(
@@ -40,12 +41,17 @@ class DryRunTrainer:
         self.checkpoints: list[ParentCheckpoint] = []
         self.rng = np.random.default_rng(0)
         self.patience, self.finetune_patience = protocol.patience, protocol.finetune_patience
-        self.max_epochs = protocol.max_epochs
+        self._max_epochs, self.limited = protocol.max_epochs, False
         self.epochs = self.ranking_passes = self.parent_epochs = 0
         self._loss, self._dropout = 1.0, 0.0
         self._parents, self._charged = parents or {}, set[str]()
         self._kept = architecture
         self._gathered = False
+
+    @property
+    def max_epochs(self) -> int:
+        self.limited = True
+        return self._max_epochs
 
     def train(self, epochs: int, *, gather: bool = False) -> None:
         self.epochs += epochs
@@ -116,7 +122,7 @@ def dry_run(
     if key not in _FINISHED:
         trainer = DryRunTrainer(architecture, protocol, parents)
         try:
-            strategy.fit(trainer)
+            strategy.fit(trainer)  # type: ignore[arg-type]  # max_epochs is a property here, and nobody sets it
         except StrategyError:
             raise
         except Exception as error:  # a plug-in may fail in any way

@@ -16,6 +16,7 @@ from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.evaluate import CaseScore, evaluate
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Record
+from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepared_case import PreparedCase
@@ -34,12 +35,13 @@ class Reinference:
     Args:
         store: the records and their networks.
         data_root: folder that holds the named datasets' folders.
-        folder: folder of the dataset, for records of a dataset that is not known by its name.
+        folder: folder or definition file of the dataset; None: the one that a record names, or its name below the
+            data root.
     """
 
     def __init__(self, store: RunStore, data_root: Path | None, folder: str | None = None) -> None:
         self._store, self._data_root, self._folder = store, data_root, folder
-        self._opened: dict[tuple[DatasetIdentity, str], Dataset | str] = {}
+        self._opened: dict[tuple[DatasetIdentity, str], Dataset | UserError] = {}
 
     def examples(self, run: str, cases: Sequence[str]) -> Iterator[Example]:
         """Yield test cases of a run, each in the plane with most foreground.
@@ -73,12 +75,12 @@ class Reinference:
             UserError: when it is absent, or not the recorded one.
         """
         identity = record.spec.dataset
-        called = self._folder or record.dataset.called or identity.name
-        if (identity, called) not in self._opened:
-            self._opened[identity, called] = self._open(identity, called)
-        found = self._opened[identity, called]
-        if isinstance(found, str):
-            raise UserError(found)
+        key = (identity, record.dataset.source or record.dataset.called or identity.name)
+        if key not in self._opened:
+            self._opened[key] = self._find(record)
+        found = self._opened[key]
+        if isinstance(found, UserError):
+            raise found
         return found
 
     def _ready(
@@ -89,16 +91,32 @@ class Reinference:
         dataset = self.dataset(record)
         return model, record, dataset, dataset.prepare(cases)
 
-    def _open(self, identity: DatasetIdentity, called: str) -> Dataset | str:
-        """Return the dataset, or why it is not available."""
+    def _find(self, record: Record) -> Dataset | UserError:
+        """Return the dataset, or why it is not available; several places are tried for one without a known name."""
+        identity, described = record.spec.dataset, record.dataset
+        called = described.called or identity.name
+        if self._folder or (described.source is None and called.partition(":")[0] in CATALOGUE):
+            return self._open(record, self._folder or called)
+        source = Path(described.source or identity.name)
+        places = [source] if described.source else []
+        places += [] if self._data_root is None else [self._data_root / source.name]
+        for place in places:
+            if place.exists():
+                return self._open(record, str(place))
+        tried = f"not found at {' or '.join(map(str, places))}" if places else "its folder is not known"
+        return UserError(f"dataset '{identity.name}': {tried}; name its folder or definition file", setting="folder")
+
+    def _open(self, record: Record, called: str) -> Dataset | UserError:
+        identity = record.spec.dataset
         try:
             definition = find_definition(called)
             if definition.phantom is None:
                 form = {key: getattr(identity, key) for key in _FORM}
+                form["subject_pattern"] = record.dataset.subject_pattern or definition.subject_pattern
                 definition = definition.model_copy(update=form)
             dataset = open_dataset(definition, self._data_root)
         except (UserError, DatasetError) as error:
-            return str(error)
+            return UserError(str(error), setting=error.setting)
         if dataset.checksum != identity.checksum:
-            return f"dataset '{identity.name}' here is not the recorded one: checksum mismatch"
+            return UserError(f"dataset '{identity.name}' here is not the recorded one: checksum mismatch")
         return dataset

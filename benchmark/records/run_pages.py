@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.reinference import Reinference
-from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.tables import Records, folder_of
 from stampbench.models.errors import ModelError
@@ -25,19 +24,18 @@ _LARGE = 500
 
 
 def run_details(
-    records: Records, root: Path, data_root: Path | None, *, pictures: bool, report: Callable[[int, int], None]
+    records: Records, reinference: Reinference, root: Path, *, pictures: bool, report: Callable[[int, int], None]
 ) -> Iterator[RunDetails]:
     """Yield the details of every run.
 
     Args:
         records: the runs.
+        reinference: draws test cases again.
         root: the store, or the folder of published tables.
-        data_root: folder that holds the named datasets' folders.
         pictures: whether to draw each run's worst test cases; that needs the store's networks and the data, and the
             page says why a picture is missing.
         report: called with the number of finished runs and the number of all.
     """
-    reinference = Reinference(RunStore(root), data_root)
     scores = records.cases.groupby(["run", "case"])[["dice", "hd95"]].mean().reset_index()
     worst = scores.sort_values(["run", "dice"], kind="stable").groupby("run", sort=False).head(_WORST)
     by_run = {
