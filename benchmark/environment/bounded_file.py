@@ -1,0 +1,33 @@
+"""Content of files that other people may have written: regular files only, up to a limit of bytes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from pathlib import Path
+
+
+def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
+    """Return the content of a regular file; devices, pipes and folders are refused without waiting for them.
+
+    Args:
+        path: the file.
+        most: largest accepted number of bytes.
+        follow: whether the file may be a symbolic link.
+
+    Raises:
+        OSError: when it cannot be read, is no regular file, or is larger.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | (0 if follow else getattr(os, "O_NOFOLLOW", 0))
+    try:
+        descriptor = os.open(path, flags)
+    except ValueError:  # a name with a null character
+        raise OSError(errno.EINVAL, "not a file name", str(path)) from None
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
+    return content
