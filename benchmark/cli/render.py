@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stampbench.benchmark.cli.common import write_output
+from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.errors import UserError
 
 
@@ -17,7 +17,8 @@ def render(documents: tuple[Path, ...], only_check: bool) -> int:
     """Run the commands in markdown documents, and update their output and figures.
 
     A block is a comment with a leaderboard or compare command, and ends with the comment 'end'. A figure is a
-    comment with a figure command on the line above the picture.
+    comment with a figure command on the line above the picture. Nothing but the documents and pictures
+    below their folders is written, and only options that choose runs are allowed.
 
     \b
     Example:
@@ -30,14 +31,21 @@ def render(documents: tuple[Path, ...], only_check: bool) -> int:
         lines, figures = drift(path, run_command), stale_figures(path, run_command)
         stale += bool(lines or figures)
         if lines and not only_check:
-            write_output(path, rendered(path, run_command))
+            _write(path, rendered(path, run_command))
         for figure, drawn in figures.items():
             if not only_check:
-                write_output(figure, drawn)
+                _write(figure, drawn)
             lines.append(f"{figure}: {'differs' if only_check else 'redrawn'}")
         status = "differs" if only_check else "rendered"
         click.echo("\n".join([f"{path}: {status}", *lines]) if lines else f"{path}: up to date")
     return 1 if only_check and stale else 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def run_command(words: list[str]) -> str:

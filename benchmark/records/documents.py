@@ -15,8 +15,13 @@ from stampbench.benchmark.errors import UserError
 Run = Callable[[list[str]], str]
 """Runs a command, given its words after `stampbench`, and returns what it prints; raises UserError if it fails."""
 
-ALLOWED = ("leaderboard", "compare")
-"""Commands whose output a document may contain; they only read."""
+_FILTERS = ("--runs", "--dataset", "--n-train", "--protocol")
+ALLOWED = {
+    "leaderboard": (*_FILTERS, "--strategy", "--format"),
+    "compare": (*_FILTERS, "--cases"),
+    "figure": (*_FILTERS, "--strategy", "--parameters"),
+}
+"""Commands that a document may contain, each with its options; with these they only read recorded results."""
 _BEGIN = re.compile(r"^<!-- stampbench ", re.MULTILINE)
 _BLOCK = re.compile(
     r"^(<!-- (stampbench (?!figure )[^\n]*?) -->\n)(?:(?!<!-- stampbench ).)*?^(<!-- end -->)", re.DOTALL | re.MULTILINE
@@ -61,12 +66,14 @@ def stale_figures(path: Path, run: Run) -> dict[Path, str]:
         run: runs a command.
 
     Raises:
-        UserError: when the document cannot be read, or a command fails.
+        UserError: when the document cannot be read, a command is not allowed or fails, or a picture does not lie in
+            the document's folder.
     """
     stale = {}
     for command, picture in _FIGURE.findall(_text(path)):
+        old = _beside(path, picture)
         with tempfile.TemporaryDirectory() as folder:
-            new, old = Path(folder) / "figure.svg", path.parent / picture
+            new = Path(folder) / "figure.svg"
             _run([*_words(command, path), "--output", str(new)], path, command, run)
             drawn = new.read_text()
         if not old.is_file() or not _alike(old.read_text(), drawn):
@@ -89,20 +96,44 @@ def _text(path: Path) -> str:
         return path.read_text()
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def _beside(path: Path, picture: str) -> Path:
+    """Return the path of a document's picture, which must lie in the document's folder, links resolved."""
+    found = path.parent / picture
+    if not found.resolve().is_relative_to(path.parent.resolve()) or found.is_symlink():
+        raise UserError(f"{path}: picture '{picture}' lies outside the document's folder {path.parent}")
+    return found
 
 
 def _printed(command: str, path: Path, run: Run) -> str:
     words = _words(command, path)
-    if words[0] not in ALLOWED:
-        raise UserError(f"{path}: '{command}': a document may contain the output of {' or '.join(ALLOWED)} only")
-    return _run(words, path, command, run)
+    if words[0] == "figure":
+        raise UserError(f"{path}: '{command}': a figure needs the line '![…](….svg)' below it, and single spaces")
+    printed = _run(words, path, command, run)
+    if "<!--" in printed:  # the next rendering would read it as a command or as the end of a block
+        raise UserError(f"{path}: '{command}': its output contains a comment '<!--', which a document cannot hold")
+    return printed
 
 
 def _words(command: str, path: Path) -> list[str]:
+    """Return the words of a command after `stampbench`, checked to be allowed."""
     try:
-        return shlex.split(command)[1:]
+        words = shlex.split(command)[1:]
     except ValueError as error:
         raise UserError(f"{path}: '{command}': {error}") from error
+    if not words or words[0] not in ALLOWED:
+        raise UserError(f"{path}: '{command}': a document may contain {', '.join(ALLOWED)} only")
+    if words[:2] == ["figure", "segmentations"]:
+        raise UserError(f"{path}: '{command}': this figure runs inference; draw it with the command itself")
+    for word in words[1:]:
+        option = word.partition("=")[0]
+        if word.startswith("-") and option not in ALLOWED[words[0]]:
+            allowed = ", ".join(ALLOWED[words[0]])
+            raise UserError(f"{path}: '{command}': option {option} is not allowed in a document; allowed: {allowed}")
+    return words
 
 
 def _run(words: list[str], path: Path, command: str, run: Run) -> str:

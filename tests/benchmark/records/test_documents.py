@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from stampbench.benchmark.cli.render import run_command
-from stampbench.benchmark.records.documents import drift, stale_figures
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.records.documents import drift, rendered, stale_figures
 from stampbench.benchmark.records.publish import BOARDS, render
 from stampbench.benchmark.records.tables import read_records
 
@@ -101,7 +102,7 @@ def test_documents_that_cannot_be_rendered_are_refused_and_unchanged(
 def test_documents_may_contain_only_commands_that_read(stampbench: Command, tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     for command, message in (
-        ("stampbench run --strategy flat", "a document may contain the output of leaderboard or compare only"),
+        ("stampbench run --strategy flat", "a document may contain leaderboard, compare, figure only"),
         ("stampbench leaderboard --runs nowhere", "no runs at nowhere"),
     ):
         document.write_text(f"<!-- {command} -->\n<!-- end -->\n")
@@ -109,3 +110,51 @@ def test_documents_may_contain_only_commands_that_read(stampbench: Command, tmp_
         assert code == 2
         assert message in err
     assert "No such file" in stampbench("render", "no-such.md")[2]
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("leaderboard --runs {runs} --dataset hippocampus --output {victim}", "option --output is not allowed"),
+        ("leaderboard --runs {runs} --dataset hippocampus --output={victim}", "option --output is not allowed"),
+        ("compare stamp standard --runs {runs} -- x", "option -- is not allowed"),
+        ("leaderboard --help", "option --help is not allowed"),
+        (" figure pareto --runs {runs}", "a figure needs the line"),
+    ],
+)
+@pytest.mark.parametrize("check", [("--check",), ()])
+def test_commands_in_documents_cannot_write(
+    command: str, message: str, check: tuple[str, ...], stampbench: Command, tmp_path: Path
+) -> None:
+    document, victim = tmp_path / "d.md", tmp_path / "victim"
+    victim.write_text("precious")
+    text = f"<!-- stampbench {command.format(runs=PUBLISHED, victim=victim)} -->\n<!-- end -->\n"
+    document.write_text(text)
+    code, _, err = stampbench("render", document, *check)
+    assert (code, message in err) == (2, True), err
+    assert victim.read_text() == "precious"
+    assert document.read_text() == text
+    assert {path.name for path in tmp_path.iterdir()} <= {"d.md", "victim"}
+
+
+@pytest.mark.parametrize("picture", ["../escape.svg", "{folder}/escape.svg", "link.svg", "folder/escape.svg"])
+def test_pictures_lie_in_the_folder_of_their_document(picture: str, stampbench: Command, tmp_path: Path) -> None:
+    inside, outside = tmp_path / "inside", tmp_path / "outside"
+    inside.mkdir()
+    outside.mkdir()
+    (inside / "link.svg").symlink_to(outside / "linked.svg")
+    (inside / "folder").symlink_to(outside)
+    document = inside / "d.md"
+    command = f"stampbench figure base-dropout --runs {PUBLISHED} --protocol cpu"
+    document.write_text(f"<!-- {command} -->\n![]({picture.format(folder=outside)})\n")
+    code, _, err = stampbench("render", document)
+    assert (code, "lies outside the document's folder" in err) == (2, True), err
+    assert list(outside.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir() if path.suffix == ".svg"] == []
+
+
+def test_output_with_a_comment_is_refused(tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text("<!-- stampbench leaderboard -->\n<!-- end -->\n")
+    with pytest.raises(UserError, match="contains a comment"):
+        rendered(document, lambda words: "text\n<!-- stampbench figure pareto -->\n![](x.svg)\n")
