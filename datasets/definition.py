@@ -20,11 +20,11 @@ class Phantom(BaseModel, frozen=True, extra="forbid"):
 
     Attributes:
         cases: Number of cases.
-        size: Edge length in voxels; must be a multiple of 16.
+        size: Edge length in voxels; must be a multiple of 16. An image has at most 2^24 voxels.
     """
 
-    cases: PositiveInt
-    size: PositiveInt
+    cases: int = Field(ge=1, le=100_000)
+    size: int = Field(ge=1, le=4096)
 
 
 class Archive(BaseModel, frozen=True, extra="forbid"):

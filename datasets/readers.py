@@ -18,6 +18,9 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.path_pattern import find_cases
 from stampbench.datasets.picture import Picture
 
+_LARGEST_PHANTOM = 2**24
+"""Most voxels of a synthetic image; generating 256³ takes several GB."""
+
 
 class RawCase(NamedTuple):
     """A case before preprocessing, in the orientation of its files.
@@ -196,7 +199,8 @@ class PhantomReader:
     """Reader of synthetic cases; see `CaseReader` for its attributes.
 
     Raises:
-        DatasetError: when the definition gives no number of dimensions, or a size that is not a multiple of 16.
+        DatasetError: when the definition gives no number of dimensions, a size that is not a multiple of 16, or one of
+            more than 2^24 voxels.
     """
 
     def __init__(self, definition: Definition, parameters: Phantom) -> None:
@@ -204,6 +208,11 @@ class PhantomReader:
             raise DatasetError(
                 f"dataset '{definition.name}': a phantom needs spatial_dims and a size that is a multiple of 16, "
                 f"not spatial_dims {definition.spatial_dims} and size {parameters.size}"
+            )
+        if parameters.size**definition.spatial_dims > _LARGEST_PHANTOM:
+            raise DatasetError(
+                f"dataset '{definition.name}': size {parameters.size} in {definition.spatial_dims}D is more than "
+                f"{_LARGEST_PHANTOM:,} voxels"
             )
         self._dims, self._size = definition.spatial_dims, parameters.size
         self.channels: tuple[str, ...] = ("intensity",)

@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, Field, PositiveInt, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from stampbench.models.errors import ModelError
+
+Depth = Annotated[int, Field(ge=1, le=7)]
+"""Number of pooling steps; with 7, image sizes are multiples of 128."""
+Width = Annotated[int, Field(ge=1, le=2**17)]
+"""Filters of a convolution; at most 1024 on the first level, doubled at each of 7 pooling steps."""
+Channels = Annotated[int, Field(ge=1, le=1024)]
+"""Channels of the input image."""
+Classes = Annotated[int, Field(ge=1, le=256)]
+"""Output channels, one per class including the background; label maps are stored as bytes."""
+_MOST_CONVS = 16 * 15
+"""Most convolutions: 16 on each level at depth 7."""
 
 
 class Filter(NamedTuple):
@@ -39,11 +50,11 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
 
     family: Literal["unet"] = "unet"
     spatial_dims: Literal[2, 3]
-    in_channels: PositiveInt
-    out_channels: PositiveInt
-    depth: PositiveInt
-    convs: tuple[Annotated[int, Field(ge=1)], ...]
-    upconvs: tuple[Annotated[int, Field(ge=1)], ...]
+    in_channels: Channels
+    out_channels: Classes
+    depth: Depth
+    convs: Annotated[tuple[Width, ...], Field(max_length=_MOST_CONVS)]
+    upconvs: tuple[Width, ...]
     prune_upconvs: bool = False
 
     @classmethod

@@ -10,10 +10,11 @@ from pydantic import Field, TypeAdapter
 
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.cpu_kernels import Kernels
+from stampbench.models.errors import ModelError
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
 from stampbench.models.unet import UNet
 
-__all__ = ["Architecture", "Kernels", "Network", "build", "parameter_count", "parse_architecture"]
+__all__ = ["Architecture", "Kernels", "Network", "build", "parameter_count", "parse_architecture", "without_memory"]
 
 Architecture = UNetArchitecture | PocketNetArchitecture
 """An architecture of any network family."""
@@ -24,11 +25,30 @@ Network = UNet | PocketNet
 _PARSER: TypeAdapter[Architecture] = TypeAdapter(Annotated[Architecture, Field(discriminator="family")])
 
 
+MOST_PARAMETERS = 2**29
+"""Larger networks are not built; the weights of one take 2 GB."""
+
+
 def build(architecture: Architecture, kernels: Kernels = "plain") -> Network:
-    """Build the module of an architecture, with PyTorch's default initialisation."""
-    model = UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
+    """Build the module of an architecture, with PyTorch's default initialisation.
+
+    Raises:
+        ModelError: when it has more than `MOST_PARAMETERS` parameters.
+    """
+    parameter_count(architecture)
+    model = _module(architecture)
     model.kernels = kernels
     return model
+
+
+def without_memory(architecture: Architecture) -> Network:
+    """Return the module of an architecture without memory for its weights, on PyTorch's device `meta`."""
+    with torch.device("meta"):
+        return _module(architecture)
+
+
+def _module(architecture: Architecture) -> Network:
+    return UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
 
 
 def parse_architecture(text: str) -> Architecture:
@@ -42,6 +62,12 @@ def parse_architecture(text: str) -> Architecture:
 
 @lru_cache(maxsize=4096)
 def parameter_count(architecture: Architecture) -> int:
-    """Return the number of trainable parameters, without allocating memory for them."""
-    with torch.device("meta"):
-        return sum(parameter.numel() for parameter in build(architecture).parameters())
+    """Return the number of trainable parameters, without allocating memory for them.
+
+    Raises:
+        ModelError: when there are more than `MOST_PARAMETERS`.
+    """
+    count = sum(parameter.numel() for parameter in without_memory(architecture).parameters())
+    if count > MOST_PARAMETERS:
+        raise ModelError(f"the network has {count:,} parameters; at most {MOST_PARAMETERS:,} are supported")
+    return count

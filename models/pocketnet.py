@@ -14,13 +14,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import BaseModel, PositiveInt
+from pydantic import BaseModel, Field
 from torch import Tensor, nn
 
 from stampbench.models.activation_checkpointing import checkpoint_activations
+from stampbench.models.architecture import Channels, Classes, Depth
 from stampbench.models.cpu_kernels import Kernels, convolve, uses_fast_kernels
 from stampbench.models.errors import ModelError
 from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
@@ -50,10 +51,10 @@ class PocketNetArchitecture(BaseModel, frozen=True, extra="forbid"):
 
     family: Literal["pocketnet"] = "pocketnet"
     spatial_dims: Literal[2, 3]
-    in_channels: PositiveInt
-    out_channels: PositiveInt
-    depth: PositiveInt = 4
-    f: PositiveInt = 16
+    in_channels: Channels
+    out_channels: Classes
+    depth: Depth = 4
+    f: Annotated[int, Field(ge=1, le=1024)] = 16
     block: Block = "unet"
     pocket: bool = True
     construction: Literal["table1", "lits2021"] = "table1"

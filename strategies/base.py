@@ -155,9 +155,9 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     The inherited fields `f`, `depth` and `convs_per_level` define the U-Net that training starts from.
     """
 
-    f: int = Field(4, ge=1, description="filters on the first level")
+    f: int = Field(4, ge=1, le=1024, description="filters on the first level")
     depth: int = Field(4, ge=1, le=7, description="number of pooling steps")
-    convs_per_level: int = Field(2, ge=1, description="convolutions on every level")
+    convs_per_level: int = Field(2, ge=1, le=16, description="convolutions on every level")
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the architecture that training starts from; by default the doubling U-Net."""

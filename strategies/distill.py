@@ -19,7 +19,7 @@ class Distill(Strategy):
     """
 
     shape: Shape = Field("flat", description="filters on each level of the student: doubling or flat")
-    teacher_f: int = Field(4, ge=1, description="filters on the teacher's first level")
+    teacher_f: int = Field(4, ge=1, le=1024, description="filters on the teacher's first level")
     weight: float = Field(0.5, ge=0, le=1, description="weight of the distillation term in the loss")
     temperature: float = Field(2.0, gt=0, description="temperature that softens the outputs of teacher and student")
 

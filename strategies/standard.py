@@ -59,7 +59,7 @@ class Standard(Strategy):
 class Pocket(Strategy):
     """Train one of PocketNet's networks to convergence (Celaya et al. 2022, §2)."""
 
-    f: int = Field(16, ge=1, description="features on the first level")
+    f: int = Field(16, ge=1, le=1024, description="features on the first level")
     convs_per_level: Literal[2] = Field(2, description="convolutions on every level; always two")
     block: Block = Field("unet", description="type of block: unet, resnet or densenet")
     pocket: bool = Field(True, description="same number of features on every level instead of doubling")

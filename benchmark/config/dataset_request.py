@@ -107,8 +107,11 @@ def find_definition(text: str) -> Definition:
     if text in CATALOGUE or (colon and name in CATALOGUE):
         definition = CATALOGUE[name]
         return _with_parameters(definition, parameters) if parameters else definition
-    if Path(text).expanduser().is_dir():
-        return folder_definition(Path(text))
+    try:
+        if Path(text).expanduser().is_dir():
+            return folder_definition(Path(text))
+    except (OSError, RuntimeError) as error:  # a name that is too long, or the home folder of an unknown user
+        raise UserError(f"dataset folder '{text}': {getattr(error, 'strerror', None) or error}") from error
     if os.sep in text or text.startswith("."):
         raise UserError(f"dataset folder '{text}' does not exist")
     raise unknown("dataset", text, [*CATALOGUE, "a folder"])

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from stampbench.benchmark.errors import UserError
 
+_MOST_CHARACTERS = 200
+"""Longer values are shortened in messages."""
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
@@ -35,4 +37,6 @@ def explain(error: ValidationError) -> tuple[str, str]:
     first = error.errors()[0]
     key = ".".join(map(str, first["loc"]))
     problem = first["msg"].removeprefix("Value error, ")
-    return f"{key}={first['input']!r}: " if key else "", f"{problem[0].lower()}{problem[1:]}"
+    value = repr(first["input"])
+    value = value if len(value) <= _MOST_CHARACTERS else f"{value[:_MOST_CHARACTERS]}…"
+    return f"{key}={value}: " if key else "", f"{problem[0].lower()}{problem[1:]}"

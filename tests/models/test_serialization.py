@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
+from stampbench.models import serialization
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.errors import ModelError
+from stampbench.models.network import build
 from stampbench.models.pruning import remove_filters
 from stampbench.models.serialization import load_model, save_model
 from stampbench.models.unet import UNet
@@ -56,3 +61,65 @@ def test_broken_model_folders_are_reported(saved: tuple[UNet, Path]) -> None:
     architecture.unlink()
     with pytest.raises(ModelError, match="missing"):
         load_model(folder)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(saved: tuple[UNet, Path], value: float) -> None:
+    _, folder = saved
+    weights = load_file(folder / "weights.safetensors")
+    weights["head.bias"][1] = value
+    save_file(weights, folder / "weights.safetensors")
+    with pytest.raises(ModelError, match=r"tensor 'head.bias' contains NaN or infinite values"):
+        load_model(folder)
+
+
+def test_weights_of_another_type_are_refused(saved: tuple[UNet, Path]) -> None:
+    _, folder = saved
+    weights = load_file(folder / "weights.safetensors")
+    weights["head.bias"] = weights["head.bias"].half()
+    save_file(weights, folder / "weights.safetensors")
+    with pytest.raises(ModelError, match=r"'head.bias' has type torch.float16, expected torch.float32"):
+        load_model(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"convs": {4: 20_000, 5: 20_000}}, "parameters; at most 536,870,912 are supported"),
+        ({"convs": {4: 2_000, 5: 2_000}}, "does not fit"),
+        ({"convs": {4: 10**30}}, "convs.4"),
+        ({"out_channels": 257}, "out_channels"),
+        ({"depth": 8}, "depth"),
+        ({"convs": [1] * 255}, "convs"),
+    ],
+)
+def test_architectures_are_bounded_before_they_are_built(
+    saved: tuple[UNet, Path], changes: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, folder = saved
+    path = folder / "architecture.json"
+    described = json.loads(path.read_text())
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            for index, width in value.items():
+                described[key][index] = width
+        else:
+            described[key] = value
+    path.write_text(json.dumps(described))
+    monkeypatch.setattr(serialization, "build", lambda _: pytest.fail("built"))
+    with pytest.raises(ModelError, match=message):
+        load_model(folder)
+
+
+def test_architecture_files_that_cannot_be_read_are_refused(saved: tuple[UNet, Path]) -> None:
+    _, folder = saved
+    path = folder / "architecture.json"
+    for content in (b"[" * 100_000, b"\xff\xfe", b" " * 2**21, b"9" * 5000):
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=r"architecture\.json: "):
+            load_model(folder)
+
+
+def test_networks_with_too_many_parameters_are_not_built() -> None:
+    with pytest.raises(ModelError, match="at most 536,870,912"):
+        build(UNetArchitecture.doubling(3, 1, 2, f=1024, depth=7, convs_per_level=16))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from safetensors.numpy import load_file, save_file
 
 
 def test_recorded_run_segments_pictures_and_folders(
@@ -35,3 +38,26 @@ def test_recorded_run_segments_pictures_and_folders(
     Path("empty").mkdir()
     code, _, err = stampbench("predict", record.parent.name, "empty", "--output", "labels")
     assert (code, err.split(";")[0]) == (2, "error: empty: contains no images")
+    weights = record.parent / "model" / "weights.safetensors"
+    tensors = load_file(weights)
+    tensors["head.weight"][0] = np.nan
+    save_file(tensors, weights)
+    resign(record)
+    for words in (
+        ("predict", "a.png", "--output", "labels", "--force"),
+        ("export", "--format", "pt2"),
+        ("latency", "--seconds", "0.1"),
+    ):
+        code, _, err = stampbench(words[0], record.parent.name, *words[1:])
+        assert (code, err) == (2, f"error: {weights}: tensor 'head.weight' contains NaN or infinite values\n")
+    code, out, _ = stampbench("store", "check")
+    assert code == 1
+    assert "tensor 'head.weight' contains NaN" in out
+
+
+def resign(record: Path) -> None:
+    """Write the checksums of a run's files, as they are now, into its record."""
+    content = json.loads(record.read_text())
+    for name in content["files"]:
+        content["files"][name] = hashlib.sha256((record.parent / name).read_bytes()).hexdigest()
+    record.write_text(json.dumps(content))
