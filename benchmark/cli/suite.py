@@ -60,7 +60,7 @@ def show_suite(name: str, quick: bool) -> None:
     for block in file.suite.blocks():
         datasets = ", ".join(each.name for each in block.datasets)
         strategies = ", ".join(
-            each.name + (f" ({len(list(each.settings()))} variants)" if each.grid else "") for each in block.strategies
+            each.name + (f" ({each.variants} variants)" if each.grid else "") for each in block.strategies
         )
         sets = f", training sets {', '.join(map(str, block.training_sets))}" if block.training_sets != [0] else ""
         folds = "all" if block.folds == "all" else ",".join(map(str, block.folds))

@@ -13,6 +13,8 @@ Augmentation = Literal["none", "flip", "monai"]
 Postprocessing = Literal["none", "largest_component"]
 """Names of post-processing of test predictions."""
 
+_MOST = 1_000_000
+"""Largest batch size and number of epochs that a suite or record may state."""
 _YOUNGER: dict[str, Any] = {"average_hausdorff": False, "split": "held_out"}
 """Fields that are younger than published runs: the stored form omits them at these defaults, so that ids hold."""
 
@@ -26,25 +28,29 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
 
     name: str = Field(description="name of the protocol")
     summary: str = Field("", exclude=True, description="one line for lists")
-    learning_rate: float = Field(gt=0, description="Adam's learning rate")
-    batch_size: int = Field(ge=1, description="images or patches per training step")
+    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="Adam's learning rate")
+    batch_size: int = Field(ge=1, le=_MOST, description="images or patches per training step")
     initialisation: Literal["xavier", "default"] = Field(description="weight initialisation: Xavier or PyTorch's")
     loss: Literal["dice", "dice_ce", "dice_l2"] = Field(description="training loss")
     plateau_factor: float | None = Field(
         None, gt=0, lt=1, description="factor of the learning rate on a plateau; null: constant learning rate"
     )
-    plateau_patience: int = Field(5, ge=0, description="validations without a better loss that make a plateau")
-    plateau_minimum: float = Field(1e-6, ge=0, description="lowest learning rate on plateaus")
+    plateau_patience: int = Field(
+        5, ge=0, le=_MOST, description="validations without a better loss that make a plateau"
+    )
+    plateau_minimum: float = Field(1e-6, ge=0, allow_inf_nan=False, description="lowest learning rate on plateaus")
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="precision of convolutions in training; weights stay fp32; fp16 needs a GPU"
     )
     augmentation: Augmentation = Field("none", description="augmentation of training images: none, flip or monai")
     postprocessing: Postprocessing = Field("none", description="post-processing of test predictions")
     average_hausdorff: bool = Field(False, description="whether test cases get PocketNet's average Hausdorff distance")
-    patience: int = Field(ge=1, description="epochs without a better validation loss until training has converged")
-    finetune_patience: int = Field(ge=1, description="the same after pruning a converged network")
-    max_epochs: int = Field(ge=1, description="most epochs of one training to convergence")
-    folds: int = Field(ge=2, description="folds of the training set, or of all cases with cross-validation")
+    patience: int = Field(
+        ge=1, le=_MOST, description="epochs without a better validation loss until training has converged"
+    )
+    finetune_patience: int = Field(ge=1, le=_MOST, description="the same after pruning a converged network")
+    max_epochs: int = Field(ge=1, le=_MOST, description="most epochs of one training to convergence")
+    folds: int = Field(ge=2, le=1000, description="folds of the training set, or of all cases with cross-validation")
     split: SplitKind = Field(
         "held_out",
         description="held_out: the same test cases in every fold; cross_validation: each case is tested in one fold",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt
+from pydantic import BaseModel, BeforeValidator, Field
 
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import Folds
@@ -50,6 +51,8 @@ def _named(value: object) -> object:
     return [{"name": each} if isinstance(each, str) else each for each in value]
 
 
+Number = Annotated[int, Field(ge=0, lt=2**63)]
+"""A seed, or the number of a training set."""
 NTrain = Annotated[int | Literal["all"], BeforeValidator(parse_n_train)]
 """Training images, validation images included."""
 
@@ -60,6 +63,11 @@ class StrategyEntry(BaseModel, frozen=True, extra="forbid"):
     name: str
     set: dict[str, Any] = {}
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+    @property
+    def variants(self) -> int:
+        """Number of points of the grid."""
+        return math.prod(map(len, self.grid.values()))
 
     def settings(self) -> Iterator[dict[str, Any]]:
         """Yield the hyperparameters of every point of the grid."""
@@ -77,9 +85,9 @@ class Block(BaseModel, frozen=True, extra="forbid"):
     strategies: Annotated[list[StrategyEntry], BeforeValidator(_named)] = []
     datasets: Annotated[list[DatasetRequest], BeforeValidator(_named)] = []
     n_train: Annotated[list[NTrain], BeforeValidator(_listed)] = ["all"]
-    training_sets: list[NonNegativeInt] = [0]
+    training_sets: list[Number] = [0]
     folds: Annotated[Folds, BeforeValidator(parse_folds)] = "all"
-    seeds: list[NonNegativeInt] = [0]
+    seeds: list[Number] = [0]
     protocol: str = "paper"
     protocol_set: dict[str, Any] = {}
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
+from stampbench.benchmark.config.bounded_yaml import read_yaml
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.suite import Block, StrategyEntry, Suite
 from stampbench.benchmark.config.validated import explain
@@ -17,6 +18,7 @@ from stampbench.benchmark.errors import UserError, unknown
 
 FOLDER = Path(__file__).parent / "suites"
 Keys = tuple[str | int, ...]
+_MOST_EXTENDED = 10
 
 
 class SuiteFile(NamedTuple):
@@ -76,6 +78,8 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Keys
     """Return a file's content merged over that of the suite it extends, and the lines of its own keys."""
     if path in seen:
         raise UserError(f"{path}: extends itself")
+    if len(seen) > _MOST_EXTENDED:
+        raise UserError(f"{path}: more than {_MOST_EXTENDED} suites extend each other")
     content, lines = _parse(path)
     content.setdefault("name", path.stem)
     if (parent := content.get("extends")) is not None:
@@ -89,22 +93,13 @@ def _read(path: Path, seen: tuple[Path, ...]) -> tuple[dict[str, Any], dict[Keys
 
 
 def _parse(path: Path) -> tuple[dict[str, Any], dict[Keys, int]]:
-    try:
-        text = path.read_text()
-        content, tree = yaml.safe_load(text), yaml.compose(text, yaml.SafeLoader)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise UserError(f"{path}:{line}: not valid YAML ({error.problem})") from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: not valid YAML ({' '.join(str(error).split())})") from error
+    content, tree = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path}: not a mapping of keys such as strategies and datasets")
-    try:
-        return content, dict(_lines(tree, ()))
-    except RecursionError:
-        raise UserError(f"{path}: not valid YAML (an alias contains itself)") from None
+    for key in content:
+        if not isinstance(key, str):
+            raise UserError(f"{path}: key {key!r} is not text; keys are words such as strategies and datasets")
+    return content, dict(_lines(tree, ()))
 
 
 def _lines(node: yaml.Node | None, keys: Keys) -> Iterator[tuple[Keys, int]]:

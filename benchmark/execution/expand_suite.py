@@ -19,6 +19,8 @@ from stampbench.strategies.errors import StrategyError
 
 Open = Callable[[DatasetRequest], Dataset]
 """Opens a dataset."""
+MOST_RUNS = 100_000
+"""Most runs of one grid."""
 _Keys = tuple[str | int, ...]
 
 
@@ -85,6 +87,7 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
         protocol = resolve_protocol(block.protocol, block.protocol_set)
         place = ("folds",)
         folds = resolve_folds(block.folds, protocol)
+        _check_size(block, len(folds))
         for index, entry in enumerate(block.strategies):
             place = ("strategies", index)
             if entry.name == "all" or "," in entry.name:
@@ -99,6 +102,14 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
         if locate is None:
             raise
         raise UserError(f"{locate(*place)}: {error}") from error
+
+
+def _check_size(block: Block, folds: int) -> None:
+    """Check the size of a grid before anything is planned."""
+    draws = len(block.n_train) * len(block.training_sets) * folds * len(block.seeds)
+    runs = sum(entry.variants for entry in block.strategies) * len(block.datasets) * draws
+    if runs > MOST_RUNS:
+        raise UserError(f"{runs:,} runs in one grid; at most {MOST_RUNS:,}")
 
 
 def _open(
