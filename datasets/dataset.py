@@ -19,6 +19,7 @@ from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import CaseReader, FolderReader, PhantomReader
 from stampbench.datasets.split import Image, Split, SplitKind, split
 from stampbench.datasets.threads import in_threads
+from stampbench.datasets.voxel_limit import check_voxels
 
 _Number = TypeVar("_Number", int, float)
 
@@ -46,7 +47,7 @@ class Dataset:
 
     Raises:
         DatasetError: when there is no foreground class, 2D and 3D images are mixed, or the definition's number of
-            dimensions, size or patch size does not fit the images.
+            dimensions, size or patch size does not fit the images, or prepared images have more voxels than the limit.
     """
 
     def __init__(self, definition: Definition, reader: CaseReader, folder: Path | None, cache: Path) -> None:
@@ -72,6 +73,7 @@ class Dataset:
             raise DatasetError(
                 f"dataset '{definition.name}': size {_format_size(self.size)} does not fit {self.spatial_dims}D images"
             )
+        check_voxels(f"dataset '{definition.name}': a prepared image", (len(reader.channels), *self.size))
         self.patch = self._choose_patch()
         lost = file_dims == 3 and image_io.spacing_lost(shapes.values(), self._spacings())
         self.unit = "px" if file_dims == 2 else "voxel" if lost else "mm"

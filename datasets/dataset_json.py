@@ -5,10 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from stampbench.datasets.errors import DatasetError
+
+_MOST_BYTES = 2**24
+_MOST_CLASSES = 256
+"""Classes are stored as bytes, the background included."""
+_MOST_CHANNELS = 1024
+_LONGEST_NAME = 100
+_LONGEST_FILE_NAME = 200
 
 
 class Case(NamedTuple):
@@ -65,12 +72,7 @@ def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> Datas
             f"{folder}: has no dataset.json; a raw folder of the Medical Segmentation Decathlon or of nnU-Net v2 is "
             "required"
         )
-    try:
-        declared = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: is not valid JSON ({error})") from error
-    if not isinstance(declared, dict):
-        raise DatasetError(f"{path}: is not a JSON object")
+    declared = _declared(path)
     try:
         if "modality" in declared and "training" in declared:
             channels, classes, files = _decathlon(folder, declared)
@@ -83,12 +85,12 @@ def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> Datas
             )
     except DatasetError:
         raise
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: is malformed ({type(error).__name__}: {error})") from error
     if min(classes, default=-1) != 0:
         raise DatasetError(f"{path}: label values {', '.join(map(str, classes))} do not include 0, the background")
-    if not channels:
-        raise DatasetError(f"{path}: declares no channels")
+    if len(classes) > _MOST_CLASSES:
+        raise DatasetError(f"{path}: declares {len(classes)} classes; at most {_MOST_CLASSES} are supported")
     if not files:
         raise DatasetError(f"{folder}: contains no labelled cases")
     cases = tuple(
@@ -98,9 +100,34 @@ def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> Datas
         channels,
         dict(sorted(classes.items())),
         cases,
-        str(declared.get("licence") or declared.get("license") or "") or None,
-        str(declared.get("reference", "")),
+        _text(declared.get("licence") or declared.get("license")) or None,
+        _text(declared.get("reference")),
     )
+
+
+def _declared(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MOST_BYTES + 1)
+        if len(content) > _MOST_BYTES:
+            raise DatasetError(f"{path}: has more than {_MOST_BYTES:,} bytes")
+        declared = json.loads(content)
+    except DatasetError:
+        raise
+    except OSError as error:
+        raise DatasetError(f"{path}: {error.strerror or error}") from error
+    except RecursionError:
+        raise DatasetError(f"{path}: is not valid JSON (nested too deeply)") from None
+    except ValueError as error:
+        raise DatasetError(f"{path}: is not valid JSON ({error})") from error
+    if not isinstance(declared, dict):
+        raise DatasetError(f"{path}: is not a JSON object")
+    return declared
+
+
+def _text(value: object) -> str:
+    """Return a text that is shown and not used otherwise; anything but text counts as absent."""
+    return value if isinstance(value, str) else ""
 
 
 _Files = dict[str, tuple[tuple[Path, ...], Path]]
@@ -108,20 +135,21 @@ _Files = dict[str, tuple[tuple[Path, ...], Path]]
 
 
 def _decathlon(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
-    modality = declared["modality"]
-    channels = tuple(str(modality[key]) for key in sorted(modality, key=int))
+    channels = _channels(folder, declared["modality"])
     files: _Files = {}
     for entry in declared["training"]:
-        id = _strip_ending(Path(entry["image"]).name)
+        image, label = (_path(folder, entry[key]) for key in ("image", "label"))
+        id = _strip_ending(image.name)
         if id in files:
             raise DatasetError(f"{folder / 'dataset.json'}: two training images have the name '{id}'")
-        files[id] = ((folder / entry["image"],), folder / entry["label"])
+        files[id] = ((image,), label)
     return channels, _classes(folder, [(value, name) for value, name in declared["labels"].items()]), files
 
 
 def _nnunet(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], dict[int, str], _Files]:
-    names, ending = declared["channel_names"], str(declared["file_ending"])
-    channels = tuple(str(names[key]) for key in sorted(names, key=int))
+    channels, ending = _channels(folder, declared["channel_names"]), declared["file_ending"]
+    if not re.fullmatch(r"\.[A-Za-z0-9.]{1,20}", ending):
+        raise DatasetError(f"{folder / 'dataset.json'}: file_ending {ending[:99]!r} is not an ending such as .nii.gz")
     classes = _classes(folder, [(value, name) for name, value in declared["labels"].items()])
     files: _Files = {}
     for label in sorted((folder / "labelsTr").glob(f"*{ending}")):
@@ -132,6 +160,37 @@ def _nnunet(folder: Path, declared: dict[str, Any]) -> tuple[tuple[str, ...], di
     return channels, classes, files
 
 
+def _channels(folder: Path, names: object) -> tuple[str, ...]:
+    """Return the channel names by number; the keys are the numbers as text."""
+    path = folder / "dataset.json"
+    if not isinstance(names, dict):
+        raise TypeError("channels are not a mapping of numbers to names")
+    if not 1 <= len(names) <= _MOST_CHANNELS:
+        raise DatasetError(f"{path}: declares {len(names) or 'no'} channels; 1 to {_MOST_CHANNELS} are supported")
+    return tuple(_name(folder, names[key]) for key in sorted(names, key=int))
+
+
+def _name(folder: Path, name: object) -> str:
+    """Return the name of a class or channel."""
+    text = str(name) if isinstance(name, str | int) else ""
+    if not (0 < len(text) <= _LONGEST_NAME and text.isprintable()):
+        raise DatasetError(
+            f"{folder / 'dataset.json'}: {str(name)[:_LONGEST_NAME]!r} is not a name of 1 to {_LONGEST_NAME} printable "
+            "characters"
+        )
+    return text
+
+
+def _path(folder: Path, name: object) -> Path:
+    """Return the path of a file in the dataset's folder."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) and name.isprintable() else ()
+    if not parts or ".." in parts or PurePosixPath(*parts).is_absolute() or max(map(len, parts)) > _LONGEST_FILE_NAME:
+        raise DatasetError(
+            f"{folder / 'dataset.json'}: {str(name)[:_LONGEST_NAME]!r} is not the path of a file in the folder"
+        )
+    return folder.joinpath(*parts)
+
+
 def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
     """Return the class name of each label value, checked to be unique on both sides."""
     path, classes = folder / "dataset.json", dict[int, str]()
@@ -140,13 +199,13 @@ def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
             raise DatasetError(f"{path}: region labels such as {value} are not supported")
         if str(name) == "ignore":
             raise DatasetError(f"{path}: the label 'ignore' is not supported")
-        if not str(value).isdecimal():
-            raise DatasetError(f"{path}: label value {value!r} is not a non-negative integer")
+        if not (str(value).isascii() and str(value).isdecimal() and len(str(value)) < 6):
+            raise DatasetError(f"{path}: label value {str(value)[:99]!r} is not a non-negative integer below 100,000")
         if int(value) in classes:
             raise DatasetError(f"{path}: label value {value} is declared for both '{classes[int(value)]}' and '{name}'")
-        if str(name) in classes.values():
+        if _name(folder, name) in classes.values():
             raise DatasetError(f"{path}: class '{name}' has more than one label value")
-        classes[int(value)] = str(name)
+        classes[int(value)] = _name(folder, name)
     return classes
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import http.client
+import lzma
 import secrets
 import shutil
 import tarfile
@@ -146,21 +147,35 @@ def _unpack(file: Path, folder: Path, report: Report) -> None:
                 _check_member(file, member)
                 _extract(archive, member, temporary / member.name)
                 report("unpacking", archive.offset, total)
+            _check_end(file, archive)
         # Archives made on macOS contain hidden files beside the top-level folder.
         top_level = [path for path in temporary.iterdir() if not path.name.startswith(".")]
         content = top_level[0] if len(top_level) == 1 and top_level[0].is_dir() else temporary
         content.replace(folder)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+    except DatasetError:
+        raise
+    # A damaged archive has names with null characters, numbers out of range and text that cannot be decoded, too.
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError, OverflowError) as error:
         raise DatasetError(f"{file}: cannot be unpacked ({_reason(error)}); delete it and download again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def _check_end(file: Path, archive: tarfile.TarFile) -> None:
+    """Check that the archive ends as it should, because tarfile accepts one that is cut off between two entries."""
+    assert archive.fileobj is not None
+    archive.fileobj.seek(archive.offset)
+    if archive.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise DatasetError(f"{file}: has no end of archive and may be truncated; delete it and download again")
+
+
 def _check_member(file: Path, member: tarfile.TarInfo) -> None:
-    """Refuse entries that could write outside the folder, and anything but files and folders."""
+    """Refuse entries that could write outside the folder or fill the disk, and anything but files and folders."""
     path = PurePosixPath(member.name)
     if path.is_absolute() or ".." in path.parts:
         raise DatasetError(f"{file}: entry '{member.name}' lies outside the archive's folder; nothing was unpacked")
+    if member.issparse() or member.size > shutil.disk_usage(file.parent).free:
+        raise DatasetError(f"{file}: entry '{member.name}' of {member.size:,} bytes is sparse or larger than the disk")
     if not (member.isfile() or member.isdir()):
         kind = "a link" if member.issym() or member.islnk() else "neither a file nor a folder"
         raise DatasetError(f"{file}: entry '{member.name}' is {kind}; nothing was unpacked")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TypeVar
@@ -13,15 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.nifti_format import NIFTI, check_affine, nifti_header, read_nifti, spacing_of
 from stampbench.datasets.picture import Picture
 from stampbench.datasets.pillow_format import PILLOW, has_palette, pillow_shape, read_pillow
 from stampbench.datasets.tiff_format import TIFF, read_tiff, tiff_has_palette
 
 _Number = TypeVar("_Number", int, float)
 
-NIFTI = (".nii.gz", ".nii")
 IMAGES = NIFTI + PILLOW + TIFF
 """Endings of the image files that can be read."""
+_LARGEST_INTENSITY = 1e15
+"""Larger ones overflow in the variance of an image, which is computed with 32 bits."""
+_MOST_SIDECAR_BYTES = 2**16
 
 
 def read(path: Path, *, label: bool = False) -> Picture:
@@ -34,7 +36,8 @@ def read(path: Path, *, label: bool = False) -> Picture:
 
     Raises:
         DatasetError: when the file is missing, truncated or of an unsupported format, has values that are not plain
-            numbers, contains NaN or infinite values, or has an affine that is not invertible.
+            numbers, contains NaN, infinite or huge values, has more voxels than the limit, or has an affine that is not
+            invertible.
     """
     if not path.is_file():
         raise DatasetError(f"{path}: no such file")
@@ -43,7 +46,7 @@ def read(path: Path, *, label: bool = False) -> Picture:
         raise DatasetError(f"{path}: unknown image format; supported are {', '.join(IMAGES)}")
     try:
         if name.endswith(NIFTI):
-            image = _read_nifti(path)
+            image = read_nifti(path)
         elif name.endswith(PILLOW):
             image = read_pillow(path, label=label)
         else:
@@ -56,8 +59,10 @@ def read(path: Path, *, label: bool = False) -> Picture:
         raise DatasetError(f"{path}: values are of type {image.pixels.dtype}; integers or real numbers are required")
     if not np.isfinite(image.pixels).all():
         raise DatasetError(f"{path}: contains NaN or infinite values")
+    if (largest := max(abs(float(image.pixels.min())), abs(float(image.pixels.max())))) > _LARGEST_INTENSITY:
+        raise DatasetError(f"{path}: contains values up to {largest:.3g}; at most {_LARGEST_INTENSITY:g} is accepted")
     if image.affine is not None:
-        _check_affine(path, image.affine)
+        check_affine(path, image.affine)
     return image
 
 
@@ -69,11 +74,12 @@ def shape(path: Path) -> tuple[int, ...]:
         DatasetError: when the file cannot be read.
     """
     if path.name.lower().endswith(NIFTI) and path.is_file():
-        header_shape, affine = _nifti_header(path)
-        return ras_shape(header_shape, affine)
+        return ras_shape(*_nifti_header(path))
     if path.name.lower().endswith(PILLOW) and path.is_file():
         try:
             return pillow_shape(path)
+        except DatasetError:
+            raise
         except Exception as error:
             raise _unreadable(path, error) from error
     return read(path).pixels.shape[1:]
@@ -95,14 +101,12 @@ def spacing(path: Path) -> tuple[float, ...]:
 
 
 def _nifti_header(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Return the spatial shape and the affine of a NIfTI file without reading its pixels."""
     try:
-        image = nib.load(path)
+        return nifti_header(path)
+    except DatasetError:
+        raise
     except Exception as error:
         raise _unreadable(path, error) from error
-    affine = np.asarray(image.affine)
-    _check_affine(path, affine)
-    return image.shape[:3], affine
 
 
 def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
@@ -113,18 +117,6 @@ def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tup
 def _in_ras(edges: tuple[_Number, ...], affine: NDArray[np.float64]) -> tuple[_Number, ...]:
     order = nib.io_orientation(affine)[:, 0]
     return tuple(edges[axis] for axis in sorted(range(len(edges)), key=lambda axis: order[axis]))
-
-
-def _read_nifti(path: Path) -> Picture:
-    image = nib.load(path)
-    pixels = np.asanyarray(image.dataobj)
-    if pixels.ndim == 4:
-        pixels = np.moveaxis(pixels, 3, 0)
-    elif pixels.ndim == 3:
-        pixels = pixels[None]
-    else:
-        raise DatasetError(f"{path}: has {pixels.ndim} dimensions; 3, or 4 with channels last, are required")
-    return Picture(pixels, np.asarray(image.affine, dtype=np.float64))
 
 
 def _read_tiff(path: Path, *, label: bool) -> Picture:
@@ -157,22 +149,13 @@ def sidecar(path: Path) -> Path | None:
 def _read_spacing(path: Path) -> tuple[float, float, float]:
     """Return the spacing in mm in the order `(x, y, z)`; nnU-Net writes `(z, y, x)`."""
     try:
-        z, y, x = (float(edge) for edge in json.loads(path.read_text())["spacing"])
-    except (ValueError, KeyError, TypeError) as error:
+        with path.open("rb") as file:
+            z, y, x = (float(edge) for edge in json.loads(file.read(_MOST_SIDECAR_BYTES))["spacing"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise DatasetError(f"{path}: has no 'spacing' with three numbers") from error
     if not min(x, y, z) > 0:
         raise DatasetError(f"{path}: spacing {z}, {y}, {x} is not positive")
     return x, y, z
-
-
-def _check_affine(path: Path, affine: NDArray[np.float64]) -> None:
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
-        raise DatasetError(f"{path}: the affine is not invertible, so spacing and orientation are unknown")
-
-
-def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
-    """Return the voxel size in mm along each axis of a 4×4 affine."""
-    return tuple(round(math.sqrt(float((affine[:3, axis] ** 2).sum())), 5) for axis in range(3))
 
 
 def spacing_lost(shapes: Iterable[tuple[int, ...]], spacings: Iterable[tuple[float, ...]]) -> bool:

@@ -9,9 +9,12 @@ from PIL import Image
 
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.picture import Picture, with_palette
+from stampbench.datasets.voxel_limit import check_voxels
 
 PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 """Endings of the files that this module reads."""
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF")
+"""Pillow recognises formats by content; others, some of which call programs, are not opened."""
 
 
 def read_pillow(path: Path, *, label: bool) -> Picture:
@@ -23,13 +26,13 @@ def read_pillow(path: Path, *, label: bool) -> Picture:
             because its indices say nothing about brightness.
 
     Raises:
-        DatasetError: when the file has several frames.
+        DatasetError: when the file has several frames, or more voxels than the limit.
     """
-    with Image.open(path) as image:
+    with _opened(path) as image:
         if (frames := getattr(image, "n_frames", 1)) != 1:
             raise DatasetError(f"{path}: has {frames} frames; a single one is required")
         if image.mode == "1":
-            image = image.convert("L")  # type: ignore[assignment]
+            image = image.convert("L")
         pixels = np.asarray(image)
         if image.mode == "P" and not label:
             return Picture(with_palette(pixels, np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)), None)
@@ -38,11 +41,22 @@ def read_pillow(path: Path, *, label: bool) -> Picture:
 
 def pillow_shape(path: Path) -> tuple[int, int]:
     """Return the height and width in a file's header."""
-    with Image.open(path) as image:
+    with _opened(path) as image:
         return image.height, image.width
 
 
 def has_palette(path: Path) -> bool:
     """Return whether a file's header says that its pixels are indices into a palette."""
-    with Image.open(path) as image:
+    with _opened(path) as image:
         return image.mode == "P"
+
+
+def _opened(path: Path) -> Image.Image:
+    """Open a file without reading its pixels, after checking their number in the header."""
+    image = Image.open(path, formats=_FORMATS)
+    try:
+        check_voxels(path, (len(image.getbands()), image.height, image.width))
+    except DatasetError:
+        image.close()
+        raise
+    return image

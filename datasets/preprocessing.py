@@ -12,7 +12,7 @@ from monai.transforms import NormalizeIntensity, Orientation, ResizeWithPadOrCro
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
-from stampbench.datasets.image_io import spacing_of
+from stampbench.datasets.nifti_format import spacing_of
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import RawCase

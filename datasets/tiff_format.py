@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,14 @@ from PIL import Image, ImageSequence
 
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.picture import with_palette
+from stampbench.datasets.voxel_limit import check_voxels
 
 TIFF = (".tif", ".tiff")
 """Endings of the files that this module reads."""
+_DEFLATE_RATIO = 1032
+"""Largest ratio of compression that Deflate can reach."""
+_LARGEST_SEGMENT = 2**28
+"""Strips and tiles that cannot decompress to more bytes are not measured before they are read."""
 
 
 def read_tiff(path: Path, *, label: bool) -> NDArray[np.generic]:
@@ -25,9 +32,10 @@ def read_tiff(path: Path, *, label: bool) -> NDArray[np.generic]:
         label: Whether it is a label map, whose palette indices are label values.
 
     Raises:
-        DatasetError: when the compression is not supported, or the file has another number of dimensions.
+        DatasetError: when the compression is not supported, or the file has another number of dimensions or more
+            voxels than the limit.
     """
-    with tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         page: Any = file.pages[0]
         samples = page.samplesperpixel
         try:
@@ -54,7 +62,7 @@ def read_tiff(path: Path, *, label: bool) -> NDArray[np.generic]:
 
 def tiff_has_palette(path: Path) -> bool:
     """Return whether a file's header says that its pixels are indices into a palette."""
-    with tifffile.TiffFile(path) as file:
+    with _opened(path) as file:
         page: Any = file.pages[0]
         return bool(page.photometric == tifffile.PHOTOMETRIC.PALETTE)
 
@@ -62,7 +70,8 @@ def tiff_has_palette(path: Path) -> bool:
 def _read_with_pillow(path: Path, compression: str) -> NDArray[Any]:
     """Read compressions for which tifffile needs another package: LZW and JPEG among them."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=("TIFF",)) as image:
+            check_voxels(path, (getattr(image, "n_frames", 1), len(image.getbands()), image.height, image.width))
             pages = [np.asarray(page) for page in ImageSequence.Iterator(image)]
     except OSError as error:
         raise DatasetError(
@@ -70,3 +79,42 @@ def _read_with_pillow(path: Path, compression: str) -> NDArray[Any]:
             "pip install imagecodecs"
         ) from error
     return pages[0] if len(pages) == 1 else np.stack(pages)
+
+
+def _opened(path: Path) -> tifffile.TiffFile:
+    """Open a file without reading its pixels, after checking their number in the header."""
+    # A file may name others as its parts; they could lie anywhere, so they are not opened.
+    file = tifffile.TiffFile(path, _multifile=False)
+    try:
+        check_voxels(path, file.series[0].shape)
+        for page in file.series[0].pages:
+            if page is not None:
+                _check_segments(path, page)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_segments(path: Path, page: Any) -> None:
+    """Check the strips or tiles of a page, which are decompressed one by one, each completely."""
+    check_voxels(path, page.chunks)
+    if page.compression == tifffile.COMPRESSION.LZMA:
+        raise DatasetError(f"{path}: has LZMA compression, which is not supported")
+    if page.compression not in (tifffile.COMPRESSION.ADOBE_DEFLATE, tifffile.COMPRESSION.DEFLATE):
+        return
+    expected = math.prod(page.chunks) * page.dtype.itemsize
+    for offset, length in zip(page.dataoffsets, page.databytecounts, strict=True):
+        if length * _DEFLATE_RATIO > _LARGEST_SEGMENT and _inflated(path, offset, length, expected) > expected:
+            raise DatasetError(f"{path}: a strip or tile decompresses to more than its {expected:,} bytes")
+
+
+def _inflated(path: Path, offset: int, length: int, most: int) -> int:
+    """Return the decompressed number of bytes of a part of a file; counting stops above `most`."""
+    with path.open("rb") as file:
+        file.seek(offset)
+        data, inflate, size = file.read(length), zlib.decompressobj(), 0
+    while data and size <= most:
+        size += len(inflate.decompress(data, 2**20))
+        data = inflate.unconsumed_tail
+    return size

@@ -11,7 +11,7 @@ import click
 from stampbench.benchmark.cli.common import discover_plugins, write_output
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
 from stampbench.benchmark.cli.hints import hint
-from stampbench.benchmark.cli.options import DATA_ROOT, Form, form_options
+from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def list_datasets(data_root: Path | None, style: str) -> None:
 @click.argument("name")
 @form_options
 @DATA_ROOT
+@MAX_VOXELS
 def show(name: str, form: Form, data_root: Path | None) -> None:
     """Show a dataset, how to get it, and which files it has.
 
@@ -156,6 +157,7 @@ def download(name: str, data_root: Path | None) -> None:
 @click.argument("name")
 @form_options
 @DATA_ROOT
+@MAX_VOXELS
 def prepare_dataset(name: str, form: Form, data_root: Path | None) -> None:
     """Prepare every case as a run would, and keep it in the cache.
 
@@ -186,6 +188,7 @@ def prepare_dataset(name: str, form: Form, data_root: Path | None) -> None:
 @click.option("--table", type=click.Path(path_type=Path), help="Write a CSV file with a row per case")
 @form_options
 @DATA_ROOT
+@MAX_VOXELS
 def check(name: str, overview: Path | None, table: Path | None, form: Form, data_root: Path | None) -> int:
     """Read every case and report problems: files, grids, labels, duplicates, subjects, split.
 

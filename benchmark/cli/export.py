@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from stampbench.benchmark.cli.hints import hint
-from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, RUNS
+from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("--output", type=click.Path(path_type=Path), help="File  [default: RUN.onnx or RUN.pt2, here]")
 @FOLDER
 @DATA_ROOT
+@MAX_VOXELS
 @RUNS
 def export(
     run: str, form: Literal["onnx", "pt2"], output: Path | None, folder: str | None, data_root: Path | None,

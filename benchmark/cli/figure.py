@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.cli.common import read_chosen
-from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, RUNS, RecordFilter, filter_options
+from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 from stampbench.reports.figures import FIGURES, Entry
 
@@ -114,6 +114,7 @@ def losses(runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None
 @OUTPUT
 @FOLDER
 @DATA_ROOT
+@MAX_VOXELS
 def segmentations(
     runs_folder: Path, chosen: RecordFilter, output: Path | None, folder: str | None, data_root: Path | None
 ) -> None:

@@ -16,6 +16,7 @@ HINTS = {
     "image_size": "--image-size",
     "jobs": "--jobs",
     "kernels": "--kernels, or --force to start over",
+    "max_voxels": "--max-voxels or STAMPBENCH_MAX_VOXELS",
     "n_train": "--n-train",
     "output": "--output",
     "parameters": "--parameters",

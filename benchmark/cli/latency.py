@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, warn, write_output
-from stampbench.benchmark.cli.options import DATA_ROOT, PLUGIN, RUNS, Form, compute_options, form_options
+from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, PLUGIN, RUNS, Form, compute_options, form_options
 from stampbench.benchmark.cli.parsing import parse_batches, parse_known, parse_names, parse_settings, parse_shape
 from stampbench.benchmark.errors import UserError
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 @click.option("--record", is_flag=True, help="Keep the timings of recorded runs in the store, for leaderboards")
 @compute_options("device", "threads", "allocator", "deterministic", "tf32")
 @DATA_ROOT
+@MAX_VOXELS
 @RUNS
 @form_options
 @PLUGIN

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from stampbench.benchmark.errors import UserError
+from stampbench.datasets import voxel_limit
 
 if TYPE_CHECKING:
     from stampbench.benchmark.config.dataset_request import DatasetRequest
@@ -24,6 +26,29 @@ DATA_ROOT = click.option(
 )
 FOLDER = click.option(
     "--folder", help="Folder or definition file of the dataset, if it is neither where it was nor below --data-root"
+)
+
+
+def _limit_voxels(context: click.Context, _: click.Parameter, value: int | None) -> None:
+    """Set the limit where image readers look it up, in worker processes too; the old one returns with the end."""
+    if value is not None:
+        before = os.environ.get(voxel_limit.VARIABLE)
+        os.environ[voxel_limit.VARIABLE] = str(value)
+        context.call_on_close(
+            lambda: (
+                os.environ.pop(voxel_limit.VARIABLE)
+                if before is None
+                else os.environ.update({voxel_limit.VARIABLE: before})
+            )
+        )
+
+
+MAX_VOXELS = click.option(
+    "--max-voxels",
+    type=click.IntRange(1, 10**15),
+    expose_value=False,
+    callback=_limit_voxels,
+    help=f"Most voxels of an image, all channels together  [default: {voxel_limit.DEFAULT}]",
 )
 RUNS = click.option(
     "--runs",

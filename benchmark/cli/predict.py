@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import warn
-from stampbench.benchmark.cli.options import RUNS, compute_options
+from stampbench.benchmark.cli.options import MAX_VOXELS, RUNS, compute_options
 
 if TYPE_CHECKING:
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for the label maps")
 @click.option("--force", is_flag=True, help="Overwrite existing label maps")
 @compute_options("device", "threads", "kernels", "allocator", "deterministic", "tf32")
+@MAX_VOXELS
 @RUNS
 def predict(
     run: str, images: tuple[Path, ...], output: Path, force: bool, compute: ComputeSettings, runs_folder: Path

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, read_chosen
-from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, RUNS, RecordFilter, filter_options
+from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 
 
@@ -18,6 +18,7 @@ from stampbench.benchmark.errors import UserError
 @click.option("--pictures/--no-pictures", default=True, show_default=True, help="Draw each run's worst test cases")
 @FOLDER
 @DATA_ROOT
+@MAX_VOXELS
 def report(
     runs_folder: Path, chosen: RecordFilter, output: Path, pictures: bool, folder: str | None, data_root: Path | None
 ) -> None:

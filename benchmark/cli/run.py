@@ -10,6 +10,7 @@ import click
 from stampbench.benchmark.cli.common import warn
 from stampbench.benchmark.cli.options import (
     DATA_ROOT,
+    MAX_VOXELS,
     PLUGIN,
     RUNS,
     Form,
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 @executor_options
 @form_options
 @DATA_ROOT
+@MAX_VOXELS
 @RUNS
 @PLUGIN
 @click.option("--force", is_flag=True, help="Execute finished runs again; each old record stays until then")

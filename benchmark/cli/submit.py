@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins
-from stampbench.benchmark.cli.options import DATA_ROOT
+from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS
 from stampbench.benchmark.errors import UserError
 
 
@@ -26,6 +26,7 @@ def submit() -> None:
 @click.option("--against", type=click.Path(path_type=Path), help="Published tables that the runs are to join")
 @click.option("--rescore", default="3", show_default=True, help="Random cases per run to segment again, or all")
 @DATA_ROOT
+@MAX_VOXELS
 def check(folder: Path, against: Path | None, rescore: str, data_root: Path | None) -> int:
     """Check somebody's records before they are merged. The exit code is 1 if they are refused.
 

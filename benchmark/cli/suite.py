@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, warn
-from stampbench.benchmark.cli.options import DATA_ROOT, PLUGIN, RUNS, compute_options, executor_options
+from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, PLUGIN, RUNS, compute_options, executor_options
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ def show_suite(name: str, quick: bool) -> None:
 @compute_options()
 @executor_options
 @DATA_ROOT
+@MAX_VOXELS
 @RUNS
 @PLUGIN
 @click.option("--force", is_flag=True, help="Execute finished runs again; each old record stays until then")

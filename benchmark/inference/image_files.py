@@ -21,7 +21,8 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.datasets import image_io
-from stampbench.datasets.image_io import IMAGES, NIFTI, ras_shape
+from stampbench.datasets.image_io import IMAGES, ras_shape
+from stampbench.datasets.nifti_format import NIFTI, open_nifti
 from stampbench.datasets.picture import Picture
 from stampbench.datasets.pillow_format import PILLOW
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
@@ -169,7 +170,7 @@ def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     try:
         if ending in NIFTI:
-            original = nib.load(path)
+            original = open_nifti(path)
             header = original.header.copy()
             header.set_data_dtype(coded.dtype)
             header.set_slope_inter(1, 0)

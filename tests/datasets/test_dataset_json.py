@@ -69,6 +69,16 @@ def test_a_subject_pattern_groups_the_cases_of_a_subject(tmp_path: Path) -> None
         ({"labels": 3}, "malformed"),
         ({"file_ending": ".mha"}, "no labelled cases"),
         ({"channel_names": None}, "malformed"),
+        ({"channel_names": {}}, "declares no channels"),
+        ({"channel_names": [0, 1]}, "malformed"),
+        ({"channel_names": {"0": ["T1"]}}, "is not a name"),
+        ({"channel_names": {str(number): "T1" for number in range(1025)}}, "declares 1025 channels"),
+        ({"labels": {"background": 0, **{f"c{value}": value for value in range(1, 300)}}}, "declares 300 classes"),
+        ({"labels": {"background": 0, "left": 10**6}}, "integer below 100,000"),
+        ({"labels": {"background": 0, "left\x1b[2J": 1}}, "printable characters"),
+        ({"labels": {"background": 0, "left" * 100: 1}}, "1 to 100 printable"),
+        ({"file_ending": "/../*"}, "is not an ending such as .nii.gz"),
+        ({"file_ending": ["x"]}, "malformed"),
     ],
 )
 def test_an_unusable_declaration_is_refused(tmp_path: Path, changes: dict[str, object], message: str) -> None:
@@ -104,3 +114,33 @@ def test_subject_patterns_that_cannot_work_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="pattern") as raised:
             read_dataset_json(folder, subject_pattern=pattern)
         assert raised.value.setting == "subject_pattern"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"modality": ' * 100_000, "nested too deeply"),
+        (b'{"modality": {"0": ' + b"9" * 5000 + b"}}", "is not valid JSON"),
+        (b" " * (2**24 + 1), "more than 16,777,216 bytes"),
+        (b"\xff", "is not valid JSON"),
+        (b"[]", "is not a JSON object"),
+    ],
+)
+def test_files_that_are_no_declaration_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "dataset.json").write_bytes(content)
+    with pytest.raises(DatasetError, match=message):
+        read_dataset_json(tmp_path)
+
+
+@pytest.mark.parametrize("key", ["image", "label"])
+@pytest.mark.parametrize(
+    "name", ["../a.nii.gz", "imagesTr/../../a.nii.gz", "/etc/passwd", "", ".", "a" * 5000, 3, "a\0b"]
+)
+def test_images_lie_in_the_folder(decathlon: Callable[..., Path], key: str, name: object) -> None:
+    folder = decathlon(cases=2)
+    declared = json.loads((folder / "dataset.json").read_text())
+    declared["training"][0][key] = name
+    (folder / "dataset.json").write_text(json.dumps(declared))
+    with pytest.raises(DatasetError, match="is not the path of a file in the folder"):
+        read_dataset_json(folder)

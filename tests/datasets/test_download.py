@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -206,6 +207,28 @@ def test_a_truncated_archive_without_known_checksum_is_refused(server: Server, t
     with pytest.raises(DatasetError, match="cannot be unpacked"):
         fetch(entry(server, md5=None), tmp_path)
     assert not (tmp_path / "Task99_Tiny").exists()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_an_archive_that_is_cut_off_between_two_entries_is_refused(
+    compressed: bool, server: Server, tmp_path: Path
+) -> None:
+    whole = archive()
+    with tarfile.open(fileobj=io.BytesIO(whole)) as tar:
+        second = tar.getmembers()[1].offset
+    server.content = gzip.compress(whole[:second]) if compressed else whole[:second]
+    with pytest.raises(DatasetError, match="has no end of archive and may be truncated"):
+        fetch(entry(server, md5=None), tmp_path)
+    assert not (tmp_path / "Task99_Tiny").exists()
+
+
+def test_entries_that_would_fill_the_disk_are_refused(server: Server, tmp_path: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(server.content)) as tar:
+        info = tar.getmembers()[1]
+    info.size = 2**62
+    server.content = info.tobuf() + bytes(2048)
+    with pytest.raises(DatasetError, match="is sparse or larger than the disk"):
+        fetch(entry(server, md5=None), tmp_path)
 
 
 def extra_entry(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> Callable[[tarfile.TarFile], None]:

@@ -12,7 +12,8 @@ import tifffile
 from PIL import Image
 
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.image_io import read, shape, spacing_of
+from stampbench.datasets.image_io import read, shape
+from stampbench.datasets.nifti_format import spacing_of
 
 
 def test_nifti_is_read_with_its_spacing_and_channels_first(tmp_path: Path) -> None:
@@ -185,3 +186,30 @@ def test_nan_and_infinite_values_are_refused(tmp_path: Path, value: float) -> No
     nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "a.nii.gz")
     with pytest.raises(DatasetError, match="NaN or infinite"):
         read(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("value", [3e38, -1e20, 2e15])
+def test_values_that_overflow_in_the_normalisation_are_refused(tmp_path: Path, value: float) -> None:
+    pixels = np.zeros((4, 4, 4), np.float32)
+    pixels[1, 2, 3] = value
+    nib.save(nib.Nifti1Image(pixels, np.eye(4)), tmp_path / "a.nii.gz")
+    with pytest.raises(DatasetError, match=r"contains values up to .*; at most 1e\+15 is accepted"):
+        read(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        [[1e5, 0, 0], [1e5, 1e-12, 0], [0, 0, 1e5]],  # two axes point in the same direction
+        [[1e30, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[1e-7, 0, 0], [0, 1e4, 0], [0, 0, 1e4]],
+    ],
+)
+def test_affines_without_plausible_axes_are_refused(tmp_path: Path, columns: list[list[float]]) -> None:
+    affine = np.eye(4)
+    affine[:3, :3] = np.transpose(columns)
+    image = nib.Nifti2Image(np.zeros((4, 4, 4), np.uint8), affine)
+    nib.save(image, tmp_path / "a.nii")
+    for function in (read, shape):
+        with pytest.raises(DatasetError, match="the affine"):
+            function(tmp_path / "a.nii")
