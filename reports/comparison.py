@@ -10,6 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.decision import Decision, decide
+from stampbench.reports.escape import markdown
 from stampbench.reports.multi_reader import MIN_READERS, Estimate
 from stampbench.reports.paired_runs import designs, dice_by_run, estimate, interval_over_subjects, pair
 from stampbench.reports.statistics import Interval, holm
@@ -97,7 +98,7 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
     margins = " or ±".join(sorted({f"{each.margin:g}" for each in comparisons}))
     seconds = list(dict.fromkeys(each.second for each in comparisons))
     parts = [
-        f"### {comparisons[0].first} minus {' or '.join(seconds)}, test Dice\n",
+        f"### {markdown(comparisons[0].first)} minus {' or '.join(map(markdown, seconds))}, test Dice\n",
         _summary_table(comparisons) + "\n",
         "Differences are paired by training set, fold, seed and subject. 95 % (cases): confidence interval over "
         "subjects, for these trained networks. 95 % (runs and cases) and p: multi-reader multi-case analysis with "
@@ -107,7 +108,7 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
         "undecided. per run: smallest and largest difference of a pair of runs.\n",
     ]
     for each in comparisons if most else ():
-        parts += [f"Cases with the largest differences, {each.title}:\n", _case_table(each, most) + "\n"]
+        parts += [f"Cases with the largest differences, {markdown(each.title)}:\n", _case_table(each, most) + "\n"]
     return "\n".join(parts)
 
 
@@ -119,7 +120,7 @@ def _summary_table(comparisons: Sequence[Comparison]) -> str:
     several = len({each.second for each in comparisons}) > 1
     rows = [
         [
-            f"{each.second}: {each.title}" if several else each.title,
+            markdown(f"{each.second}: {each.title}" if several else each.title),
             f"{each.difference.mean:+.4f}",
             _format_interval(each.over_cases.low, each.over_cases.high),
             _format_interval(*each.difference.interval()),
@@ -139,10 +140,10 @@ def _case_table(comparison: Comparison, most: int) -> str:
     """List the `most` cases with the largest and with the smallest difference."""
     shown = pd.concat([comparison.cases.head(most), comparison.cases.tail(most)]).drop_duplicates("case")
     rows = [
-        [row.case, f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"]
+        [markdown(str(row.case)), f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"]
         for row in shown.itertuples(index=False)
     ]
-    head = ["case", comparison.first, comparison.second, "difference"]
+    head = ["case", markdown(comparison.first), markdown(comparison.second), "difference"]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True, colalign=("left",) + ("right",) * 3)
 
 

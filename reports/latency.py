@@ -5,6 +5,8 @@ from __future__ import annotations
 import pandas as pd
 from tabulate import tabulate
 
+from stampbench.reports.escape import markdown
+
 MACHINE = ("processor", "device", "driver", "threads", "torch")
 """Columns that must have a single value in a table of timings."""
 _MIN_ROUNDS_FOR_P99 = 100
@@ -68,7 +70,7 @@ def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
         ratio = "too noisy"
     if row["noisy_time"]:
         times = ["too noisy", "–", "–", "–"]
-    return [str(row["network"]), ratio, *times, *size]
+    return [markdown(str(row["network"])), ratio, *times, *size]
 
 
 def _rounds(timings: pd.DataFrame) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.by_class import ClassTable
+from stampbench.reports.escape import latex, markdown, one_line, spreadsheet
 from stampbench.reports.leaderboard import Board
 from stampbench.reports.overall import OverallRanking
 
@@ -22,7 +23,8 @@ Table = Board | ClassTable
 def to_markdown(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return markdown with the title, table and notes of every ranking and leaderboard."""
     return "\n".join(
-        f"### {each.title}\n\n{_tabulate(_text_table(each), 'github')}\n\n{chr(10).join(each.notes)}\n"
+        f"### {markdown(each.title)}\n\n{_tabulate(_markdown_table(each), 'github')}\n\n"
+        f"{chr(10).join(map(markdown, each.notes))}\n"
         for each in _rankings_first(boards, rankings)
     )
 
@@ -30,7 +32,7 @@ def to_markdown(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()
 def to_latex(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return a LaTeX `table` with `booktabs` rules for each; titles become captions, notes become comments."""
     return "\n".join(
-        f"% {' '.join(each.notes)}\n\\begin{{table}}\n\\caption{{{_escaped(each.title)}}}\n"
+        f"% {one_line(' '.join(each.notes))}\n\\begin{{table}}\n\\caption{{{latex(each.title)}}}\n"
         f"{_latex_table(_text_table(each))}\n\\end{{table}}\n"
         for each in _rankings_first(boards, rankings)
     )
@@ -38,7 +40,7 @@ def to_latex(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -
 
 def to_csv(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
     """Return all leaderboards as one CSV table; the first columns hold `Board.about`. Rankings are not included."""
-    return str(board_frame(boards).to_csv(index=False)) if boards else ""
+    return str(spreadsheet(board_frame(boards)).to_csv(index=False)) if boards else ""
 
 
 def board_frame(boards: Sequence[Table]) -> pd.DataFrame:
@@ -214,15 +216,15 @@ def _tabulate(table: pd.DataFrame, style: str) -> str:
     )  # fmt: skip
 
 
+def _markdown_table(table: Board | OverallRanking) -> pd.DataFrame:
+    text = _text_table(table)
+    return text.assign(strategy=text["strategy"].map(markdown)).rename(columns=markdown)
+
+
 def _latex_table(table: pd.DataFrame) -> str:
+    """Return the table; tabulate escapes the special characters of LaTeX."""
+    table = table.assign(strategy=table["strategy"].map(one_line)).rename(columns=one_line)
     return _tabulate(table, "latex_booktabs").replace("Δ", "$\\Delta$").replace("×", "$\\times$").replace("±", "$\\pm$")
-
-
-def _escaped(text: str) -> str:
-    """Escape the special characters of LaTeX."""
-    for character in "_%&#$":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("×", "$\\times$")
 
 
 def _records(rows: pd.DataFrame) -> list[dict[str, object]]:

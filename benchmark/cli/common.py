@@ -10,6 +10,7 @@ import click
 
 from stampbench.benchmark.cli.options import RecordFilter
 from stampbench.benchmark.errors import UserError, unknown
+from stampbench.reports.escape import one_line, terminal
 
 if TYPE_CHECKING:
     from stampbench.benchmark.records.tables import Records
@@ -17,7 +18,18 @@ if TYPE_CHECKING:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    click.echo(f"warning: {text}", err=True)
+    click.echo(f"warning: {one_line(text)}", err=True)
+
+
+def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
+    """Print text that may come from files of other people; a terminal does not act on any of it.
+
+    Args:
+        text: the text, of one or several lines.
+        err: whether it goes to the error output.
+        nl: whether a line break follows.
+    """
+    click.echo(terminal(text), err=err, nl=nl)
 
 
 def discover_plugins(files: tuple[Path, ...] = ()) -> None:

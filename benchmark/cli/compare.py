@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import read_chosen
+from stampbench.benchmark.cli.common import echo, read_chosen
 from stampbench.benchmark.cli.options import RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError, unknown
 
@@ -44,7 +44,7 @@ def compare(first: str, others: tuple[str, ...], runs_folder: Path, chosen: Reco
             comparisons += compare_runs(one, _runs_of(records.runs, other), records.cases)
         except IncomparableError as error:
             raise UserError(f"'{first}' and '{other}' cannot be compared: {error}") from error
-    click.echo(to_markdown(comparisons, cases), nl=False)
+    echo(to_markdown(comparisons, cases), nl=False)
 
 
 def _runs_of(runs: pd.DataFrame, text: str) -> pd.DataFrame:

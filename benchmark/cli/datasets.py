@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins, write_output
+from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
@@ -114,7 +114,7 @@ def show(name: str, form: Form, data_root: Path | None) -> None:
     if problem is not None:
         lines["here"] = f"no; {problem}"
     for key, value in lines.items():
-        click.echo(f"{key:10} {value}")
+        echo(f"{key:10} {value}")
 
 
 @datasets.command()
@@ -208,18 +208,19 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.datasets.cache import cache_folder
     from stampbench.datasets.quality_control import check_dataset
+    from stampbench.reports.escape import one_line, spreadsheet
     from stampbench.reports.overlays import write_overview
 
     with Progress(definition.name, 1) as progress:
         report = check_dataset(definition, reader, lambda done, total: progress.case(done, total, "checking"))
-    click.echo(case_tables(definition.name, reader, report))
+    echo(case_tables(definition.name, reader, report))
     for issue in sorted(report.findings, key=lambda each: (each.level, str(each))):
-        click.echo(f"{issue.level}: {issue}{hint(issue.setting)}")
+        echo(one_line(f"{issue.level}: {issue}{hint(issue.setting)}"))
     counts = Counter[str]()
     for issue in report.findings:
         counts[issue.level] += max(len(issue.cases), 1)
     if table is not None:
-        write_output(table, pd.DataFrame(report.cases).to_csv(index=False))
+        write_output(table, spreadsheet(pd.DataFrame(report.cases)).to_csv(index=False))
     if report.panels:
         path = overview or cache_folder() / definition.name / "overview.png"
         try:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from stampbench.benchmark.cli.common import echo
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS
 from stampbench.benchmark.errors import UserError
@@ -52,8 +53,8 @@ def export(
     error = write(model, images, path, form)
     classes = ", ".join(record.dataset.classes)
     sizes = " × ".join(f"{divisor}·n" if divisor > 1 else "n" for divisor in model.architecture.divisors)
-    click.echo(f"{path}: {model.architecture.in_channels} channels of size {sizes} in, logits of {classes} out")
-    click.echo(f"largest difference {error:.1e} of the largest logit, on {origin}")
+    echo(f"{path}: {model.architecture.in_channels} channels of size {sizes} in, logits of {classes} out")
+    echo(f"largest difference {error:.1e} of the largest logit, on {origin}")
 
 
 def _images(record: Record, reinference: Reinference) -> tuple[Tensor, str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins, warn, write_output
+from stampbench.benchmark.cli.common import discover_plugins, echo, warn, write_output
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, PLUGIN, RUNS, Form, compute_options, form_options
 from stampbench.benchmark.cli.parsing import parse_batches, parse_known, parse_names, parse_settings, parse_shape
 from stampbench.benchmark.errors import UserError
@@ -97,11 +97,13 @@ def latency(
     frame = _frame(rows)
     _print(frame, style)
     if output is not None:
-        write_output(output, frame.to_csv(index=False))
+        from stampbench.reports.escape import spreadsheet
+
+        write_output(output, spreadsheet(frame).to_csv(index=False))
     if record:
         from stampbench.benchmark.records.timings import record_timings
 
-        click.echo(f"recorded in {record_timings(frame, runs_folder)}", err=True)
+        echo(f"recorded in {record_timings(frame, runs_folder)}", err=True)
     if frame[["noisy_ratio", "noisy_time"]].to_numpy().any():
         warn("the machine is too noisy for some of these numbers; stop other programs, or raise --seconds")
     return 0
@@ -146,7 +148,7 @@ def _time(
         warn(warning)
     rows: list[LatencyRow] = []
     for backend, precision, batch in cells:
-        rows += time_cell(found, device, (backend, precision, batch), seconds, lambda text: click.echo(text, err=True))
+        rows += time_cell(found, device, (backend, precision, batch), seconds, lambda text: echo(text, err=True))
     return rows
 
 
@@ -157,6 +159,8 @@ def _frame(rows: list[LatencyRow]) -> pd.DataFrame:
 
 
 def _print(frame: pd.DataFrame, style: str) -> None:
+    from stampbench.reports.escape import spreadsheet
     from stampbench.reports.latency import latency_tables
 
-    click.echo(latency_tables(frame) if style == "markdown" else frame.to_csv(index=False), nl=style == "markdown")
+    text = latency_tables(frame) if style == "markdown" else spreadsheet(frame).to_csv(index=False)
+    echo(text, nl=style == "markdown")

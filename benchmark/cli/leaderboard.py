@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stampbench.benchmark.cli.common import read_chosen, write_output
+from stampbench.benchmark.cli.common import echo, read_chosen, write_output
 from stampbench.benchmark.cli.options import RUNS, RecordFilter, filter_options
 
 
@@ -43,6 +43,6 @@ def leaderboard(runs_folder: Path, chosen: RecordFilter, style: str, by_class: b
     else:
         text = FORMATS[style](boards, overall_ranking(boards))
     if output is None:
-        click.echo(text, nl=False)
+        echo(text, nl=False)
     else:
         write_output(output, text)

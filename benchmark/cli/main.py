@@ -13,6 +13,7 @@ from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
+from stampbench.reports.escape import one_line
 from stampbench.strategies.errors import StrategyError
 
 COMMANDS = {
@@ -84,5 +85,5 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {message}", err=True)
+    click.echo(f"error: {one_line(message)}", err=True)
     sys.exit(code)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stampbench.benchmark.cli.common import echo
+
 if TYPE_CHECKING:
     from stampbench.benchmark.api import RunOptions
     from stampbench.benchmark.execution.job import Task
@@ -37,36 +39,36 @@ def execute_tasks(tasks: list[Task], options: RunOptions, title: str, *, dry_run
         return 0
     debug = bool(click.get_current_context().find_root().params["debug"])
     report = Reporter(
-        done=click.echo,
-        problem=lambda line: click.echo(line, err=True),
-        traceback=(lambda text: click.echo(text, err=True)) if debug else lambda text: None,
+        done=echo,
+        problem=lambda line: echo(line, err=True),
+        traceback=(lambda text: echo(text, err=True)) if debug else lambda text: None,
     )
     failed = execute(selection.missing, options, report, title=title) if selection.missing else {}
     for task in selection.failed:
         reason = store.reason(task.run.spec)
-        click.echo(f"{task.job.id}  {task.job.title}: failed before ({reason})", err=True)
+        echo(f"{task.job.id}  {task.job.title}: failed before ({reason})", err=True)
     if total := len(failed) + len(selection.failed):
         again = "; --retry-failed runs them again" if not options.retry_failed else ""
-        click.echo(f"{total} of {len(tasks)} runs failed{again}", err=True)
+        echo(f"{total} of {len(tasks)} runs failed{again}", err=True)
     if selection.missing:
-        click.echo(f"next: stampbench leaderboard --runs {options.runs}")
+        echo(f"next: stampbench leaderboard --runs {options.runs}")
     return 1 if total else 0
 
 
 def _show_plan(tasks: list[Task], selection: Selection, options: RunOptions) -> None:
     missing = {task.job.id for task in selection.missing}
-    click.echo(
+    echo(
         f"{len(tasks)} runs: {len(selection.finished)} finished, {len(selection.missing)} to do, "
         f"{len(selection.failed)} failed"
     )
     for task in tasks[:_SHOWN]:
-        click.echo(f"{task.job.id}  {task.job.title}: {_state(task, missing, selection.statuses)}")
+        echo(f"{task.job.id}  {task.job.title}: {_state(task, missing, selection.statuses)}")
     if len(tasks) > _SHOWN:
-        click.echo(f"… and {len(tasks) - _SHOWN} more")
+        echo(f"… and {len(tasks) - _SHOWN} more")
     if selection.missing:
-        click.echo(_estimate(selection, options))
+        echo(_estimate(selection, options))
         by_dataset = Counter(task.run.dataset.name for task in selection.missing)
-        click.echo("to do: " + ", ".join(f"{number} on {name}" for name, number in by_dataset.items()))
+        echo("to do: " + ", ".join(f"{number} on {name}" for name, number in by_dataset.items()))
 
 
 def _state(task: Task, missing: set[str], statuses: Mapping[str, str]) -> str:

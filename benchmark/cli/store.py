@@ -7,8 +7,10 @@ from pathlib import Path
 
 import click
 
+from stampbench.benchmark.cli.common import echo
 from stampbench.benchmark.cli.options import DATA_ROOT, RUNS
 from stampbench.benchmark.errors import UserError
+from stampbench.reports.escape import one_line
 
 
 @click.group()
@@ -47,8 +49,8 @@ def check(runs_folder: Path, rerun: str | None, data_root: Path | None) -> int:
     for status in verify_store(RunStore(runs_folder)):
         counts[status.state] += 1
         if status.state != "finished":
-            click.echo(f"{status.state}: {status.folder}: {status.text}")
-    click.echo(", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "no runs")
+            echo(one_line(f"{status.state}: {status.folder}: {status.text}"))
+    echo(", ".join(f"{number} {state}" for state, number in sorted(counts.items())) or "no runs")
     return 1 if counts["damaged"] else 0
 
 
@@ -68,9 +70,9 @@ def migrate(runs_folder: Path) -> None:
     number = 0
     for line in upgrade(RunStore(runs_folder)):
         number += 1
-        click.echo(line)
+        echo(one_line(line))
     if not number:
-        click.echo("nothing to upgrade")
+        echo("nothing to upgrade")
 
 
 @store.command()
@@ -83,16 +85,16 @@ def schema() -> None:
     """
     from stampbench.benchmark.execution.record_reference import record_reference
 
-    click.echo(record_reference(), nl=False)
+    echo(record_reference(), nl=False)
 
 
 def _rerun(runs_folder: Path, run: str, data_root: Path | None) -> int:
     from stampbench.benchmark.execution.rerun import rerun
 
     repetition = rerun(runs_folder, run, data_root)
-    click.echo(repetition.compared)
+    echo(repetition.compared)
     for line in repetition.differences:
-        click.echo(f"  {line}")
+        echo(f"  {line}")
     return 1 if repetition.differences else 0
 
 

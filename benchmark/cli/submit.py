@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins
+from stampbench.benchmark.cli.common import discover_plugins, echo
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS
 from stampbench.benchmark.errors import UserError
+from stampbench.reports.escape import one_line
 
 
 @click.group()
@@ -50,9 +51,9 @@ def check(folder: Path, against: Path | None, rescore: str, data_root: Path | No
             report=lambda done, total: progress.case(done, total, "checking", "run"),
         )  # fmt: skip
     for note in result.notes:
-        click.echo(f"note: {note}")
+        echo(one_line(f"note: {note}"))
     for problem in result.problems:
-        click.echo(f"refused: {problem}")
+        echo(one_line(f"refused: {problem}"))
     verdict = "refused" if result.problems else "accepted"
-    click.echo(f"{verdict}: {result.runs} runs, {result.rescored} cases segmented again")
+    echo(f"{verdict}: {result.runs} runs, {result.rescored} cases segmented again")
     return 1 if result.problems else 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins, warn
+from stampbench.benchmark.cli.common import discover_plugins, echo, warn
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, PLUGIN, RUNS, compute_options, executor_options
 from stampbench.benchmark.errors import UserError
 
@@ -40,7 +40,7 @@ def list_suites() -> None:
     width = max(map(len, suite_names()))
     for name in suite_names():
         found = load_suite(name).suite
-        click.echo(f"{name:{width}}  {found.summary} ({found.source})")
+        echo(f"{name:{width}}  {found.summary} ({found.source})")
 
 
 @suite.command("show")
@@ -56,7 +56,7 @@ def show_suite(name: str, quick: bool) -> None:
     from stampbench.benchmark.config.suite_file import load_suite
 
     file = load_suite(name, quick=quick)
-    click.echo(f"# {file.suite.name}: {file.suite.summary}")
+    echo(f"# {file.suite.name}: {file.suite.summary}")
     for block in file.suite.blocks():
         datasets = ", ".join(each.name for each in block.datasets)
         strategies = ", ".join(
@@ -64,11 +64,11 @@ def show_suite(name: str, quick: bool) -> None:
         )
         sets = f", training sets {', '.join(map(str, block.training_sets))}" if block.training_sets != [0] else ""
         folds = "all" if block.folds == "all" else ",".join(map(str, block.folds))
-        click.echo(
+        echo(
             f"# {strategies}\n#   on {datasets}, n = {', '.join(map(str, block.n_train))}{sets}, folds {folds}, "
             f"seeds {', '.join(map(str, block.seeds))}, protocol {block.protocol}"
         )
-    click.echo(file.path.read_text(), nl=False)
+    echo(file.path.read_text(), nl=False)
 
 
 @suite.command("run")

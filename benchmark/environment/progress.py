@@ -11,6 +11,9 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
+from rich.text import Text
+
+from stampbench.reports.escape import one_line
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -22,12 +25,12 @@ class Progress:
     """
 
     def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
-        self.title, self.total = title, total
+        self.title, self.total = one_line(title), total
         self._console = Console(stderr=True, quiet=quiet)
         self._bar: Bar | None = None
         if self._console.is_terminal and not quiet:
             self._bar = Bar(
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=10),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
@@ -79,7 +82,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Print a line that stays."""
         if not self._quiet:
-            self._console.print(line, highlight=False, soft_wrap=True)
+            self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
     def _show(self, done: int, total: int, details: str, unit: str) -> None:
         if self._bar:
@@ -113,7 +116,7 @@ class ScheduleProgress:
     """Counts of runs, titles of the running ones, elapsed and remaining time of a schedule."""
 
     def __init__(self, title: str, total: int, *, quiet: bool = False) -> None:
-        self._title, self._total, self._quiet = title, total, quiet
+        self._title, self._total, self._quiet = one_line(title), total, quiet
         self._console = Console(stderr=True, quiet=quiet)
         self._live = Live(console=self._console, transient=True) if self._console.is_terminal and not quiet else None
         self._started = self._printed = time.monotonic()
@@ -137,7 +140,7 @@ class ScheduleProgress:
             f"{counts.failed} failed{elsewhere}, {_clock(elapsed)} elapsed{left}"
         )
         if self._live:
-            self._live.update(Group(line, *(f"  {title}" for title in counts.running[:8])))
+            self._live.update(Group(Text(line), *(Text(f"  {title}") for title in counts.running[:8])))
         elif not self._quiet and time.monotonic() - self._printed > 6 * _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             print(line, file=sys.stderr, flush=True)

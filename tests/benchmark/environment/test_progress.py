@@ -68,3 +68,9 @@ def test_quiet_progress_prints_nothing(clock: Clock, capsys: pytest.CaptureFixtu
         progress.case(1, 2, "testing")
         progress.say("a line")
     assert capsys.readouterr() == ("", "")
+
+
+def test_titles_are_text_and_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("folder [/red]\x1b[2J", 100) as progress:
+        progress.resumed(1)
+    assert capsys.readouterr().err == "folder [/red]\\x1b[2J: resuming after epoch 1\n"

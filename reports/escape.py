@@ -1,0 +1,60 @@
+"""Text of records, escaped for where it is shown: terminal, markdown, LaTeX and spreadsheets."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # the command line uses this module before it needs tables
+    import pandas as pd
+
+_BREAKS = re.compile(r"[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+_HIDDEN = ("Cc", "Cf", "Cs", "Co")
+"""Unicode categories of control characters, such as those that begin terminal commands or turn text around."""
+_MARKDOWN = re.compile(r"[\\`|]|<(?=[A-Za-z/!?])|(?<=\])\(")
+_LATEX = {
+    "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
+    "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "×": r"$\times$", "Δ": r"$\Delta$", "±": r"$\pm$",
+}  # fmt: skip
+_FORMULA = re.compile(r"[\s]*[=+\-@]")
+
+
+def terminal(text: str) -> str:
+    """Return text in which characters that a terminal would act on are shown as escapes such as `\\x1b`."""
+    return "".join(each if each in "\n\t" else _visible(each) for each in text)
+
+
+def one_line(text: str) -> str:
+    """Return text for a terminal in one line: line breaks become spaces."""
+    return terminal(_BREAKS.sub(" ", text))
+
+
+def markdown(text: str) -> str:
+    """Return text for one line or table cell of markdown, without HTML, comments, links and cell borders."""
+    return _MARKDOWN.sub(lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", one_line(text))
+
+
+def latex(text: str) -> str:
+    """Return text for LaTeX, without commands."""
+    return "".join(_LATEX.get(each, each) for each in one_line(text))
+
+
+def spreadsheet(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table for a CSV file whose texts no spreadsheet program reads as formulas: they get a leading `'`."""
+    texts = table.select_dtypes(exclude=["number", "bool"])
+    return table.assign(**{str(name): texts[name].map(_without_formula) for name in texts})
+
+
+def _without_formula(cell: object) -> object:
+    if not isinstance(cell, str):
+        return cell
+    text = terminal(cell)
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def _visible(character: str) -> str:
+    if unicodedata.category(character) in _HIDDEN:
+        return character.encode("unicode_escape").decode()
+    return character
