@@ -216,7 +216,7 @@ def _tabulate(table: pd.DataFrame, style: str) -> str:
     )  # fmt: skip
 
 
-def _markdown_table(table: Board | OverallRanking) -> pd.DataFrame:
+def _markdown_table(table: Table | OverallRanking) -> pd.DataFrame:
     text = _text_table(table)
     return text.assign(strategy=text["strategy"].map(markdown)).rename(columns=markdown)
 
