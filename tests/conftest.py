@@ -13,11 +13,15 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 
 from stampbench.benchmark.cli import main as cli
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 
 torch.set_num_threads(1)
+# Tests run beside others on shared machines, where a deadline says more about the machine than about the code.
+settings.register_profile("stampbench", deadline=None)
+settings.load_profile("stampbench")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

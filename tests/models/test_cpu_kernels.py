@@ -46,7 +46,7 @@ def trained_norm(spatial_dims: int, channels: int) -> nn.BatchNorm2d | nn.BatchN
 NAMES = ("output", "input gradient", "weight gradient", "bias gradient", "running mean", "running variance")
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.integers(1, 3),
     st.integers(1, 40),
@@ -115,7 +115,7 @@ def test_dropout_draws_the_same_random_numbers_as_pytorch(spatial_dims: int) -> 
     assert 0 < int((results[1] == 0).flatten(2).all(2).sum()) < 32
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 3), st.integers(1, 20), st.integers(1, 9), st.integers(1, 9))
 def test_channel_sums_and_products_equal_pytorch(images: int, channels: int, height: int, width: int) -> None:
     x, y = (torch.randn(images, channels, height, width) for _ in range(2))

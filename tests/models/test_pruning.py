@@ -84,7 +84,7 @@ def assert_same_output(pruned: UNet, masked: Masked, dims: int) -> None:
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 2**20), steps=st.lists(st.integers(1, 4), min_size=1, max_size=8), up=st.booleans())
 def test_pruned_equals_masked(dims: int, seed: int, steps: list[int], up: bool) -> None:
     model = network(dims, seed, prune_upconvs=up)

@@ -155,7 +155,7 @@ def assert_simpleitk_agrees(
 
 @pytest.mark.parametrize("agrees", [assert_monai_agrees, assert_simpleitk_agrees])
 @pytest.mark.parametrize("dims", [2, 3])
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     seed=st.integers(0, 2**20),
     density=st.sampled_from([0.02, 0.3, 0.9]),

@@ -26,7 +26,7 @@ def numbered_data(number: int, shape: tuple[int, ...], patch: tuple[int, ...] | 
     return FoldData(images, images, ("background", "one"), 1, patch or shape, patch)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     number=st.integers(1, 5),
     batch=st.integers(1, 4),
