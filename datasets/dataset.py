@@ -14,9 +14,11 @@ from stampbench.datasets import image_io
 from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.pattern_reader import PatternReader
+from stampbench.datasets.phantom_reader import PhantomReader
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
-from stampbench.datasets.readers import CaseReader, FolderReader, PhantomReader
+from stampbench.datasets.readers import CaseReader, FolderReader
 from stampbench.datasets.split import Image, Split, SplitKind, split
 from stampbench.datasets.threads import in_threads
 from stampbench.datasets.voxel_limit import check_voxels
@@ -40,7 +42,8 @@ class Dataset:
         size: Spatial size of prepared images in voxels; multiples of 16 unless the definition gives a size.
         image_sizes: Smallest and largest edges of the images in voxels, along the RAS axes.
         images: All images that a network can be given, in the order of the cases: whole cases, or all of their slices.
-        unit: Unit of distances: `mm`; `px` for pictures; `voxel` if the spacing of volumes was lost.
+        pictures: Whether the files are 2D images.
+        unit: Unit of distances: `mm`; `px` for pictures of unknown spacing; `voxel` if the spacing of volumes was lost.
         largest_case: Upper bound for the size in bytes of a case's image as float32.
         patch: Patch size for training, if smaller than `size`; None: training uses whole images.
         preprocessing: How cases are prepared.
@@ -76,7 +79,9 @@ class Dataset:
         check_voxels(f"dataset '{definition.name}': a prepared image", (len(reader.channels), *self.size))
         self.patch = self._choose_patch()
         lost = file_dims == 3 and image_io.spacing_lost(shapes.values(), self._spacings())
-        self.unit = "px" if file_dims == 2 else "voxel" if lost else "mm"
+        self.pictures = file_dims == 2
+        unknown = self.pictures and not reader.recipe.get("spacing")
+        self.unit = "px" if unknown else "voxel" if lost else "mm"
         sliced = self.spatial_dims < file_dims
         self.images = tuple(
             Image(case.id, case.subject, slice)
@@ -85,7 +90,7 @@ class Dataset:
         )
 
     def _spacings(self) -> Iterator[tuple[float, ...]]:
-        return (image_io.spacing(files[0]) for case in self.reader.cases if (files := self.reader.files(case)))
+        return (self.reader.spacing(case) for case in self.reader.cases if self.reader.files(case))
 
     @cached_property
     def spacings(self) -> list[tuple[float, ...]]:
@@ -263,6 +268,8 @@ def open_reader(definition: Definition, data_root: Path | None = None) -> tuple[
     if not folder.is_dir():
         raise DatasetError(f"dataset '{definition.name}': folder {folder} not found; {definition.remedy}")
     try:
+        if definition.patterns is not None:
+            return PatternReader(folder, definition, definition.patterns), folder
         return FolderReader(folder, definition), folder
     except DatasetError as error:
         if definition.files is None:

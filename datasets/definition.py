@@ -10,6 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.patterns import Patterns
 
 Edges = tuple[PositiveInt, ...]
 """A size in voxels, one number per axis."""
@@ -88,6 +89,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
         folder: Folder of the files, below the data root or absolute. It contains a `dataset.json` unless `files` is
             given.
         files: Paths of the files in a folder without `dataset.json`.
+        patterns: Paths of files in any layout, and how they are read.
         archive: Archive with the files, if it can be downloaded.
         obtain: What a user has to do apart from a download, in words; empty if nothing.
         layout: Files that the folder must contain, in words.
@@ -101,6 +103,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
         clip_range: Lowest and highest intensity that is kept, in the unit of the files; None: no clipping.
         patch: Patch size for training on larger images, in voxels of the prepared image. `auto` trains volumes of
             more than 160³ voxels on patches with edges of at most 128 voxels; None trains on whole images.
+        test_cases: Ids of the cases whose subjects are the test subjects; empty: they are drawn.
         test_subjects: Number of held-out test subjects; None: a quarter of all subjects.
         split_version: What the order of subjects and images is made from: 1, the dataset's name and version and their
             ids; 2, their ids alone, so that the same data under another name has the same test subjects.
@@ -121,6 +124,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     phantom: Phantom | None = None
     folder: str | None = None
     files: Files | None = None
+    patterns: Patterns | None = None
     archive: Archive | None = None
     obtain: str = ""
     layout: str = ""
@@ -132,6 +136,7 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     fit: Literal["pad", "resize"] = "pad"
     clip_range: tuple[float, float] | None = None
     patch: Edges | Literal["auto"] | None = Field("auto", description="patch size in voxels of the prepared image")
+    test_cases: tuple[str, ...] = ()
     test_subjects: PositiveInt | None = None
     split_version: Literal[1, 2] = 1
     subject_pattern: str | None = None
@@ -148,6 +153,8 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("a class has no label value")
         if self.files is not None and not self.classes:
             raise ValueError("'files' requires 'classes', because there is no dataset.json that declares them")
+        if self.patterns is not None and self.patterns.labels and not self.classes:
+            raise ValueError("label maps require 'classes', which say what their values mean")
         if self.clip_range is not None and not self.clip_range[0] < self.clip_range[1]:
             raise ValueError(f"clip_range {self.clip_range}: the first number must be lower than the second")
         if self.crop is not None and len(self.crop) != 3:
@@ -166,6 +173,8 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     @property
     def remedy(self) -> str:
         """What a user can do if the data is missing, for use in error messages."""
+        if self.source is not None:
+            return f"it is defined by {self.source}"
         if self.archive is not None and not self.obtain:
             return f"run 'stampbench datasets download {self.name}' to download it"
         return f"run 'stampbench datasets show {self.name}' to see how to get it and which files it needs"

@@ -43,6 +43,8 @@ def find_cases(folder: Path, files: Files, subject_pattern: str | None = None) -
 def is_here(definition: Definition, data_root: Path) -> bool:
     """Return whether a dataset's folder contains its `dataset.json`, or at least one of its label maps."""
     folder = definition.place(data_root)
+    if definition.patterns is not None:
+        return folder.is_dir()
     if definition.files is None:
         return (folder / "dataset.json").is_file()
     return next(_label_maps(folder, definition.files), None) is not None

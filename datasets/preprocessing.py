@@ -30,7 +30,7 @@ class Arrays(NamedTuple):
 def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
     """Return the network inputs of a case with their labels, and the label map that predictions are scored against."""
     label = raw.label
-    spacing: tuple[float, ...] = (1.0,) * label.ndim
+    spacing = raw.spacing or (1.0,) * label.ndim
     if raw.affine is not None:
         oriented, spacing = oriented_to_ras(label[None], raw.affine)
         label = oriented[0]

@@ -96,7 +96,7 @@ def _check_case(
         raw = reader.read(case)
     except DatasetError as error:
         return QualityIssue("error", _problem(case, str(error)), error.setting, (case.id,), str(error))
-    image, label, spacing = raw.image, raw.label, (1.0,) * raw.label.ndim
+    image, label, spacing = raw.image, raw.label, raw.spacing or (1.0,) * raw.label.ndim
     if raw.affine is not None:
         image, _ = oriented_to_ras(image, raw.affine)
         (label,), spacing = oriented_to_ras(label[None], raw.affine)

@@ -1,4 +1,4 @@
-"""Readers of raw cases: from the files of a folder, or from the phantom generator."""
+"""Readers of raw cases, and the reader of folders in the Decathlon's and similar layouts."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from stampbench.datasets import image_io, phantom
+from stampbench.datasets import image_io
 from stampbench.datasets.dataset_json import Case, read_dataset_json
-from stampbench.datasets.definition import Definition, Phantom
+from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.path_pattern import find_cases
 from stampbench.datasets.picture import Picture
-
-_LARGEST_PHANTOM = 2**24
-"""Most voxels of a synthetic image; generating 256³ takes several GB."""
 
 
 class RawCase(NamedTuple):
@@ -28,12 +25,14 @@ class RawCase(NamedTuple):
     Attributes:
         image: Image `(channels, *spatial)`.
         label: Class indices `(*spatial)` in the same grid.
-        affine: 4×4 matrix from voxel indices to mm; None if the spacing is unknown.
+        affine: 4×4 matrix from voxel indices to mm; None for 2D images.
+        spacing: Pixel size in mm of a 2D image, if it is known.
     """
 
     image: NDArray[np.float32]
     label: NDArray[np.uint8]
     affine: NDArray[np.float64] | None
+    spacing: tuple[float, ...] | None = None
 
 
 class CaseReader(Protocol):
@@ -69,6 +68,10 @@ class CaseReader(Protocol):
 
     def shape(self, case: Case) -> tuple[int, ...]:
         """Return the spatial shape of a case after orientation to RAS."""
+        ...
+
+    def spacing(self, case: Case) -> tuple[float, ...]:
+        """Return the voxel or pixel size in mm along the axes of `shape`; 1 if it is unknown."""
         ...
 
     def voxels(self, case: Case) -> int:
@@ -169,6 +172,10 @@ class FolderReader:
         shape = image_io.shape(case.images[0])
         return shape if self._crop is None else tuple(map(min, shape, self._crop))
 
+    def spacing(self, case: Case) -> tuple[float, ...]:
+        """Return the voxel size in mm along the RAS axes; 1 if it is unknown."""
+        return image_io.spacing(case.images[0])
+
     def voxels(self, case: Case) -> int:
         """Return the number of voxels in the file, which is read completely even if it is cropped afterwards."""
         return math.prod(image_io.shape(case.images[0]))
@@ -193,58 +200,6 @@ class FolderReader:
         """Return the image files, the label file and the JSON files with the spacing of TIFF stacks."""
         spacing_files = [path for path in map(image_io.sidecar, case.images) if path is not None]
         return (*case.images, case.label, *spacing_files)
-
-
-class PhantomReader:
-    """Reader of synthetic cases; see `CaseReader` for its attributes.
-
-    Raises:
-        DatasetError: when the definition gives no number of dimensions, a size that is not a multiple of 16, or one of
-            more than 2^24 voxels.
-    """
-
-    def __init__(self, definition: Definition, parameters: Phantom) -> None:
-        if definition.spatial_dims is None or parameters.size % 16:
-            raise DatasetError(
-                f"dataset '{definition.name}': a phantom needs spatial_dims and a size that is a multiple of 16, "
-                f"not spatial_dims {definition.spatial_dims} and size {parameters.size}"
-            )
-        if parameters.size**definition.spatial_dims > _LARGEST_PHANTOM:
-            raise DatasetError(
-                f"dataset '{definition.name}': size {parameters.size} in {definition.spatial_dims}D is more than "
-                f"{_LARGEST_PHANTOM:,} voxels"
-            )
-        self._dims, self._size = definition.spatial_dims, parameters.size
-        self.channels: tuple[str, ...] = ("intensity",)
-        self.classes: tuple[str, ...] = phantom.CLASSES
-        self.values = tuple(range(len(phantom.CLASSES)))
-        self.coding = {value: value for value in self.values}
-        self.licence, self.citation = definition.licence, definition.citation
-        self.recipe: dict[str, Any] = {}
-        ids = [f"{definition.name}_{index:04d}" for index in range(parameters.cases)]
-        self.cases = tuple(Case(id, id, (), Path()) for id in ids)
-
-    def read(self, case: Case) -> RawCase:
-        """Generate the image and the label map of a case."""
-        affine = np.eye(4) if self._dims == 3 else None
-        image, label = phantom.generate(self._dims, self._size, int(case.id.rsplit("_", 1)[1]))
-        return RawCase(image[None], label, affine)
-
-    def shape(self, case: Case) -> tuple[int, ...]:
-        """Return the spatial shape, which is the same for all cases."""
-        return (self._size,) * self._dims
-
-    def voxels(self, case: Case) -> int:
-        """Return the number of voxels of an image."""
-        return math.prod(self.shape(case))
-
-    def checksum(self, case: Case) -> str:
-        """Return a checksum of everything that determines the case, including the version of the generator."""
-        return hashlib.sha256(f"{phantom.VERSION} {self._dims} {self._size} {case.id}".encode()).hexdigest()
-
-    def files(self, case: Case) -> tuple[Path, ...]:
-        """Return no files."""
-        return ()
 
 
 def check_same_space(path: Path, picture: Picture, image: Picture) -> None:

@@ -8,7 +8,7 @@ validates, the others train. Validation labels thus count as labels, as in Dinsd
 
 Cross-validation holds out no subjects for all folds; instead, all subjects are divided into k folds, and fold number k
 is the test set of run k, so that every case is tested once (Celaya et al. 2022, §3). The images of the other folds are
-the ones to train with; they are divided into k parts by subject, and the first part validates.
+the ones to train with; they are divided into k − 1 parts by subject (at least two), and the first part validates.
 
 Version 2 of the split hashes ids without the dataset's name and version, so that the same data under two names has the
 same split (`Definition.split_version`).
@@ -76,7 +76,9 @@ def pool(definition: Definition, images: Sequence[Image], training_set: int = 0)
         DatasetError: when there are not more subjects than have to be held out for testing.
     """
     subjects = _in_order(definition, images)
-    held_out = definition.test_subjects or max(1, round(len(subjects) * _TEST_SHARE))
+    named = _named_test_subjects(definition, images)
+    subjects.sort(key=lambda subject: subject not in named)  # stable: the order of the others stays
+    held_out = len(named) or definition.test_subjects or max(1, round(len(subjects) * _TEST_SHARE))
     if held_out >= len(subjects):
         raise DatasetError(
             f"dataset '{definition.name}': cannot hold out {held_out} test subjects, it has only {len(subjects)} "
@@ -84,6 +86,14 @@ def pool(definition: Definition, images: Sequence[Image], training_set: int = 0)
         )
     test = subjects[:held_out]
     return test, _available(definition, images, test, training_set)
+
+
+def _named_test_subjects(definition: Definition, images: Sequence[Image]) -> set[str]:
+    """Return the subjects of the definition's test cases."""
+    subjects = {image.case: image.subject for image in images}
+    if absent := [case for case in definition.test_cases if case not in subjects]:
+        raise DatasetError(f"dataset '{definition.name}': test case '{absent[0]}' is no case of the dataset")
+    return {subjects[case] for case in definition.test_cases}
 
 
 def split(
@@ -113,15 +123,15 @@ def split(
     """
     if not 0 <= fold < folds:
         raise DatasetError(f"dataset '{definition.name}': no fold {fold}; there are folds 0 to {folds - 1}")
-    validating = fold
+    validating, parts = fold, folds
     if kind == "cross_validation":
         test, available = _tested_fold(definition, images, fold, folds, training_set)
-        validating = 0
+        validating, parts = 0, max(2, folds - 1)
     else:
         test, available = pool(definition, images, training_set)
     chosen = available if n_train is None else available[:n_train]
     subjects = list(dict.fromkeys(image.subject for image in chosen))
-    _check_folds(definition, len(subjects), folds, n_train if len(chosen) < len(available) else None)
+    _check_folds(definition, len(subjects), parts, n_train if len(chosen) < len(available) else None)
     if n_train is not None and n_train > len(available):
         raise DatasetError(
             f"dataset '{definition.name}': {n_train} training images requested, but only {len(available)} are "
@@ -134,7 +144,7 @@ def split(
             f"only one, not {training_set}; request fewer training images",
             setting="n_train",
         )
-    fold_of = _assign_folds(chosen, subjects, folds)
+    fold_of = _assign_folds(chosen, subjects, parts)
     result = Split(
         tuple(dict.fromkeys(image.case for image in images if image.subject in test)),
         tuple(image for image in chosen if fold_of[image.subject] != validating),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
+from stampbench.benchmark.cli.create_dataset import create
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
@@ -113,6 +114,8 @@ def show(name: str, form: Form, data_root: Path | None) -> None:
         lines["files"] = f"\n{'':11}".join(definition.layout.splitlines())
     if problem is not None:
         lines["here"] = f"no; {problem}"
+    if definition.source is not None and Path(definition.source).is_file():
+        lines["defined by"] = f"{definition.source}\n{Path(definition.source).read_text()}"
     for key, value in lines.items():
         echo(f"{key:10} {value}")
 
@@ -231,6 +234,9 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
         click.echo(f"wrote {path}: {len(report.panels)} prepared cases with their outlines")
     click.echo(f"{definition.name}: {counts['error']} errors, {counts['warning']} warnings")
     return 1 if counts["error"] else 0
+
+
+datasets.add_command(create)
 
 
 def _define(name: str, form: Form) -> Definition:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 HINTS = {
     "batch_size": "--protocol-set batch_size=N or --set depth=N",
+    "channels": "--channels",
+    "classes": "--class",
     "data_root": "--data-root or STAMPBENCH_DATA",
     "dataset": "--dataset, --n-train, --protocol or --strategy",
     "device": "--device",
@@ -13,6 +15,7 @@ HINTS = {
     "folds": "--protocol-set folds=N",
     "force": "--force",
     "gpus": "--gpus",
+    "ignore": "--ignore",
     "image_size": "--image-size",
     "jobs": "--jobs",
     "kernels": "--kernels, or --force to start over",
@@ -22,8 +25,10 @@ HINTS = {
     "parameters": "--parameters",
     "patch_size": "--patch-size",
     "precision": "--precision",
+    "priority": "--priority",
     "ray_address": "--ray-address",
     "record": "--record of 'stampbench latency'",
+    "resize_labels": "--resize-labels",
     "runs": "--runs",
     "spatial_dims": "--spatial-dims",
     "subject_pattern": "--subject-pattern",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from stampbench.benchmark.config.definition_file import ENDINGS, read_definition
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.errors import UserError, unknown
 from stampbench.datasets.catalogue import CATALOGUE
@@ -42,7 +43,7 @@ def _patch_size(value: object) -> object:
 class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
     """Name, folder or parameters of a dataset, and the form in which networks see it; None: as its definition says."""
 
-    name: str = Field(description="a name, a folder, or phantom2d:size=48,cases=20")
+    name: str = Field(description="a name, a folder, a .yaml file, or phantom2d:size=48,cases=20")
     spatial_dims: Literal[2, 3] | None = Field(None, description="2 cuts the volumes of a folder into slices")
     subject_pattern: str | None = Field(None, description="its first group in a case id is the subject")
     split_version: Literal[1, 2] | None = Field(None, description="1 repeats runs of a folder from before version 2")
@@ -98,15 +99,18 @@ class DatasetRequest(BaseModel, frozen=True, extra="forbid"):
 
 
 def find_definition(text: str) -> Definition:
-    """Return a dataset's definition by name, name and parameters (`phantom2d:size=48,cases=20`), or folder.
+    """Return a dataset's definition by name, name and parameters (`phantom2d:size=48,cases=20`), file or folder.
 
     Raises:
-        UserError: when the text is neither a known name nor an existing folder, or a parameter does not fit.
+        UserError: when the text is neither a known name nor an existing definition file or folder, or a parameter does
+            not fit.
     """
     name, colon, parameters = text.partition(":")
     if text in CATALOGUE or (colon and name in CATALOGUE):
         definition = CATALOGUE[name]
         return _with_parameters(definition, parameters) if parameters else definition
+    if text.lower().endswith(ENDINGS):
+        return read_definition(Path(text).expanduser())
     try:
         if Path(text).expanduser().is_dir():
             return folder_definition(Path(text))
@@ -114,7 +118,7 @@ def find_definition(text: str) -> Definition:
         raise UserError(f"dataset folder '{text}': {getattr(error, 'strerror', None) or error}") from error
     if os.sep in text or text.startswith("."):
         raise UserError(f"dataset folder '{text}' does not exist")
-    raise unknown("dataset", text, [*CATALOGUE, "a folder"])
+    raise unknown("dataset", text, [*CATALOGUE, "a folder", "a definition file (.yaml)"])
 
 
 def _with_parameters(definition: Definition, text: str) -> Definition:

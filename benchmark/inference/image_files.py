@@ -140,7 +140,7 @@ def segment_file(
 
 
 def _read(path: Path, channels: int) -> Picture:
-    picture = image_io.read(path)
+    picture = _in_channels(image_io.read(path), channels)
     if len(picture.pixels) == 1 < channels and (match := re.fullmatch(r"(.*)_0000(\..*)", path.name)):
         others = [image_io.read(path.with_name(f"{match[1]}_{number:04d}{match[2]}")) for number in range(1, channels)]
         for number, other in enumerate(others, start=1):
@@ -151,6 +151,16 @@ def _read(path: Path, channels: int) -> Picture:
     if len(picture.pixels) != channels:
         raise UserError(f"{path}: the image has {len(picture.pixels)} channels; this model takes {channels}")
     return picture
+
+
+def _in_channels(picture: Picture, channels: int) -> Picture:
+    """Return a 2D image without transparency if nothing is transparent, and with equal colours as one channel."""
+    pixels = picture.pixels
+    if pixels.ndim == 3 and len(pixels) in (2, 4) and len(pixels) > channels and len(np.unique(pixels[-1])) == 1:
+        pixels = pixels[:-1]
+    if len(pixels) == 3 and channels == 1 and (pixels == pixels[:1]).all():
+        pixels = pixels[:1]
+    return picture._replace(pixels=pixels)
 
 
 def _output_name(path: Path) -> str:

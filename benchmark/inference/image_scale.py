@@ -30,13 +30,13 @@ def scale_warning(path: Path, described: DatasetDescription) -> str | None:
     dims = described.preprocessing.spatial_dims
     found: Sequence[float]
     trained: Sequence[Sequence[float]]
-    if described.unit == "mm":
+    if described.unit == "mm" and len(image_io.shape(path)) == 3:
         if described.spacings is None:  # the record is older than this comparison
             return None
         found, trained, what, unit = image_io.spacing(path), described.spacings, "voxels of", "mm"
     else:
         trained = described.image_sizes or [described.preprocessing.size] * 2
-        found, what, unit = image_io.shape(path), "a size of", described.unit
+        found, what, unit = image_io.shape(path), "a size of", "px"
     axes = list(zip(found, *trained, strict=False))[:dims]
     if all(least / _TOLERANCE <= edge <= most * _TOLERANCE for edge, least, most in axes):
         return None

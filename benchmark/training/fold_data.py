@@ -162,7 +162,7 @@ def load_fold(
         dataset.seen,
         dataset.patch,
         # Pictures have rows first; the first axis of volumes and slices, oriented to RAS, is left to right.
-        mirror=1 if dataset.unit == "px" else 0,
+        mirror=1 if dataset.pictures else 0,
     )
     if not fits(training.bytes + validation.bytes, device):
         return fold

@@ -1,0 +1,192 @@
+"""`stampbench datasets create`: a definition file for images and label maps in any layout."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from stampbench.benchmark.cli.common import discover_plugins, write_output
+from stampbench.benchmark.cli.options import Form, form_options
+from stampbench.benchmark.cli.parsing import parse_names
+from stampbench.benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from stampbench.datasets.definition import Definition
+    from stampbench.datasets.patterns import MatchedCase, Patterns
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--folder", type=click.Path(path_type=Path), default=Path(), help="Folder of the files  [default: this folder]"
+)
+@click.option(
+    "--images", multiple=True, required=True, metavar="[CHANNEL=]PATTERN", help="Images, for example 'img/{case}.png'"
+)
+@click.option(
+    "--labels",
+    multiple=True,
+    required=True,
+    metavar="[CLASS=]PATTERN",
+    help="Label maps; with CLASS=, masks of one class each",
+)
+@click.option("--class", "classes", multiple=True, metavar="NAME=VALUE,…", help="Label values of a class, repeatable")
+@click.option("--channels", type=click.Choice(["grey", "rgb"]), help="How to read colours  [default: as they are]")
+@click.option("--priority", help="Classes that keep contested pixels, the first one first")
+@click.option("--resize-labels", is_flag=True, help="Resize label maps of another size to their images")
+@click.option("--spacing", metavar="AxBxC", help="Voxel or pixel size in mm, for formats that have none")
+@click.option("--ignore", multiple=True, metavar="PATTERN", help="Files to leave out, repeatable")
+@click.option("--test", help="Test cases: a file with an id per line, or a pattern of their images")
+@click.option("--licence", default="", help="Licence of the images")
+@click.option("--citation", default="", help="Publication to cite")
+@form_options
+@click.option("--output", type=click.Path(path_type=Path), help="Definition file  [default: NAME.yaml]")
+@click.option("--force", is_flag=True, help="Overwrite an existing definition file")
+def create(
+    name: str, folder: Path, images: tuple[str, ...], labels: tuple[str, ...], form: Form, output: Path | None,
+    force: bool, **options: Any,
+) -> None:  # fmt: skip
+    """Write a definition file of images and label maps that are used where they are.
+
+    Patterns are relative to the folder. {case} stands for the case id, {subject} for the subject, * for any
+    text within a name, **/ for any folders. The file takes the place of a dataset's name in every command.
+
+    \b
+    Example:
+      stampbench datasets create busi --images 'data/*/{case}.png' \\
+                                      --labels 'data/*/{case}_mask*.png' --class tumour=255
+    """
+    from stampbench.benchmark.config.definition_file import definition_text, read_definition
+    from stampbench.datasets.dataset import open_reader
+    from stampbench.datasets.probe import read_sample
+
+    discover_plugins()
+    output = output or Path(f"{name}.yaml")
+    if output.exists() and not force:
+        raise UserError(f"{output} exists", setting="force")
+    definition, cases = _definition(name, folder, images, labels, form, options)
+    reader, _ = open_reader(definition)
+    read = read_sample(reader)
+    text = definition_text(definition, os.path.relpath(folder.resolve(), output.parent.resolve()))
+    write_output(output, text)
+    assert definition.patterns is not None
+    colour = {"grey": " (equal colours are read as one channel)", "rgb": " (colours)"}.get(
+        definition.patterns.colour or "", ""
+    )
+    click.echo(f"{output}: {len(cases)} cases of {len({case.subject for case in reader.cases})} subjects")
+    click.echo(f"channels: {', '.join(reader.channels)}{colour}")
+    click.echo(f"classes: {', '.join(reader.classes[1:])}")
+    click.echo(f"read {read} of {len(cases)} cases; next: stampbench datasets check {output}")
+    read_definition(output)
+
+
+def _definition(
+    name: str, folder: Path, images: tuple[str, ...], labels: tuple[str, ...], form: Form, options: dict[str, Any]
+) -> tuple[Definition, tuple[MatchedCase, ...]]:
+    """Return the definition that options describe, and its cases."""
+    from stampbench.benchmark.config.validated import validated
+    from stampbench.datasets.catalogue import CATALOGUE
+    from stampbench.datasets.definition import Definition
+    from stampbench.datasets.patterns import match_cases
+    from stampbench.datasets.probe import find_channels
+
+    if name in CATALOGUE or not name or set(name) & {"/", "\\", ":"}:
+        raise UserError(f"'{name}' is the name of a dataset already, or contains / or :; choose another name")
+    if not folder.is_dir():
+        raise UserError(f"folder '{folder}' does not exist")
+    channels, classes = [_named(each) for each in images], _classes(options["classes"])
+    patterns = _patterns(channels, [_named(each) for each in labels], options)
+    cases = match_cases(folder.resolve(), patterns)
+    if patterns.labels and not classes:
+        raise UserError(f"label maps have the values {_values(cases)}, which no class names", setting="classes")
+    found = find_channels(cases, [channel for channel, _ in channels])
+    if options["channels"] and options["channels"] != found.colour:
+        if found.colour is None:
+            raise UserError("the images have no colour channels", setting="channels")
+        colour = options["channels"]
+        names = ("image",) if colour == "grey" else ("red", "green", "blue")
+        found = found._replace(colour=colour, names=names)
+    request = form.request(name)
+    given: dict[str, Any] = {
+        "name": name,
+        "summary": ", ".join(dict.fromkeys([*classes, *patterns.masks])),
+        "folder": str(folder.resolve()),
+        "patterns": patterns.model_copy(update={"channels": found.names, "colour": found.colour}),
+        "classes": classes or None,
+        "test_cases": _test_cases(options["test"], folder.resolve(), cases),
+        "split_version": 2,
+        "size": request.image_size,
+    }
+    for key, value in {
+        "spatial_dims": request.spatial_dims, "subject_pattern": request.subject_pattern, "fit": request.fit,
+        "licence": options["licence"] or None, "citation": options["citation"] or None,
+    }.items():  # fmt: skip
+        given |= {} if value is None else {key: value}
+    if request.patch_size is not None:
+        given["patch"] = None if request.patch_size == "none" else request.patch_size
+    return validated(Definition, f"dataset '{name}'", given), cases
+
+
+def _patterns(
+    channels: list[tuple[str | None, str]], labels: list[tuple[str | None, str]], options: dict[str, Any]
+) -> Patterns:
+    from stampbench.benchmark.config.validated import validated
+    from stampbench.datasets.patterns import Patterns
+
+    masks = [name for name, _ in labels if name is not None]
+    if twice := sorted({name for name in masks if masks.count(name) > 1}):
+        raise UserError(f"class '{twice[0]}' has two patterns of masks; make one pattern match both")
+    return validated(
+        Patterns,
+        "patterns",
+        {
+            "images": [pattern for _, pattern in channels],
+            "labels": [pattern for name, pattern in labels if name is None],
+            "masks": {name: pattern for name, pattern in labels if name is not None},
+            "priority": parse_names(options["priority"] or ""),
+            "resize_labels": options["resize_labels"],
+            "spacing": options["spacing"] and options["spacing"].replace("x", ",").split(","),
+            "ignore": options["ignore"],
+        },
+    )
+
+
+def _named(text: str) -> tuple[str | None, str]:
+    """Return the name and the pattern of `NAME=PATTERN`; a pattern alone has no name."""
+    name, equals, pattern = text.partition("=")
+    return (name.strip(), pattern) if equals and not set(name) & set("/{}*?") else (None, text)
+
+
+def _classes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    classes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, equals, values = text.partition("=")
+        parts = parse_names(values)
+        if not equals or not name.strip() or not parts or not all(part.isdecimal() and int(part) for part in parts):
+            raise UserError(f"--class takes NAME=VALUE or NAME=VALUE,VALUE with values above 0, not '{text}'")
+        classes[name.strip()] = tuple(map(int, parts))
+    return classes
+
+
+def _values(cases: tuple[MatchedCase, ...]) -> str:
+    from stampbench.datasets.probe import values_of
+
+    found = values_of([path for case in cases for path, _ in case.labels])
+    return ", ".join(map(str, found[:10])) + (", …" if len(found) > 10 else "")
+
+
+def _test_cases(text: str | None, folder: Path, cases: tuple[MatchedCase, ...]) -> tuple[str, ...]:
+    """Return the ids of the test cases that a file lists, or whose images a pattern matches."""
+    from stampbench.datasets.patterns import matches
+
+    if text is None:
+        return ()
+    if Path(text).is_file():
+        return tuple(dict.fromkeys(line.strip() for line in Path(text).read_text().splitlines() if line.strip()))
+    found = tuple(case.id for case in cases if matches(text, case.images[0].relative_to(folder).as_posix()))
+    if not found:
+        raise UserError(f"--test '{text}' is neither a file nor a pattern that matches an image")
+    return found
