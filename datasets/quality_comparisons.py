@@ -56,6 +56,9 @@ def _compare_statistics(reader: CaseReader, cases: Sequence[CaseStatistics]) -> 
     for case in cases:
         for name in case.constant:
             yield QualityIssue("warning", f"channel '{name}' has the same value everywhere", cases=(case.id,))
+        for name in case.flattened:
+            text = f"channel '{name}' has a few extreme values, and normalisation leaves no contrast to the others"
+            yield QualityIssue("warning", text, cases=(case.id,))
         if unit == "mm" and not all(_PLAUSIBLE_SPACING[0] <= edge <= _PLAUSIBLE_SPACING[1] for edge in case.spacing):
             edges = " × ".join(f"{edge:g}" for edge in case.spacing)
             yield QualityIssue("warning", f"implausible voxel size of {edges} mm", cases=(case.id,))

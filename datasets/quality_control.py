@@ -25,6 +25,8 @@ from stampbench.datasets.threads import in_threads
 
 _PANELS = 12
 """Number of cases in the overview."""
+_SAMPLED = 100_000
+"""About so many voxels of a channel are sorted."""
 
 
 class QualityReport(NamedTuple):
@@ -110,11 +112,19 @@ def _check_case(
         constant=tuple(
             name for name, channel in zip(reader.channels, image, strict=True) if channel.min() == channel.max()
         ),
+        flattened=tuple(name for name, channel in zip(reader.channels, image, strict=True) if _is_flattened(channel)),
         voxels=tuple(np.bincount(label.ravel(), minlength=len(reader.classes)).tolist()),
         digest=image_digest(raw),
         outside=0.0 if config is None else _share_outside(label, config),
     )
     return statistics, panel(case.id, raw, config) if with_panel and config is not None else None
+
+
+def _is_flattened(channel: NDArray[np.float32]) -> bool:
+    """Return whether 98 % of the voxels span less than a tenth of the standard deviation that they are divided by."""
+    sample = channel.ravel()[:: max(1, channel.size // _SAMPLED)]
+    low, high = np.quantile(sample, (0.01, 0.99))
+    return bool(0 < 10 * (high - low) < channel.std(dtype=np.float64))
 
 
 def _problem(case: Case, text: str) -> str:

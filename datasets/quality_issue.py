@@ -44,6 +44,7 @@ class CaseStatistics(NamedTuple):
         lowest: Lowest intensity of all channels.
         highest: Highest intensity of all channels.
         constant: Names of the channels that have a single value.
+        flattened: Names of the channels in which a few extreme voxels leave no contrast to the others.
         voxels: Number of voxels by class index.
         digest: SHA-256 checksum of the image's shape and voxels.
         outside: Share of the foreground that networks do not see, because images are cropped to a size.
@@ -56,6 +57,7 @@ class CaseStatistics(NamedTuple):
     lowest: float
     highest: float
     constant: tuple[str, ...]
+    flattened: tuple[str, ...]
     voxels: tuple[int, ...]
     digest: str
     outside: float

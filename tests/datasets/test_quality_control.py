@@ -92,6 +92,9 @@ def corrupt(folder: Path, fault: str) -> None:
     elif fault == "constant":
         pixels[..., 1] = 5
         save(image, pixels)
+    elif fault == "extreme":
+        pixels[0, 0, 0, 1] = 1e12
+        save(image, pixels)
     elif fault == "spacing":
         for path in (image, label):
             save(path, np.asarray(nib.load(path).dataobj), np.diag([0.0006, 0.0006, 0.004, 1.0]))
@@ -115,6 +118,7 @@ def corrupt(folder: Path, fault: str) -> None:
         ("value", "error", "case 'case_00': .*label value 7 is not declared; declared are 0, 1, 2"),
         ("nan", "error", "case 'case_00': .*contains NaN"),
         ("channels", "error", r"case 'case_00': .*has 1 channels, but 2 are declared \(T2, ADC\)"),
+        ("extreme", "warning", "case 'case_00': channel 'ADC' has a few extreme values, .* no contrast to the others"),
         ("constant", "warning", "case 'case_00': channel 'ADC' has the same value everywhere"),
         ("spacing", "warning", "case 'case_00': implausible voxel size of 0.0006 × 0.0006 × 0.004 mm"),
         ("copy", "error", "cases 'case_00', 'case_01' have the same image but different subjects"),
