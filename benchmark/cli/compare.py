@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +14,9 @@ from stampbench.benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from stampbench.benchmark.records.tables import Records
+    from stampbench.reports.comparison import Comparison
 
 
 @click.command()
@@ -34,17 +38,30 @@ def compare(first: str, others: tuple[str, ...], runs_folder: Path, chosen: Reco
       stampbench compare stamp_plus standard --dataset hippocampus
       stampbench compare stamp_plus standard random_largest "standard@paper (patience=1736, max_epochs=1736)"
     """
-    from stampbench.reports.comparison import IncomparableError, to_markdown
+    from stampbench.reports.comparison import to_markdown
+
+    echo(
+        to_markdown(comparisons_of(read_chosen(runs_folder, chosen, trajectories=False), first, others), cases),
+        nl=False,
+    )
+
+
+def comparisons_of(records: Records, first: str, others: Sequence[str]) -> list[Comparison]:
+    """Return the comparisons of a strategy with others, or of two runs, by what a user calls them.
+
+    Raises:
+        UserError: when a name is not known, or the runs have nothing in common.
+    """
+    from stampbench.reports.comparison import IncomparableError
     from stampbench.reports.comparison import compare as compare_runs
 
-    records = read_chosen(runs_folder, chosen, trajectories=False)
-    one, comparisons = _runs_of(records.runs, first), []
+    one, comparisons = _runs_of(records.runs, first), list[Any]()
     for other in dict.fromkeys(others):
         try:
             comparisons += compare_runs(one, _runs_of(records.runs, other), records.cases)
         except IncomparableError as error:
             raise UserError(f"'{first}' and '{other}' cannot be compared: {error}") from error
-    echo(to_markdown(comparisons, cases), nl=False)
+    return comparisons
 
 
 def _runs_of(runs: pd.DataFrame, text: str) -> pd.DataFrame:

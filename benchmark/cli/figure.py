@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.cli.common import read_chosen
+from stampbench.benchmark.cli.compare import comparisons_of
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 from stampbench.reports.figures import FIGURES, Entry
@@ -84,6 +85,27 @@ def _save(drawn: Figure, output: Path) -> None:
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"wrote {', '.join(map(str, written))}")
+
+
+@figure.command()
+@click.argument("first")
+@click.argument("others", nargs=-1, required=True)
+@RUNS
+@filter_options(strategies=False)
+@OUTPUT
+def forest(first: str, others: tuple[str, ...], runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None:
+    """Draw the differences between a strategy and OTHERS, with intervals, decisions and the margin of equivalence.
+
+    Names are those of 'stampbench compare', and so are the numbers.
+
+    \b
+    Example:
+      stampbench figure forest stamp_plus standard random_largest --dataset dsb2018 --output forest.svg
+    """
+    from stampbench.reports.figures.forest import forest as draw
+
+    comparisons = comparisons_of(read_chosen(runs_folder, chosen, trajectories=False), first, others)
+    _draw(partial(draw, comparisons), output or Path("forest"))
 
 
 @figure.command()

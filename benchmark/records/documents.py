@@ -17,9 +17,9 @@ Run = Callable[[list[str]], str]
 
 _FILTERS = ("--runs", "--dataset", "--n-train", "--protocol")
 ALLOWED = {
-    "leaderboard": (*_FILTERS, "--strategy", "--format"),
+    "leaderboard": (*_FILTERS, "--strategy", "--format", "--by-class"),
     "compare": (*_FILTERS, "--cases"),
-    "figure": (*_FILTERS, "--strategy", "--parameters"),
+    "figure": (*_FILTERS, "--strategy", "--parameters", "--score"),
 }
 """Commands that a document may contain, each with its options; with these they only read recorded results."""
 _BEGIN = re.compile(r"^<!-- stampbench ", re.MULTILINE)

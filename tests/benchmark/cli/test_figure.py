@@ -22,6 +22,8 @@ def test_every_figure_is_written_as_svg_and_png(
     words = []
     if name == "segmentations":
         words = ["--data-root", recorded_runs.data, "--strategy", recorded_runs.label("standard")]
+    if name == "forest":
+        words = [recorded_runs.label("standard"), recorded_runs.label("flat")]
     code, out, err = stampbench("figure", name.replace("_", "-"), "--runs", recorded_runs.runs, *words)
     assert code == 0, err
     assert out == f"wrote {name}.svg, {name}.png\n"

@@ -1,0 +1,61 @@
+"""Figure of differences between a strategy and others: a row per comparison, with interval and decision."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
+
+from stampbench.reports.comparison import Comparison, corrected
+from stampbench.reports.figures.style import NothingToDrawError, legend
+
+_COLOURS = {"better": "#0072B2", "worse": "#D55E00", "equivalent": "#009E73"}
+_PALE = "#8C8C8C"
+"""Colour of what is not decided."""
+
+
+def forest(comparisons: Sequence[Comparison]) -> Figure:
+    """Draw the differences of a strategy to others: mean, 95 % interval over runs and subjects, and decision.
+
+    Small points are the pairs of runs; the shaded band is the margin of equivalence. Decisions are corrected for the
+    number of rows, as in the table of `compare`.
+
+    Args:
+        comparisons: comparisons of one strategy with others.
+
+    Raises:
+        NothingToDrawError: when there is no comparison.
+    """
+    if not comparisons:
+        raise NothingToDrawError("there is nothing to compare")
+    figure = Figure(figsize=(9.5, 1.1 + 0.42 * len(comparisons)), layout="constrained")
+    axes = figure.subplots()
+    margin = max(each.margin for each in comparisons)
+    axes.axvspan(-margin, margin, color="#E9F2EE", zorder=0, label=f"margin of equivalence, ±{margin:g}")
+    axes.axvline(0, color="#444444", linewidth=0.8, zorder=1)
+    beside = blended_transform_factory(axes.transAxes, axes.transData)
+    for row, (each, (_, decision)) in enumerate(zip(comparisons, corrected(comparisons), strict=True)):
+        colour = _COLOURS.get(decision, _PALE)
+        axes.plot(
+            each.runs,
+            [row + 0.22] * len(each.runs),
+            "o",
+            color=_PALE,
+            alpha=0.45,
+            markersize=2.5,
+            label="pairs of runs",
+        )
+        low, high = each.difference.interval()
+        axes.plot(
+            [low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt",
+            label="95 % interval over runs and subjects" if row == 0 else None,
+        )  # fmt: skip
+        axes.plot([each.difference.mean], [row], "D", color=colour, markersize=5)
+        axes.text(1.01, row, decision, transform=beside, va="center", color=colour)
+    axes.set_yticks(range(len(comparisons)), [f"{each.second}: {each.title}" for each in comparisons])
+    axes.set_ylim(len(comparisons) - 0.4, -0.6)
+    axes.set_xlabel(f"difference in test Dice, {comparisons[0].first} minus the row's strategy")
+    axes.grid(axis="y", visible=False)
+    legend(figure, [axes])
+    return figure
