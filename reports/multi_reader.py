@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -49,7 +49,7 @@ class Estimate(NamedTuple):
         """Return the confidence interval; NaN if there are too few readers."""
         if not self.sufficient:
             return math.nan, math.nan
-        half = float(stats.t.ppf((1 + level) / 2, self.df)) * math.sqrt(self.variance)
+        half = float(stdtrit(self.df, (1 + level) / 2)) * math.sqrt(self.variance)
         return self.mean - half, self.mean + half
 
     @property
@@ -59,7 +59,7 @@ class Estimate(NamedTuple):
             return math.nan
         if self.variance == 0:
             return 1.0 if self.mean == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.mean) / math.sqrt(self.variance), self.df))
+        return float(2 * stdtr(self.df, -abs(self.mean) / math.sqrt(self.variance)))
 
 
 def analyse(table: pd.DataFrame | Floats) -> Estimate:

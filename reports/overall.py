@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from stampbench.reports.leaderboard import LEARNT, Board
 from stampbench.reports.multi_reader import MIN_READERS
@@ -113,6 +112,8 @@ def _rows(
     scores = [np.round(np.stack([table.to_numpy() for table in each]), 9) for each in tables]
     sets = [each[0].index.get_level_values("training_set").to_numpy() for each in tables]
     reference = strategies.index(standard) if standard in strategies else None
+    from scipy import stats  # half a second to import, which a single leaderboard does not need
+
     ranks = [stats.rankdata(-each, axis=0) for each in scores]
     rng = np.random.default_rng(_SEED)
     resampled, resampled_gain = [], []

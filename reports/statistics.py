@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Floats = NDArray[np.float64]
 
@@ -41,7 +41,7 @@ def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], 
     if units < 2:
         return Interval(mean, math.nan, math.nan)
     variance = float(((sums - mean * counts) ** 2).sum()) / len(scores) ** 2 * units / (units - 1)
-    half = float(stats.t.ppf((1 + level) / 2, units - 1)) * math.sqrt(variance)
+    half = float(stdtrit(units - 1, (1 + level) / 2)) * math.sqrt(variance)
     return Interval(mean, mean - half, mean + half)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -233,6 +234,23 @@ class Form(NamedTuple):
 def form_options(command: Command) -> Command:
     """Add the options of a dataset's form; the command gets them as `form`."""
     return _block("form", _FORM, Form)(command)
+
+
+class NumberWithUnit(click.ParamType[float]):
+    """A number above 0, with k, M or G behind it if it is large."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number."""
+        factor = {"k": 1e3, "m": 1e6, "g": 1e9}.get(str(value).strip()[-1:].lower(), 1.0)
+        try:
+            number = float(str(value).strip()[: -1 if factor > 1 else None]) * factor
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(f"'{value}' is not a number above 0, such as 20k, 1.5M or 0.9", param, ctx)
+        return number
 
 
 class RecordFilter(NamedTuple):

@@ -43,3 +43,16 @@ def test_commands_handle_stores_with_one_run_or_none(copied_runs: Any, stampbenc
     outputs_of_all_commands(0)
     (keep / "run.json").write_text(json.dumps(record | {"status": "failed", "reason": "memory ran out"}))
     assert outputs_of_all_commands(2).count("no finished runs") == 4
+
+
+def test_limits_leave_out_rows_and_the_answer_comes_first(recorded_runs: Any, stampbench: Command) -> None:
+    words = ("leaderboard", "--runs", recorded_runs.runs)
+    code, out, _ = stampbench(*words, "--max-parameters", "0.1k")
+    assert code == 0
+    assert ": Up to 100 parameters: no strategy. The least is " in out.splitlines()[0]
+    code, out, _ = stampbench(*words, "--max-parameters", "1M", "--format", "short")
+    assert code == 0
+    assert "Up to 1 M parameters: " in out
+    assert recorded_runs.label("standard").split()[0] in out
+    code, _, err = stampbench(*words, "--max-latency", "fast")
+    assert (code, "'fast' is not a number above 0, such as 20k, 1.5M or 0.9" in err) == (2, True)
