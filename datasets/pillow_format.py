@@ -22,8 +22,9 @@ def read_pillow(path: Path, *, label: bool) -> Picture:
 
     Args:
         path: The file.
-        label: Whether it is a label map, whose palette indices are label values. The palette of an image is applied,
-            because its indices say nothing about brightness.
+        label: Whether it is a label map. The palette of an image is applied, because its indices say nothing about
+            brightness. The palette indices of a label map are label values, except in GIF files, whose writers number
+            colours as they like: if these are grey, their brightness is the value.
 
     Raises:
         DatasetError: when the file has several frames, or more voxels than the limit.
@@ -34,8 +35,10 @@ def read_pillow(path: Path, *, label: bool) -> Picture:
         if image.mode == "1":
             image = image.convert("L")
         pixels = np.asarray(image)
-        if image.mode == "P" and not label:
-            return Picture(with_palette(pixels, np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)), None)
+        if image.mode == "P":
+            colours = with_palette(pixels, np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3))
+            if not label or (image.format == "GIF" and len(colours) == 1):
+                return Picture(colours, None)
     return Picture(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0), None)
 
 

@@ -8,14 +8,21 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins, write_output
-from stampbench.benchmark.cli.options import Form, form_options
+from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
+from stampbench.benchmark.cli.options import MAX_VOXELS, Form, form_options
 from stampbench.benchmark.cli.parsing import parse_names
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stampbench.datasets.definition import Definition
     from stampbench.datasets.patterns import MatchedCase, Patterns
+
+
+NO_OPTIONS: dict[str, Any] = {
+    "classes": (), "channels": None, "priority": None, "resize_labels": False, "spacing": None, "ignore": (),
+    "test": None, "licence": "", "citation": "",
+}  # fmt: skip
+"""Defaults of the options of `create`."""
 
 
 @click.command()
@@ -43,6 +50,7 @@ if TYPE_CHECKING:
 @click.option("--licence", default="", help="Licence of the images")
 @click.option("--citation", default="", help="Publication to cite")
 @form_options
+@MAX_VOXELS
 @click.option("--output", type=click.Path(path_type=Path), help="Definition file  [default: NAME.yaml]")
 @click.option("--force", is_flag=True, help="Overwrite an existing definition file")
 def create(
@@ -59,7 +67,7 @@ def create(
       stampbench datasets create busi --images 'data/*/{case}.png' \\
                                       --labels 'data/*/{case}_mask*.png' --class tumour=255
     """
-    from stampbench.benchmark.config.definition_file import definition_text, read_definition
+    from stampbench.benchmark.config.definition_file import definition_text
     from stampbench.datasets.dataset import open_reader
     from stampbench.datasets.probe import read_sample
 
@@ -67,7 +75,7 @@ def create(
     output = output or Path(f"{name}.yaml")
     if output.exists() and not force:
         raise UserError(f"{output} exists", setting="force")
-    definition, cases = _definition(name, folder, images, labels, form, options)
+    definition, cases = define_files(name, folder, images, labels, form, options)
     reader, _ = open_reader(definition)
     read = read_sample(reader)
     text = definition_text(definition, os.path.relpath(folder.resolve(), output.parent.resolve()))
@@ -76,17 +84,28 @@ def create(
     colour = {"grey": " (equal colours are read as one channel)", "rgb": " (colours)"}.get(
         definition.patterns.colour or "", ""
     )
-    click.echo(f"{output}: {len(cases)} cases of {len({case.subject for case in reader.cases})} subjects")
-    click.echo(f"channels: {', '.join(reader.channels)}{colour}")
-    click.echo(f"classes: {', '.join(reader.classes[1:])}")
-    click.echo(f"read {read} of {len(cases)} cases; next: stampbench datasets check {output}")
-    read_definition(output)
+    echo(f"{output}: {len(cases)} cases of {len({case.subject for case in reader.cases})} subjects")
+    echo(f"channels: {', '.join(reader.channels)}{colour}")
+    echo(f"classes: {', '.join(reader.classes[1:])}")
+    echo(f"read {read} of {len(cases)} cases; next: stampbench datasets check {output}")
 
 
-def _definition(
+def define_files(
     name: str, folder: Path, images: tuple[str, ...], labels: tuple[str, ...], form: Form, options: dict[str, Any]
 ) -> tuple[Definition, tuple[MatchedCase, ...]]:
-    """Return the definition that options describe, and its cases."""
+    """Return the definition that options describe, and its cases.
+
+    Args:
+        name: its name.
+        folder: folder of the files.
+        images: patterns of images, with the names of channels.
+        labels: patterns of label maps, or of masks with the names of classes.
+        form: the form in which networks see it.
+        options: values of the other options, as in `NO_OPTIONS`.
+
+    Raises:
+        UserError, DatasetError: when options or files do not fit.
+    """
     from stampbench.benchmark.config.validated import validated
     from stampbench.datasets.catalogue import CATALOGUE
     from stampbench.datasets.definition import Definition

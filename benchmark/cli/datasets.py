@@ -12,6 +12,7 @@ from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
 from stampbench.benchmark.cli.create_dataset import create
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
 from stampbench.benchmark.cli.hints import hint
+from stampbench.benchmark.cli.inspect_folder import inspect
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
 from stampbench.benchmark.errors import UserError
 
@@ -237,6 +238,7 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
 
 
 datasets.add_command(create)
+datasets.add_command(inspect)
 
 
 def _define(name: str, form: Form) -> Definition:

@@ -55,7 +55,7 @@ def save_with_palette(path: Path, indices: np.ndarray, colours: list[tuple[int, 
     image.save(path)
 
 
-@pytest.mark.parametrize("ending", ["png", "gif", "bmp", "tif"])
+@pytest.mark.parametrize("ending", ["png", "bmp", "tif"])
 def test_the_palette_of_an_image_is_applied_and_that_of_a_label_map_is_not(tmp_path: Path, ending: str) -> None:
     indices = np.arange(12, dtype=np.uint8).reshape(3, 4)
     path = tmp_path / f"a.{ending}"
@@ -64,6 +64,15 @@ def test_the_palette_of_an_image_is_applied_and_that_of_a_label_map_is_not(tmp_p
     assert np.array_equal(read(path, label=True).pixels, indices[None])
     save_with_palette(path, indices, [(index, 2 * index % 256, 7) for index in range(256)])
     assert np.array_equal(read(path).pixels, np.stack([indices, 2 * indices, np.full_like(indices, 7)]))
+
+
+def test_grey_values_of_a_gif_are_its_label_values(tmp_path: Path) -> None:
+    """A writer of GIF files numbers the colours that occur: white alone has the index 0."""
+    for values in ([0, 255], [255, 255]):
+        pixels = np.array([values] * 3, np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "a.gif")
+        assert np.array_equal(read(tmp_path / "a.gif", label=True).pixels, pixels[None])
+        assert np.array_equal(read(tmp_path / "a.gif").pixels, pixels[None])
 
 
 @pytest.mark.parametrize("compression", ["tiff_lzw", "tiff_adobe_deflate", "packbits"])
