@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PACKAGES := $(shell find models datasets strategies benchmark reports -type d -not -name __pycache__)
 READY := $(VENV)/.ready
 
-.PHONY: help demo test test-plain bench soak lint check slow clean
+.PHONY: help demo test test-plain bench soak fuzz lint check slow clean
 
 help:
 	@echo "make demo    train three strategies on built-in synthetic images and print their leaderboard"
@@ -15,6 +15,7 @@ help:
 	@echo "make lint    lint, format, import contracts, types"
 	@echo "make check   lint and test"
 	@echo "make soak    kill runs at random moments, twenty times for each kind of strategy (minutes)"
+	@echo "make fuzz    try 20,000 mutated inputs and command lines (minutes)"
 	@echo "make slow    run the tests that take minutes"
 
 # The folders are prerequisites, because a strict editable install links files one by one: a new file changes its
@@ -52,6 +53,10 @@ slow: $(READY)
 # Kill runs at random moments, twenty times for each kind of strategy.
 soak: $(READY)
 	SOAK_ROUNDS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmark/execution/test_soak.py $(ARGS)
+
+# Try mutated inputs of every kind; a failing example is printed with the decisions that made it.
+fuzz: $(READY)
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-1650} OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 tests/fuzz $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -55,6 +55,8 @@ def read(path: Path, *, label: bool = False) -> Picture:
         raise
     except Exception as error:  # The three libraries raise all kinds of exceptions for a damaged file.
         raise _unreadable(path, error) from error
+    if not image.pixels.size:
+        raise DatasetError(f"{path}: has no pixels")
     if image.pixels.dtype.kind not in "biuf":
         raise DatasetError(f"{path}: values are of type {image.pixels.dtype}; integers or real numbers are required")
     if not np.isfinite(image.pixels).all():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.picture import with_palette
 from stampbench.datasets.voxel_limit import check_voxels
 
+logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it says of damaged files is an error here
 TIFF = (".tif", ".tiff")
 """Endings of the files that this module reads."""
 _DEFLATE_RATIO = 1032
