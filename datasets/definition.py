@@ -5,15 +5,30 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from string import Formatter
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
 
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.patterns import Patterns
 
 Edges = tuple[PositiveInt, ...]
 """A size in voxels, one number per axis."""
+Label = Annotated[int, Field(gt=0, lt=100_000)]
+"""A label value of a class."""
+Text = Annotated[str, Field(max_length=2000)]
+"""A text that is shown to users."""
+Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def _file_name(text: str) -> str:
+    if not text.isprintable() or text in (".", "..") or "/" in text or "\\" in text:
+        raise ValueError("not a name: folders are named after it")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file_name)]
+"""Name of a dataset, and of its folder in the cache and in stores."""
 
 
 class Phantom(BaseModel, frozen=True, extra="forbid"):
@@ -38,9 +53,9 @@ class Archive(BaseModel, frozen=True, extra="forbid"):
             folder is renamed to `folder`.
     """
 
-    url: str
+    url: str = Field(pattern=r"^https?://[^/\s]+/([^\s]*/)?[\w.-]*\w$")
     md5: str | None
-    folder: str
+    folder: str = Field(pattern=r"^[\w -]+(/[\w -]+)*$")
 
 
 class Files(BaseModel, frozen=True, extra="forbid"):
@@ -115,33 +130,33 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
         equivalence_margin: Dice within which two strategies count as equivalent; to be set before any run.
     """
 
-    name: str
-    version: str = "1"
-    summary: str
-    licence: str = "as stated by its owner"
-    citation: str = ""
+    name: Name
+    version: Text = "1"
+    summary: Text
+    licence: Text = "as stated by its owner"
+    citation: Text = ""
     synthetic: bool = False
     phantom: Phantom | None = None
     folder: str | None = None
     files: Files | None = None
     patterns: Patterns | None = None
     archive: Archive | None = None
-    obtain: str = ""
-    layout: str = ""
-    classes: dict[str, tuple[PositiveInt, ...]] | None = None
-    background: tuple[PositiveInt, ...] = ()
+    obtain: Text = ""
+    layout: Text = ""
+    classes: dict[Text, tuple[Label, ...]] | None = Field(None, max_length=255)
+    background: tuple[Label, ...] = ()
     spatial_dims: Literal[2, 3] | None = None
     size: Edges | None = None
     crop: Edges | None = None
     fit: Literal["pad", "resize"] = "pad"
-    clip_range: tuple[float, float] | None = None
+    clip_range: tuple[FiniteFloat, FiniteFloat] | None = None
     patch: Edges | Literal["auto"] | None = Field("auto", description="patch size in voxels of the prepared image")
     test_cases: tuple[str, ...] = ()
     test_subjects: PositiveInt | None = None
     split_version: Literal[1, 2] = 1
     subject_pattern: str | None = None
-    surface_tolerance: PositiveFloat = 1.0
-    equivalence_margin: PositiveFloat = 0.01
+    surface_tolerance: Length = 1.0
+    equivalence_margin: Length = 0.01
     source: str | None = None
 
     @model_validator(mode="after")
@@ -201,12 +216,19 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
 
 
 def folder_definition(folder: Path) -> Definition:
-    """Return the definition of a user's own folder in Decathlon or nnU-Net v2 layout, named after the folder."""
+    """Return the definition of a user's own folder in Decathlon or nnU-Net v2 layout, named after the folder.
+
+    Raises:
+        DatasetError: when a dataset cannot have the folder's name.
+    """
     folder = folder.expanduser().resolve()
-    return Definition(
-        name=folder.name,
-        summary=f"the folder {folder.name}",
-        folder=str(folder),
-        split_version=2,
-        source=str(folder),
-    )
+    try:
+        return Definition(
+            name=folder.name,
+            summary=f"the folder {folder.name}",
+            folder=str(folder),
+            split_version=2,
+            source=str(folder),
+        )
+    except ValidationError as error:
+        raise DatasetError(f"{folder}: a dataset cannot have the name '{folder.name}'; rename the folder") from error

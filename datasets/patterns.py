@@ -9,9 +9,9 @@ import unicodedata
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, Field, PositiveFloat, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from stampbench.datasets.errors import DatasetError
 
@@ -47,7 +47,7 @@ class Patterns(BaseModel, frozen=True, extra="forbid"):
     colour: Literal["grey", "rgb"] | None = None
     priority: tuple[str, ...] = ()
     resize_labels: bool = False
-    spacing: tuple[PositiveFloat, ...] | None = None
+    spacing: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None = None
     ignore: tuple[str, ...] = ()
 
     @model_validator(mode="after")

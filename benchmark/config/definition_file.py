@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from stampbench.benchmark.config.bounded_yaml import read_yaml
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.errors import UserError, unknown
 from stampbench.datasets.definition import Definition
@@ -24,11 +25,9 @@ def read_definition(path: Path) -> Definition:
         UserError: when the file does not exist or is not a valid definition; the message names the key.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise UserError(f"definition file {path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"definition file {path}: is not valid YAML ({' '.join(str(error).split())})") from error
+        content, _ = read_yaml(path)
+    except UserError as error:
+        raise UserError(f"definition file {error}") from error
     if not isinstance(content, dict):
         raise UserError(f"definition file {path}: is not a mapping of keys such as name and patterns")
     known = [key for key in Definition.model_fields if key != "source"]

@@ -62,6 +62,34 @@ def test_dataset_json(data: Data, sandbox: Any, edit: Any, materials: Path) -> N
     sandbox.attempt(*words)
 
 
+DEFINITION: dict[str, Any] = {
+    "name": "d", "folder": "data", "summary": "s", "classes": {"a": [1], "b": [2]}, "spatial_dims": 2, "size": [16, 16],
+    "fit": "pad", "clip_range": [-1.0, 100.0], "patch": [8, 8], "test_subjects": 2, "background": [3], "version": "1",
+    "surface_tolerance": 2.0, "patterns": {
+        "images": ["imagesTr/{case}.nii.gz"], "labels": ["labelsTr/{case}.nii.gz"], "channels": ["CT"],
+        "spacing": [1, 1, 2], "ignore": ["*.txt"], "priority": ["a", "b"],
+    },
+}  # fmt: skip
+
+
+@fuzz
+@given(data=DATA)
+def test_definition_file(data: Data, sandbox: Any, edit: Any, materials: Path) -> None:
+    sandbox.begin(materials)
+    path = sandbox.input / "d.yaml"
+    path.write_bytes(edit.json(data, DEFINITION))
+    words = data.draw(
+        st.sampled_from(
+            [
+                ("datasets", "check", path, "--overview", "o.png", "--table", "t.csv"),
+                ("datasets", "prepare", path),
+                ("run", "--dataset", path, "--strategy", "flat", "--dry-run", "--protocol-set", "folds=2"),
+            ]
+        )
+    )
+    sandbox.attempt(*words)
+
+
 def nifti(kind: type, channels: int) -> bytes:
     """Return the bytes of an image."""
     pixels = np.random.default_rng(0).normal(size=(8, 8, 4, channels)[: 4 if channels > 1 else 3])

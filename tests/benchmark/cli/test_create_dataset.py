@@ -208,7 +208,14 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a: [", "is not valid YAML"),
+        ("a: [", "bad.yaml:1: not valid YAML"),
+        ("a: " + "[" * 9999, "nested too deeply"),
+        ("a: &a [*a]", "an alias contains itself"),
+        ("name: ../../escaped", "name='../../escaped': not a name"),
+        ("background: [99999999999]", "background.0=99999999999"),
+        ("clip_range: [-.inf, .inf]", "clip_range.0=-inf: input should be a finite number"),
+        ("archive: {url: 'file:///etc/passwd', md5: null, folder: x}", "archive.url='file:///etc/passwd'"),
+        ("archive: {url: 'http://a/b.tar', md5: null, folder: ../x}", "archive.folder='../x': string should match"),
         ("- a", "is not a mapping of keys"),
         ("paterns: {}", "unknown key of definition file bad.yaml 'paterns'; did you mean 'patterns'?"),
         ("patterns: {images: ['{case}.png']}", "neither labels nor masks are given"),
