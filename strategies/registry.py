@@ -55,7 +55,7 @@ class Entry(NamedTuple):
         module, _, name = self.target.partition(":")
         try:
             found = getattr(import_module(module), name)
-        except Exception as error:  # the code of a plug-in can raise any exception
+        except (Exception, SystemExit) as error:  # the code of a plug-in can raise any exception, or call exit()
             if self.origin is None:
                 raise
             raise StrategyError(f"{self.origin}: {self.target} cannot be imported ({_one_line(error)})") from error
@@ -177,7 +177,7 @@ def discover() -> Iterator[str]:
     for point in metadata.entry_points(group=SELECTION_GROUP):
         try:
             selection = point.load()
-        except Exception as error:  # the code of a plug-in can raise any exception
+        except (Exception, SystemExit) as error:  # the code of a plug-in can raise any exception, or call exit()
             yield f"{_package(point)}: selection {point.value} cannot be imported ({_one_line(error)})"
             continue
         if problem := register_selection(point.name, selection, _package(point), _package(point)):
@@ -232,7 +232,7 @@ def load_plugin(path: Path) -> list[str]:
     sys.modules[spec.name] = module  # pydantic resolves postponed annotations there
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # the code of a plug-in can raise any exception
+    except (Exception, SystemExit) as error:  # the code of a plug-in can raise any exception, or call exit()
         del sys.modules[spec.name]
         raise StrategyError(f"plug-in {path}: cannot be imported ({_one_line(error)})") from error
     from stampbench.strategies.base import Strategy
@@ -276,7 +276,10 @@ def _checked(found: object, what: str) -> type[Strategy]:
         raise StrategyError(f"{what}: does not define {', '.join(sorted(missing))}")
     try:
         found()
-    except Exception as error:  # besides invalid defaults, pydantic reports errors in the class definition here
+    except (
+        Exception,
+        SystemExit,
+    ) as error:  # besides invalid defaults, pydantic reports errors in the class definition here
         raise StrategyError(
             f"{what}: a hyperparameter has no valid default ({_one_line(error)}); give every field a default"
         ) from error

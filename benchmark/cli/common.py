@@ -46,13 +46,19 @@ def discover_plugins(files: tuple[Path, ...] = ()) -> None:
 
 
 def write_output(path: Path, text: str) -> None:
-    """Write a file.
+    """Write a file completely or not at all; a device or pipe such as `/dev/stdout` is written to.
 
     Raises:
         UserError: when it cannot be written.
     """
+    from stampbench.benchmark.environment.atomic_file import write_text
+
     try:
-        path.write_text(text)
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            target.write_text(text)
+        else:
+            write_text(target, text)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import NoReturn
@@ -70,7 +71,9 @@ def main() -> NoReturn:
     """Run the command line; an error that a user can cause ends in one line and exit code 2."""
     debug = "--debug" in sys.argv
     try:
-        sys.exit(cli.main(standalone_mode=False) or 0)
+        code = cli.main(standalone_mode=False) or 0
+        sys.stdout.flush()
+        sys.exit(code)
     except NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)
@@ -80,8 +83,26 @@ def main() -> NoReturn:
         if debug:
             raise
         _fail(f"{error}{hint(getattr(error, 'setting', None))}", 2)
+    except BrokenPipeError:  # of `stampbench … | head`
+        _discard_output()
+        sys.exit(1)
+    except OSError as error:
+        if debug:
+            raise
+        _discard_output()
+        where = f"{error.filename}: " if error.filename else ""
+        _fail(f"{where}{error.strerror or error}", 2)
+    except RecursionError:
+        if debug:
+            raise
+        _fail("the input is nested too deeply", 2)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; run the same command again to resume", 130)
+
+
+def _discard_output() -> None:
+    """Let the interpreter end without another attempt to write what could not be written."""
+    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (it stays open until the process ends)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -28,6 +28,7 @@ def report(
     Example:
       stampbench report --output report && open report/index.html
     """
+    from stampbench.benchmark.environment.atomic_file import whole_folder
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.benchmark.records.reinference import Reinference
     from stampbench.benchmark.records.run_pages import run_details
@@ -45,7 +46,8 @@ def report(
             report=lambda done, total: progress.case(done, total, "writing", "run"),
         )  # fmt: skip
         try:
-            size = write_page(output, boards, overall_ranking(boards), records.runs, records.trajectories, details)
+            with whole_folder(output) as page:
+                size = write_page(page, boards, overall_ranking(boards), records.runs, records.trajectories, details)
         except OSError as error:
             raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"{output / 'index.html'}: {len(boards)} tables, {len(records.runs)} runs, {size / 1e6:.1f} MB")

@@ -25,33 +25,40 @@ def submit() -> None:
 @submit.command()
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="Published tables that the runs are to join")
-@click.option("--rescore", default="3", show_default=True, help="Random cases per run to segment again, or all")
+@click.option("--rescore", default="3", show_default=True, help="Random cases per run to segment again, 0, or all")
+@click.option("--max-memory", default=8.0, show_default=True, help="Memory of the check, in gigabytes")
+@click.option("--max-seconds", default=600.0, show_default=True, help="Time for each run, in seconds")
 @DATA_ROOT
 @MAX_VOXELS
-def check(folder: Path, against: Path | None, rescore: str, data_root: Path | None) -> int:
+def check(
+    folder: Path, against: Path | None, rescore: str, max_memory: float, max_seconds: float, data_root: Path | None
+) -> int:
     """Check somebody's records before they are merged. The exit code is 1 if they are refused.
+
+    Runs whose test cases cannot be segmented again are refused; without the data, say --rescore 0.
 
     \b
     Example:
       stampbench submit check runs --against leaderboards
     """
     from stampbench.benchmark.environment.progress import Progress
-    from stampbench.benchmark.records.submission import check_submission
+    from stampbench.benchmark.records.submission_process import Limits, check_in_child
     from stampbench.benchmark.records.tables import read_records
 
     if not folder.is_dir():
         raise UserError(f"no runs at {folder}; a submission is the folder that 'stampbench run' wrote")
-    if rescore != "all" and not rescore.isdecimal():
+    if rescore != "all" and not (rescore.isdecimal() and len(rescore) < 10):
         raise UserError(f"--rescore '{rescore}' is neither a number of cases nor 'all'")
+    if not (0 < max_memory < 1e6 and 0 < max_seconds < 1e9):
+        raise UserError(f"--max-memory {max_memory:g} and --max-seconds {max_seconds:g} must be above 0 and finite")
     discover_plugins()
     published = None if against is None else read_records(against, [])
     with Progress("submission", 1) as progress:
-        result = check_submission(
+        result = check_in_child(
             folder, published, data_root, rescore=None if rescore == "all" else int(rescore),
+            limits=Limits(max_memory, max_seconds),
             report=lambda done, total: progress.case(done, total, "checking", "run"),
         )  # fmt: skip
-    for note in result.notes:
-        echo(one_line(f"note: {note}"))
     for problem in result.problems:
         echo(one_line(f"refused: {problem}"))
     verdict = "refused" if result.problems else "accepted"

@@ -2,37 +2,42 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
 
+from stampbench.benchmark.config.bounds import Amount, Count, Distance, Fraction
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 
 if TYPE_CHECKING:
     from stampbench.datasets.dataset import Dataset
 
+_Name = Annotated[str, Field(max_length=500)]
+
 
 class DatasetDescription(BaseModel, frozen=True):
     """A dataset's names, classes and conventions; none of it belongs to a run's id."""
 
-    called: str | None = Field(None, description="the dataset as a user names it; a folder by its name only")
-    source: str | None = Field(
+    called: _Name | None = Field(None, description="the dataset as a user names it; a folder by its name only")
+    source: Annotated[str, Field(max_length=4096)] | None = Field(
         None, description="folder or definition file on the machine that trained it, a hint; null: a named dataset"
     )
-    subject_pattern: str | None = Field(None, description="regular expression whose first group is the subject")
+    subject_pattern: _Name | None = Field(None, description="regular expression whose first group is the subject")
     summary: str = Field("", description="one line about the dataset")
     licence: str = Field("", description="licence of the images")
     synthetic: bool = Field(description="whether the images are generated")
-    unit: str = Field(description="unit of distances: mm; px in pictures; voxel if spacing was lost")
-    surface_tolerance: float = Field(1.0, description="tolerance of the normalised surface Dice, in the unit")
-    equivalence_margin: float = Field(0.01, description="Dice within which two strategies count as equivalent")
-    channels: list[str] = Field(description="names of the channels")
-    classes: list[str] = Field(description="names of the classes, background first")
-    values: list[int] = Field(description="label value of each class in the files")
-    image_sizes: list[list[int]] | None = Field(
+    unit: _Name = Field(description="unit of distances: mm; px in pictures; voxel if spacing was lost")
+    surface_tolerance: Distance = Field(1.0, description="tolerance of the normalised surface Dice, in the unit")
+    equivalence_margin: Fraction = Field(0.01, description="Dice within which two strategies count as equivalent")
+    channels: list[_Name] = Field(min_length=1, max_length=1000, description="names of the channels")
+    classes: list[_Name] = Field(min_length=2, max_length=256, description="names of the classes, background first")
+    values: list[Annotated[int, Field(ge=-(2**31), lt=2**32)]] = Field(
+        max_length=256, description="label value of each class in the files"
+    )
+    image_sizes: list[list[Count]] | None = Field(
         None, description="smallest and largest edges of the images in voxels; null: an older record"
     )
-    spacings: list[list[float]] | None = Field(
+    spacings: list[list[Amount]] | None = Field(
         None, description="smallest and largest voxel edges of volumes in mm; null: unknown"
     )
     preprocessing: PreprocessingConfig = Field(description="how images were prepared")

@@ -12,7 +12,13 @@ from stampbench.strategies.registry import load_plugin
 
 def discover() -> list[str]:
     """Register the plug-ins of installed packages; return a line for each that cannot be loaded."""
-    return [*discover_datasets(), *discover_strategies()]
+    problems: list[str] = []
+    for kind, lines in (("dataset", discover_datasets()), ("strategy", discover_strategies())):
+        try:
+            problems.extend(lines)
+        except SystemExit as error:
+            problems.append(f"a {kind} plug-in called exit({error}) while it was imported; the others are not loaded")
+    return problems
 
 
 def load_plugins(paths: Iterable[Path]) -> None:

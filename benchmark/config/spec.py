@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+import math
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from stampbench.benchmark.config.bounds import Count, Edges, Finite, PathName, RunId, Sha256
 from stampbench.benchmark.config.protocol import EPOCH_BUDGET, PROTOCOLS, SETTABLE, Protocol
+
+_MOST_VOXELS = 2**31
+"""Most voxels of a prepared image."""
 
 
 class DatasetIdentity(BaseModel):
@@ -19,18 +24,18 @@ class DatasetIdentity(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    name: str = Field(description="name of the dataset")
+    name: PathName = Field(description="name of the dataset")
     version: str = Field(description="version of the dataset's definition")
-    checksum: str = Field(description="SHA-256 over the content of all cases, the classes and the channels")
-    spatial_dims: int = Field(description="2 or 3")
-    size: tuple[int, ...] = Field(description="prepared image size in voxels per axis")
-    patch: tuple[int, ...] | None = Field(None, description="patch size in voxels; null: networks see whole images")
+    checksum: Sha256 = Field(description="SHA-256 over the content of all cases, the classes and the channels")
+    spatial_dims: Literal[2, 3] = Field(description="2 or 3")
+    size: Edges = Field(description="prepared image size in voxels per axis")
+    patch: Edges | None = Field(None, description="patch size in voxels; null: networks see whole images")
     fit: str = Field("pad", description="how an image gets its size: pad (and crop) or resize")
-    clip_range: tuple[float, float] | None = Field(
+    clip_range: tuple[Finite, Finite] | None = Field(
         None, alias="window", description="intensities that are kept, in units of the files; null: all"
     )
-    crop: tuple[int, ...] | None = Field(None, description="box in voxels around the label to which files are cut")
-    split_version: int = Field(
+    crop: Edges | None = Field(None, description="box in voxels around the label to which files are cut")
+    split_version: Count = Field(
         1, description="what the split depends on: 1, name and ids (left out); 2, ids of subjects and images alone"
     )
 
@@ -39,6 +44,17 @@ class DatasetIdentity(BaseModel):
         """Leave out the first version of splits, so that the ids of older runs hold."""
         stored: dict[str, Any] = serialise(self)
         return {key: value for key, value in stored.items() if key != "split_version" or value != 1}
+
+    @model_validator(mode="after")
+    def _same_dims(self) -> Self:
+        for name in ("size", "patch"):
+            edges = getattr(self, name)
+            if edges is not None and (len(edges) != self.spatial_dims or math.prod(edges) > _MOST_VOXELS):
+                raise ValueError(
+                    f"{name} {'×'.join(map(str, edges))} is not one of {self.spatial_dims} axes and at most "
+                    f"{_MOST_VOXELS:,} voxels"
+                )
+        return self
 
     @property
     def seen(self) -> tuple[int, ...]:
@@ -54,16 +70,16 @@ class RunSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    strategy: str = Field(description="registered name of the strategy")
+    strategy: PathName = Field(description="registered name of the strategy")
     hyperparameters: dict[str, Any] = Field(description="all hyperparameters of the strategy, defaults included")
     dataset: DatasetIdentity = Field(description="dataset and preprocessing")
-    n_train: int = Field(description="training images, validation images included")
-    fold: int = Field(description="number of the fold, from 0")
-    seed: int = Field(description="seed of initialisation, order of images, dropout and the strategy's draws")
+    n_train: Count = Field(description="training images, validation images included")
+    fold: Count = Field(description="number of the fold, from 0")
+    seed: Count = Field(description="seed of initialisation, order of images, dropout and the strategy's draws")
     protocol: Protocol = Field(description="everything of training that is the same for all strategies")
-    training_set: int = Field(0, ge=0, description="number of the draw of training images, from 0; 0 is left out")
+    training_set: Count = Field(0, description="number of the draw of training images, from 0; 0 is left out")
     code: str | None = Field(None, description="version of a plug-in's code; null: the strategy is built in")
-    parents: dict[str, str] = Field(
+    parents: dict[str, RunId] = Field(
         default={}, alias="sources", description="ids of the parent runs, by the strategy's names for them"
     )
 
@@ -81,8 +97,12 @@ class RunSpec(BaseModel):
     @property
     def group(self) -> str:
         """Hash of dataset, training size and protocol: runs of one group are comparable."""
+        return self.id_and_group()[1]
+
+    def id_and_group(self) -> tuple[str, str]:
+        """Return both, in little more time than one."""
         dump = self.stored()
-        return _digest([dump["dataset"], dump["n_train"], dump["protocol"]])
+        return _digest(dump), _digest([dump["dataset"], dump["n_train"], dump["protocol"]])
 
     @property
     def task(self) -> str:

@@ -19,7 +19,7 @@ class JsonLimits(NamedTuple):
     """Limits of a JSON text: bytes of the file, depth of brackets, characters of a number."""
 
     size: int = 1 << 20
-    depth: int = 32
+    depth: int = 100
     digits: int = 40
 
 
@@ -48,7 +48,7 @@ def parse_json(content: bytes, limits: JsonLimits = _LIMITS) -> Any:
     _check_depth(text, limits.depth)
     value = json.loads(
         text,
-        parse_int=lambda digits: int(_bounded(digits, limits.digits)),
+        parse_int=lambda digits: int(digits if len(digits) <= limits.digits else _bounded(digits, limits.digits)),
         parse_float=lambda digits: _finite(_bounded(digits, limits.digits)),
         parse_constant=_refuse_constant,
         object_pairs_hook=_unique,
@@ -60,6 +60,8 @@ def parse_json(content: bytes, limits: JsonLimits = _LIMITS) -> Any:
 
 def _check_depth(text: str, most: int) -> None:
     """Check the depth before parsing, because the parser recurses."""
+    if text.count("[") + text.count("{") <= most:
+        return
     depth = 0
     for bracket in _BRACKET.finditer(_STRING.sub("", text)):
         depth += 1 if bracket[0] in "[{" else -1

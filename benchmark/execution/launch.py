@@ -29,12 +29,14 @@ class ExecutorSettings(BaseModel, frozen=True, extra="forbid"):
         description="serial: one after the other in this process; local: worker processes of this machine; ray, slurm: "
         "a cluster; None: serial, or local if jobs > 1 or gpus > 0",
     )
-    jobs: int = Field(1, ge=1, description="runs at a time on this machine, each in a process of its own")
-    gpus: float = Field(0.0, ge=0, description="local: GPUs to share out; ray: fraction per run; slurm: GPUs per job")
+    jobs: int = Field(1, ge=1, le=10_000, description="runs at a time on this machine, each in a process of its own")
+    gpus: float = Field(
+        0.0, ge=0, le=10_000, description="local: GPUs to share out; ray: fraction per run; slurm: GPUs per job"
+    )
     ray_address: str | None = Field(None, description="address of a Ray cluster; None: the one around, or a new one")
     partition: str | None = Field(None, description="partition of Slurm")
-    memory_gb: float = Field(8.0, gt=0, description="memory of a Slurm job, in GB")
-    minutes: int = Field(24 * 60, ge=1, description="time limit of a Slurm job, in minutes")
+    memory_gb: float = Field(8.0, gt=0, le=1e6, description="memory of a Slurm job, in GB")
+    minutes: int = Field(24 * 60, ge=1, le=10**7, description="time limit of a Slurm job, in minutes")
 
     @property
     def kind(self) -> Literal["serial", "local", "ray", "slurm"]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-
-import pandas as pd
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.run_tables import read_table, recorded_architectures
 from stampbench.benchmark.training.parent import FinishedParent
-from stampbench.models.network import parse_architecture
 from stampbench.models.serialization import load_model
 from stampbench.strategies.base import ParentCheckpoint, ParentRun
 
@@ -23,18 +22,13 @@ def read_parent(spec: RunSpec, store: RunStore, compute: ComputeSettings) -> Fin
         ModelError: when its network is damaged.
     """
     folder, record = store.read(spec)
-    trajectory = pd.read_csv(folder / "trajectory.csv")
-    if "dropout" not in trajectory:  # an older record
-        trajectory["dropout"] = math.nan
-    rows = trajectory[["step", "epoch", "architecture", "dropout"]].to_dict("records")
+    trajectory = read_table(folder, record, "trajectory.csv")
+    dropout = trajectory.get("dropout", itertools.repeat(math.nan))  # older records have none
     checkpoints = tuple(
-        ParentCheckpoint(
-            int(row["step"]),
-            int(row["epoch"]),
-            parse_architecture(row["architecture"]),
-            None if math.isnan(row["dropout"]) else float(row["dropout"]),
+        ParentCheckpoint(int(step), int(epoch), architecture, None if math.isnan(mean) else float(mean))
+        for step, epoch, architecture, mean in zip(
+            trajectory["step"], trajectory["epoch"], recorded_architectures(folder, record), dropout, strict=False
         )
-        for row in rows
     )
     model = load_model(folder / "model").to(compute.torch_device)
     model.kernels = compute.kernels

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import types
 from collections.abc import Iterator
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel
 from tabulate import tabulate
 
 from stampbench.benchmark.measure.evaluate import CaseScore
 from stampbench.benchmark.measure.latency import LatencyRow
+from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.schema import SCHEMA, Record
-from stampbench.benchmark.training.trajectory import Checkpoint, Epoch, RemovedFilter
 
 _INTRODUCTION = f"""# Files of a run
 
@@ -27,9 +27,9 @@ runs).
 """
 
 _TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
-    ("trajectory.csv", Checkpoint, "A row per checkpoint. Code: `stampbench.benchmark.training.trajectory`."),
-    ("epochs.csv", Epoch, "A row per training epoch. Code: `stampbench.benchmark.training.trajectory`."),
-    ("pruned.csv", RemovedFilter, "A row per removed filter. Code: `stampbench.benchmark.training.trajectory`."),
+    ("trajectory.csv", Checkpoint, "A row per checkpoint. Code: `stampbench.benchmark.measure.trajectory_rows`."),
+    ("epochs.csv", Epoch, "A row per training epoch. Code: `stampbench.benchmark.measure.trajectory_rows`."),
+    ("pruned.csv", RemovedFilter, "A row per removed filter. Code: `stampbench.benchmark.measure.trajectory_rows`."),
     (
         "cases.csv",
         CaseScore,
@@ -91,6 +91,8 @@ def _type(annotation: Any) -> str:
     if annotation in _NAMES:
         return _NAMES[annotation]
     origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(arguments[0])
     if origin is Literal:
         return "one of " + ", ".join(f"`{each}`" if each != "" else "empty" for each in arguments)
     if origin in (Union, types.UnionType):

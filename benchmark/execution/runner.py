@@ -21,6 +21,7 @@ from stampbench.benchmark.execution.summary import summarise
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.evaluate import CaseScore, evaluate, mean_dice
 from stampbench.benchmark.measure.latency import LatencyRow, time_networks
+from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_folder import RunFolder
 from stampbench.benchmark.records.run_store import RunStore
@@ -30,7 +31,6 @@ from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
-from stampbench.benchmark.training.trajectory import Checkpoint, Epoch, RemovedFilter
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.models.network import Network
 from stampbench.models.serialization import save_model
@@ -93,7 +93,7 @@ def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> I
         raise
     except OSError as error:  # such as a full disk, after which the run can be resumed
         raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
-    except Exception as error:  # a plug-in may fail in any way
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
         if _out_of_memory(error):
             reason = (
                 f"memory ran out on {device} with batch size {batch}; activation checkpointing (save_memory) needs "
@@ -108,7 +108,7 @@ def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> I
         raise TrainingFailedError(reason) from error
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _out_of_memory(error: BaseException) -> bool:
     # On a CPU, only PyTorch's message says so.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 

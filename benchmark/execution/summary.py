@@ -10,9 +10,9 @@ import pandas as pd
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.evaluate import CaseScore
 from stampbench.benchmark.measure.memory import inference_memory, training_memory
+from stampbench.benchmark.measure.trajectory_rows import Checkpoint
 from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.training.trainer import RunTrainer
-from stampbench.benchmark.training.trajectory import Checkpoint
 from stampbench.models.network import parse_architecture
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import torch
 
 from stampbench.benchmark.config.dataset_request import DatasetRequest
@@ -16,7 +15,8 @@ from stampbench.benchmark.environment.machine import timing_machine
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.latency import LatencyRow, saturating_batch, time_networks
 from stampbench.benchmark.records.run_store import RunStore
-from stampbench.models.network import Network, build, parse_architecture
+from stampbench.benchmark.records.run_tables import recorded_architectures
+from stampbench.models.network import Network, build
 
 
 class NetworksToTime(NamedTuple):
@@ -126,10 +126,10 @@ def _recorded(
         if trajectory is None:
             networks[name] = store.model(text)[0]
             continue
-        rows = pd.read_csv(folder / "trajectory.csv")
-        for step in sorted(set(np.linspace(0, len(rows) - 1, trajectory).round().astype(int))):
+        architectures = recorded_architectures(folder, record)
+        for step in sorted(set(np.linspace(0, len(architectures) - 1, trajectory).round().astype(int))):
             # Weights do not affect latency, and only those of the selected checkpoint are stored.
-            networks[f"{name} step {step}"] = build(parse_architecture(rows["architecture"][step]))
+            networks[f"{name} step {step}"] = build(architectures[step])
     return networks, sizes.pop() if len(sizes) == 1 else None
 
 

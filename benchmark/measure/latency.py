@@ -9,6 +9,7 @@ import torch
 from pydantic import BaseModel, Field
 from torch import Tensor
 
+from stampbench.benchmark.config.bounds import Amount, Count
 from stampbench.benchmark.environment.machine import TimingMachine
 from stampbench.benchmark.environment.precision import Precision
 from stampbench.benchmark.measure.backends import Backend, Session, open_session
@@ -33,19 +34,19 @@ class NetworkTiming(BaseModel, frozen=True):
     backend: str = Field(description="inference backend")
     precision: str = Field(description="fp32, bf16 or fp16")
     layout: str = Field(description="memory layout of the tensors")
-    batch: int = Field(description="images per batch")
+    batch: Count = Field(description="images per batch")
     shape: str = Field(description="channels and spatial size of an image")
-    parameters: int = Field(description="trainable parameters")
-    macs: int = Field(description="multiply-accumulates of one image")
-    ratio: float = Field(description="median ratio of times to the first network of the table")
-    ratio_low: float = Field(description="lower end of the ratio's 95 % confidence interval")
-    ratio_high: float = Field(description="upper end of the ratio's 95 % confidence interval")
-    p50_ms: float = Field(description="median time of a batch in milliseconds")
-    p90_ms: float = Field(description="90th percentile of the time of a batch in milliseconds")
-    p99_ms: float = Field(description="99th percentile of the time of a batch in milliseconds")
-    images_per_second: float = Field(description="images per second at the median time")
-    tensor_bytes: int = Field(description="peak bytes of live tensors")
-    rounds: int = Field(description="timed batches")
+    parameters: Count = Field(description="trainable parameters")
+    macs: Count = Field(description="multiply-accumulates of one image")
+    ratio: Amount = Field(description="median ratio of times to the first network of the table")
+    ratio_low: Amount = Field(description="lower end of the ratio's 95 % confidence interval")
+    ratio_high: Amount = Field(description="upper end of the ratio's 95 % confidence interval")
+    p50_ms: Amount = Field(description="median time of a batch in milliseconds")
+    p90_ms: Amount = Field(description="90th percentile of the time of a batch in milliseconds")
+    p99_ms: Amount = Field(description="99th percentile of the time of a batch in milliseconds")
+    images_per_second: Amount = Field(description="images per second at the median time")
+    tensor_bytes: Count = Field(description="peak bytes of live tensors")
+    rounds: Count = Field(description="timed batches")
     # A disturbance that slows all networks alike leaves ratios precise and times imprecise.
     noisy_ratio: bool = Field(description="whether the ratio's interval is too wide to print the ratio")
     noisy_time: bool = Field(description="whether the median time's interval is too wide to print the time")

@@ -1,73 +1,63 @@
-"""Parsing of the CSV files of records and published tables."""
+"""Tables of many runs, collected run by run."""
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
 
 import pandas as pd
 
-_TEXT = dict.fromkeys(
-    ("run", "group", "dataset", "dataset_version", "data_checksum", "form", "unit", "protocol", "name", "strategy",
-     "hyperparameters", "parents", "case", "subject", "class", "empty", "widths", "vanished", "architecture", "network",
-     "backend", "precision", "layout", "shape", "processor", "device", "driver", "clock", "torch", "measured"), str,
-)  # fmt: skip
-"""Columns that are text, because a case or class may be called "NA"; only numbers can be missing."""
-_RENAMED = {"sources": "parents", "source_epochs": "parent_epochs"}
-"""Columns of older published tables, and their present names."""
+from stampbench.benchmark.records.strict_csv import TableSchema
+
+_LONGEST_LINE = 1 << 16
+_SPECIAL = re.compile(rb'["\r\0]')
 
 
-def parse_csv(content: bytes) -> pd.DataFrame:
-    """Return a table with text and number columns; an empty file gives an empty table.
+class RunTables:
+    """The same table of many runs. Tables without quoted cells are parsed together, which is ten times as fast."""
 
-    Raises:
-        ValueError: when the content is not a table.
-    """
-    if not content.strip():
-        return pd.DataFrame()
-    table = pd.read_csv(io.BytesIO(content), dtype=_TEXT, keep_default_na=False).rename(columns=_RENAMED)
-    for name in table.columns.difference(list(_TEXT)):
-        if table[name].dtype == object or str(table[name].dtype) == "str":
-            table[name] = _numbers(table[name])
-    if "parents" in table:  # it may be read as numbers under its older name
-        table["parents"] = table["parents"].astype(str)
-    return table
+    def __init__(self, schema: TableSchema) -> None:
+        self._schema = schema
+        self._plain: dict[bytes, list[tuple[str, Path, bytes]]] = {}
+        self._parsed: list[pd.DataFrame] = []
+
+    def add(self, run: str, path: Path, content: bytes) -> None:
+        """Add the table of a run; `path` is its file, for messages.
+
+        Raises:
+            ValueError: when it is not a table of the schema; an error in a cell may be found by `frame` only.
+        """
+        header, _, body = content.partition(b"\n")
+        if not body.strip():
+            raise ValueError("has no rows")
+        lines = body.split(b"\n")
+        cells = {line.count(b",") for line in lines[:-1]}
+        plain = not lines[-1] and cells == {header.count(b",")} and not _SPECIAL.search(content)
+        if not plain or max(map(len, lines)) > _LONGEST_LINE:
+            self._parsed.append(pd.DataFrame(self._schema.parse(content)).assign(run=run))
+        else:
+            self._plain.setdefault(header, []).append((run, path, body))
+
+    def frame(self, problems: list[str]) -> pd.DataFrame:
+        """Return the rows of all runs, with the column `run`; `problems` receives a line for each damaged table."""
+        frames = []
+        for header, tables in self._plain.items():
+            content = b"".join((header, b"\n", *(body for _, _, body in tables)))
+            together = self._schema.parse_fast(content)
+            if together is not None:
+                runs = [run for run, _, body in tables for _ in range(body.count(b"\n"))]
+                frames.append(together.assign(run=runs))
+                continue
+            for run, path, body in tables:
+                try:
+                    frames.append(pd.DataFrame(self._schema.parse(header + b"\n" + body)).assign(run=run))
+                except ValueError as error:
+                    problems.append(f"{path}: {error}")
+        return concatenated([*frames, *self._parsed])
 
 
 def concatenated(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return the rows of all tables that have any."""
     filled = [table for table in tables if len(table)]
     return pd.concat(filled, ignore_index=True) if filled else pd.DataFrame()
-
-
-class RunTables:
-    """The same table of many runs, parsed together, which is a hundred times as fast as one by one."""
-
-    def __init__(self) -> None:
-        self._found: dict[bytes, tuple[list[bytes], list[str]]] = {}
-
-    def add(self, run: str, content: bytes) -> None:
-        """Add the table of a run."""
-        content = content if content.endswith(b"\n") else content + b"\n"
-        header, _, body = content.partition(b"\n")
-        # A quoted cell may contain a newline, so only the parser can count the rows of such a table.
-        rows = len(parse_csv(content)) if b'"' in content else body.count(b"\n")
-        bodies, runs = self._found.setdefault(header, ([], []))
-        bodies.append(body)
-        runs.extend([run] * rows)
-
-    def frame(self) -> pd.DataFrame:
-        """Return the rows of all runs, with the column `run`."""
-        return concatenated(
-            [
-                parse_csv(header + b"\n" + b"".join(bodies)).assign(run=runs)
-                for header, (bodies, runs) in self._found.items()
-            ]
-        )
-
-
-def _numbers(column: pd.Series[Any]) -> pd.Series[Any]:
-    """Return a column as numbers, some of which may be missing; a column with any other text stays as it is."""
-    numbers = pd.to_numeric(column.replace("", None), errors="coerce")
-    return numbers if numbers.notna().sum() == column.ne("").sum() else column

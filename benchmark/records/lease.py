@@ -10,6 +10,7 @@ once.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import shutil
 import socket
@@ -22,11 +23,15 @@ from typing import Any, NamedTuple, Self
 
 import psutil
 
+from stampbench.benchmark.environment.bounded_file import read_bounded
+from stampbench.benchmark.environment.bounded_json import parse_json
 from stampbench.benchmark.errors import RunLeasedError, UserError
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 _POLL_SECONDS = 0.1
+_MOST_BYTES = 1 << 16
+_NUMBER = re.compile(r"[0-9]{6,18}\.json")
 _RELEASED = "released"
 
 
@@ -169,8 +174,8 @@ class LeaseWatch:
         if newest is None:
             return None
         try:
-            content = newest.read_text()
-        except OSError:
+            content = read_bounded(newest, _MOST_BYTES).decode()
+        except (OSError, UnicodeDecodeError):
             content = ""
         before = self._seen.get(folder)
         number = int(newest.stem)
@@ -188,14 +193,14 @@ class LeaseWatch:
 
 def _newest(folder: Path) -> Path | None:
     try:
-        return max((path for path in folder.iterdir() if path.stem.isdecimal()), default=None)
+        return max((path for path in folder.iterdir() if _NUMBER.fullmatch(path.name)), default=None)
     except OSError:
         return None
 
 
 def _parsed(content: str) -> dict[str, Any]:
     try:
-        found = json.loads(content)
+        found = parse_json(content.encode())
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
@@ -211,7 +216,7 @@ def _is_dead(content: str) -> bool:
         return bool(psutil.Process(known["pid"]).create_time() != known["started"])
     except psutil.NoSuchProcess:
         return True
-    except (psutil.Error, KeyError):
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):  # somebody else's file
         return False
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from stampbench.benchmark.config.spec import RunSpec
-from stampbench.benchmark.environment.atomic_file import write_text
+from stampbench.benchmark.environment.atomic_file import sync_folder, write_text
+from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records.record_file import model_checksums, read_json
+from stampbench.benchmark.records.record_file import model_checksums, parse_record, read_content, schema_of
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import SCHEMA
 
@@ -22,69 +22,96 @@ def migrate(store: RunStore) -> Iterator[str]:
 
     A run's id is a hash of its spec, so a changed spec gives a new id and another folder, and runs that build on it
     get new ids too; the old id stays in the record. Other files are not touched. An interrupted upgrade is completed
-    by the next one.
+    by the next one, and two of them take turns.
 
     Raises:
         UserError: when a record cannot be written.
     """
+    with folder_lock(store.root):
+        yield from _migrate(store)
+
+
+def _migrate(store: RunStore) -> Iterator[str]:
     outdated: dict[str, tuple[Path, dict[str, Any]]] = {}
     renamed: dict[str, str] = {}
     for path in store.paths():
-        record = read_json(path)
+        record = read_content(path)
         if record is None or record.get("status") != "finished":
             continue
-        if record.get("schema") == SCHEMA:
-            if "migrated_from" in record:  # an earlier upgrade may have stopped before the runs that build on this one
-                renamed[str(record["migrated_from"])] = str(record["id"])
-            if record.get("migrated_from") == path.parent.name != record.get("id"):
-                yield from _move(store, path, record)
-        elif record.get("schema") not in STEPS:
-            yield f"{path}: schema {record.get('schema')} cannot be upgraded"
+        schema = schema_of(record)
+        if schema == SCHEMA:
+            before, id = record.get("migrated_from"), record.get("id")
+            if before is not None:  # an earlier upgrade may have stopped before the runs that build on this one
+                renamed[str(before)] = str(id)
+            if before == path.parent.name != id:
+                yield _step(partial(_move, store, path, record), path)
+        elif schema not in STEPS:
+            yield f"{path}: schema {str(record.get('schema'))[:40]} cannot be upgraded"
         else:
-            outdated[str(record["id"])] = (path, record)
+            outdated[str(record.get("id"))] = (path, record)
     while outdated:
         # Parents come first, so that their new ids are known.
         id = next((each for each, (_, record) in outdated.items() if not _parents(record) & set(outdated)), None)
         path, record = outdated.pop(id if id is not None else next(iter(outdated)))
-        try:
-            yield from _upgrade(store, path, record, renamed)
-        except (KeyError, TypeError, ValidationError) as error:
-            yield f"{path}: incomplete record ({type(error).__name__}); not upgraded"
-        except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+        yield _step(partial(_upgrade, store, path, record, renamed), path)
+
+
+def _step(upgrade: Callable[[], str], path: Path) -> str:
+    """Return the line of one upgrade; a record that is not valid stays as it is."""
+    try:
+        return upgrade()
+    except UserError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        return f"{path}: incomplete record ({type(error).__name__}); not upgraded"
 
 
 def _parents(record: dict[str, Any]) -> set[str]:
-    return set(record["spec"].get("sources", {}).values())
+    """Return the ids of a run's parent runs; none if the record is not valid, which its upgrade reports."""
+    spec = record.get("spec")
+    parents = spec.get("sources") if isinstance(spec, dict) else None
+    return {str(each) for each in parents.values()} if isinstance(parents, dict) else set()
 
 
-def _upgrade(store: RunStore, path: Path, record: dict[str, Any], renamed: dict[str, str]) -> Iterator[str]:
+def _upgrade(store: RunStore, path: Path, record: dict[str, Any], renamed: dict[str, str]) -> str:
     before = record["id"]
-    while record["schema"] in STEPS:
-        record = STEPS[record["schema"]](path.parent, record)
+    try:
+        while record["schema"] in STEPS:
+            record = STEPS[record["schema"]](path.parent, record)
+    except OSError as error:
+        return f"{path}: not upgraded: {error.filename}: {error.strerror or error}"
     sources = {name: renamed.get(id, id) for name, id in record["spec"].get("sources", {}).items()}
     spec = RunSpec.model_validate(record["spec"] | {"sources": sources})
     record |= {"spec": spec.stored(), "id": spec.id, "group": spec.group, "migrated_from": before}
     target = store.folder(spec)
-    if not target.resolve().is_relative_to(store.root.resolve()):
-        yield f"{path}: not upgraded: its dataset or strategy is not the name of a folder"
-    elif target != path.parent and target.exists():
-        yield f"{path}: not upgraded: {target} exists"
-    else:
-        renamed[before] = spec.id
+    if target != path.parent and target.exists():
+        return f"{path}: not upgraded: {target} exists"
+    try:
+        parse_record(path, record)
+    except UserError as error:
+        return f"{error}; not upgraded"
+    renamed[before] = spec.id
+    try:
         write_text(path, json.dumps(record, indent=1) + "\n")
-        yield from _move(store, path, record)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    return _move(store, path, record)
 
 
-def _move(store: RunStore, path: Path, record: dict[str, Any]) -> Iterator[str]:
+def _move(store: RunStore, path: Path, record: dict[str, Any]) -> str:
     """Move an upgraded record to the folder of its id."""
     target = store.folder(RunSpec.model_validate(record["spec"]))
-    if target != path.parent:
+    if target == path.parent:
+        return f"{path.parent}: upgraded to schema {SCHEMA}"
+    if target.exists():
+        return f"{path}: not upgraded: {target} exists"
+    try:
         target.parent.mkdir(parents=True, exist_ok=True)
         path.parent.rename(target)
-        yield f"{path.parent}: upgraded to schema {SCHEMA} as {target}"
-    else:
-        yield f"{path.parent}: upgraded to schema {SCHEMA}"
+    except OSError as error:
+        raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+    sync_folder(target.parent)
+    return f"{path.parent}: upgraded to schema {SCHEMA} as {target}"
 
 
 def _from_1(folder: Path, record: dict[str, Any]) -> dict[str, Any]:

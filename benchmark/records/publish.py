@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from stampbench.benchmark.environment.atomic_file import write_text
+from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.tables import Records, folder_of, merge, read_records, write_tables
@@ -27,7 +28,7 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
         problems: receives a line for each damaged record, which is skipped.
 
     Raises:
-        UserError: when the store has no finished run, or the tables cannot be read.
+        UserError: when the store has no finished run, or the tables cannot be read or written.
     """
     records = read_records(store, problems)
     if records.runs.empty:
@@ -35,6 +36,15 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
     if (store / "runs.csv").is_file():
         raise UserError(f"{store} holds published tables, not records; publish takes a store", setting="runs")
     records = with_provenance(store, records)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with folder_lock(folder):
+            return _merge_into(folder, records, problems)
+    except OSError as error:
+        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+
+
+def _merge_into(folder: Path, records: Records, problems: list[str]) -> Records:
     if (folder / "runs.csv").is_file():
         records = merge(read_records(folder, problems), records)
     write_tables(records, folder)
@@ -63,7 +73,7 @@ def _provenance(store: Path, row: dict[Any, Any]) -> dict[str, Any]:
         "command": record.command,
         "git_commit": provenance.git_commit,
         "git_dirty": provenance.git_dirty,
-        "torch": provenance.packages["torch"],
+        "torch": provenance.packages.get("torch", ""),
         "processor": environment.processor,
         "device": environment.device,
         "threads": environment.threads,

@@ -12,19 +12,38 @@ from pydantic import ValidationError
 
 from stampbench.benchmark.config.validated import explain
 from stampbench.benchmark.environment.atomic_file import write_text
+from stampbench.benchmark.environment.bounded_file import read_bounded
+from stampbench.benchmark.environment.bounded_json import read_json
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.schema import SCHEMA, Record
 
 RECORD = "run.json"
+MOST_BYTES = {
+    RECORD: 1 << 20,
+    "trajectory.csv": 1 << 26,
+    "epochs.csv": 1 << 26,
+    "pruned.csv": 1 << 24,
+    "cases.csv": 1 << 26,
+    "latency.csv": 1 << 20,
+    "model/architecture.json": 1 << 20,
+    "model/weights.safetensors": 1 << 31,
+}
+"""Largest accepted size of each file of a run, in bytes."""
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
-    """Return a JSON object, or None if the file is missing or is not one."""
+def read_content(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in a `run.json`, or None if the file is missing or is not one."""
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) else None
+
+
+def schema_of(content: dict[str, Any]) -> int | None:
+    """Return the schema of a `run.json`, or None if it is not a number."""
+    schema = content.get("schema")
+    return schema if type(schema) is int else None
 
 
 def read_record(path: Path) -> Record:
@@ -33,19 +52,19 @@ def read_record(path: Path) -> Record:
     Raises:
         UserError: when it cannot be read, has another schema, or is incomplete.
     """
-    content = read_json(path)
+    return parse_record(path, read_content(path))
+
+
+def parse_record(path: Path, content: dict[str, Any] | None) -> Record:
+    """Validate what `read_content` has returned; errors are those of `read_record`."""
     if content is None:
         raise UserError(f"{path}: not a record; it may be truncated")
-    return parse_record(path, content)
-
-
-def parse_record(path: Path, content: dict[str, Any]) -> Record:
-    """Validate the content of a `run.json`; errors are those of `read_record`."""
-    schema = content.get("schema")
+    schema = schema_of(content)
     if schema != SCHEMA:
         older = schema in range(1, SCHEMA)
         remedy = "; run 'stampbench store migrate' to upgrade it" if older else ""
-        raise UserError(f"{path}: has schema {schema}, this version reads {SCHEMA}{remedy}")
+        found = str(content.get("schema"))[:40]
+        raise UserError(f"{path}: has schema {found}, this version reads {SCHEMA}{remedy}")
     try:
         record = Record.model_validate(content)
     except ValidationError as error:
@@ -69,11 +88,13 @@ def write_record(folder: Path, record: Record) -> None:
 
 
 def model_checksums(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 by name of the files of a run's network."""
-    return {
-        f"model/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((folder / "model").iterdir())
-    }
+    """Return the SHA-256 by name of the files of a run's network.
+
+    Raises:
+        OSError: when a file cannot be read.
+    """
+    names = [f"model/{path.name}" for path in sorted((folder / "model").iterdir())]
+    return {name: _checksum(folder, name) for name in names if name in MOST_BYTES}
 
 
 def find_damage(folder: Path, record: Record, files: Collection[str] | None = None) -> str | None:
@@ -88,9 +109,13 @@ def find_damage(folder: Path, record: Record, files: Collection[str] | None = No
         if files is not None and name not in files:
             continue
         try:
-            content = (folder / name).read_bytes()
+            found = _checksum(folder, name)
         except OSError as error:
             return f"{folder / name}: {error.strerror or error}"
-        if hashlib.sha256(content).hexdigest() != checksum:
+        if found != checksum:
             return f"{folder / name}: checksum mismatch"
     return None
+
+
+def _checksum(folder: Path, name: str) -> str:
+    return hashlib.sha256(read_bounded(folder / name, MOST_BYTES[name])).hexdigest()

@@ -24,9 +24,18 @@ from stampbench.datasets.preprocessing import oriented_to_ras
 from stampbench.models.network import Network
 from stampbench.reports.overlays import Example, best_plane
 
+_MOST_CASES = 10_000
+"""Most generated cases of a dataset that a record names."""
 _CPU = torch.device("cpu")
 _FORM = ("size", "fit", "patch", "spatial_dims", "split_version")
 """Fields that a definition has from the recorded run."""
+
+
+def _called(record: Record) -> str:
+    """Return the name of a record's dataset, with the parameters of a phantom."""
+    name, called = record.spec.dataset.name, record.dataset.called or ""
+    generated = name in CATALOGUE and CATALOGUE[name].phantom is not None
+    return called if generated and called.startswith(f"{name}:") else name
 
 
 class Reinference:
@@ -37,10 +46,13 @@ class Reinference:
         data_root: folder that holds the named datasets' folders.
         folder: folder or definition file of the dataset; None: the one that a record names, or its name below the
             data root.
+        trusted: whether records may name a folder of this machine.
     """
 
-    def __init__(self, store: RunStore, data_root: Path | None, folder: str | None = None) -> None:
-        self._store, self._data_root, self._folder = store, data_root, folder
+    def __init__(
+        self, store: RunStore, data_root: Path | None, folder: str | None = None, *, trusted: bool = True
+    ) -> None:
+        self._store, self._data_root, self._folder, self._trusted = store, data_root, folder, trusted
         self._opened: dict[tuple[DatasetIdentity, str], Dataset | UserError] = {}
 
     def examples(self, run: str, cases: Sequence[str]) -> Iterator[Example]:
@@ -93,13 +105,14 @@ class Reinference:
 
     def _find(self, record: Record) -> Dataset | UserError:
         """Return the dataset, or why it is not available; several places are tried for one without a known name."""
-        identity, described = record.spec.dataset, record.dataset
-        called = described.called or identity.name
-        if self._folder or (described.source is None and called.partition(":")[0] in CATALOGUE):
+        identity, source = record.spec.dataset, record.dataset.source if self._trusted else None
+        called = _called(record)
+        if self._folder or (source is None and called.partition(":")[0] in CATALOGUE):
             return self._open(record, self._folder or called)
-        source = Path(described.source or identity.name)
-        places = [source] if described.source else []
-        places += [] if self._data_root is None else [self._data_root / source.name]
+        places = [] if source is None else [Path(source)]
+        places += (
+            [] if self._data_root is None else [self._data_root / (Path(source).name if source else identity.name)]
+        )
         for place in places:
             if place.exists():
                 return self._open(record, str(place))
@@ -110,7 +123,10 @@ class Reinference:
         identity = record.spec.dataset
         try:
             definition = find_definition(called)
-            if definition.phantom is None:
+            phantom = definition.phantom
+            if phantom is not None and (phantom.cases > _MOST_CASES or set(identity.size) != {phantom.size}):
+                return UserError(f"dataset '{called}' is not the recorded one, or has more than {_MOST_CASES:,} cases")
+            if phantom is None:
                 form = {key: getattr(identity, key) for key in _FORM}
                 form["subject_pattern"] = record.dataset.subject_pattern or definition.subject_pattern
                 definition = definition.model_copy(update=form)

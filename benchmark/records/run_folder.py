@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.record_file import model_checksums, write_record
+from stampbench.benchmark.records.replacement import replace_run
 from stampbench.benchmark.records.schema import Record, Summary, now
 
 
@@ -61,11 +62,7 @@ class RunFolder:
         self._close(status="finished", summary=summary, files=files)
         shutil.rmtree(self.resume, ignore_errors=True)
         if self.path != self._final:
-            replaced = self._final.with_name(f".{self._final.name}.replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
-            self._final.rename(replaced)
-            self.path.rename(self._final)
-            shutil.rmtree(replaced, ignore_errors=True)
+            replace_run(self._final)
             self.path = self._final
         self.lease.remove()
 

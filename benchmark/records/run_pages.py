@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.reinference import Reinference
+from stampbench.benchmark.records.run_tables import read_table
 from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.tables import Records, folder_of
 from stampbench.models.errors import ModelError
@@ -53,7 +54,7 @@ def run_details(
             run=run,
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
             f"seed {row['seed']}",
-            facts=_facts(row) | _latency(folder),
+            facts=_facts(row) | _latency(folder, record),
             command=str(row["command"]) if record is None else record.command,
             provenance=_table_provenance(row) if record is None else _record_provenance(record),
             worst=by_run[run],
@@ -93,13 +94,14 @@ def _facts(row: dict[Any, Any]) -> dict[str, str]:
     }
 
 
-def _latency(folder: Path) -> dict[str, str]:
+def _latency(folder: Path, record: Record | None) -> dict[str, str]:
     """Return what the run measured of its own network when it ended."""
     try:
-        rows = pd.read_csv(folder / "latency.csv")
-    except (OSError, pd.errors.EmptyDataError):
-        return {}
-    own = rows[~rows["noisy_time"]] if len(rows) else rows
+        rows = {} if record is None else read_table(folder, record, "latency.csv")
+    except UserError as error:
+        return {"latency": str(error)}
+    own = pd.DataFrame(rows)
+    own = own[~own["noisy_time"]] if len(own) else own
     return {f"one image, {row['backend']}": f"{row['p50_ms']:.1f} ms" for row in own.to_dict("records")}
 
 

@@ -10,7 +10,15 @@ from pathlib import Path
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError, unknown
 from stampbench.benchmark.records.lease import Lease
-from stampbench.benchmark.records.record_file import RECORD, find_damage, read_json, read_record, write_record
+from stampbench.benchmark.records.record_file import (
+    RECORD,
+    find_damage,
+    parse_record,
+    read_content,
+    read_record,
+    write_record,
+)  # fmt: skip
+from stampbench.benchmark.records.replacement import complete_replacement, forced_folder, replaced_runs
 from stampbench.benchmark.records.run_folder import RunFolder
 from stampbench.benchmark.records.schema import Record
 from stampbench.models.network import Network
@@ -33,17 +41,19 @@ class RunStore:
 
     def status(self, spec: RunSpec) -> str | None:
         """Return `finished`, `failed`, `running` (begun and not ended), or None."""
-        record = read_json(self.folder(spec) / RECORD)
+        folder = self.folder(spec)
+        complete_replacement(folder)
+        record = read_content(folder / RECORD)
         return None if record is None else str(record.get("status"))
 
     def statuses(self) -> dict[str, str]:
         """Return the status of every run by its id; damaged records are skipped."""
-        records = (read_json(path) for path in self.paths())
+        records = (read_content(path) for path in self.paths())
         return {str(record["id"]): str(record.get("status")) for record in records if record and "id" in record}
 
     def reason(self, spec: RunSpec) -> str:
         """Return why a run failed."""
-        return str((read_json(self.folder(spec) / RECORD) or {}).get("reason", "no reason recorded"))
+        return str((read_content(self.folder(spec) / RECORD) or {}).get("reason", "no reason recorded"))
 
     def read(self, spec: RunSpec) -> tuple[Path, Record]:
         """Return the folder and record of a finished run.
@@ -70,7 +80,7 @@ class RunStore:
         """
         path = final = self.folder(record.spec)
         if force and self.status(record.spec) == "finished":
-            path = final.with_name(f".{final.name}.forced")
+            path = forced_folder(final)
         elif force:
             shutil.rmtree(path, ignore_errors=True)
         try:
@@ -96,6 +106,8 @@ class RunStore:
 
     def paths(self) -> list[Path]:
         """Return the `run.json` of every run, whatever its status."""
+        for folder in replaced_runs(self.root):
+            complete_replacement(folder)
         return sorted(self.root.glob(f"*/*/[!.]*/{RECORD}"))
 
     def records(self, problems: list[str], files: Collection[str] | None = None) -> Iterator[tuple[Path, Record]]:
@@ -106,15 +118,17 @@ class RunStore:
             files: names of files whose checksums are verified; None: all.
         """
         for path in self.paths():
-            content = read_json(path)
+            content = read_content(path)
             if content is not None and content.get("status") in ("running", "failed"):
                 continue
             try:
-                record = read_record(path)
+                record = parse_record(path, content)
             except UserError as error:
                 problems.append(str(error))
                 continue
-            if damage := find_damage(path.parent, record, files):
+            if path.parts[-4:-1] != (record.spec.dataset.name, record.spec.strategy, record.id):
+                problems.append(f"{path}: belongs in {self.folder(record.spec)}")
+            elif damage := find_damage(path.parent, record, files):
                 problems.append(damage)
             else:
                 yield path.parent, record
@@ -134,7 +148,7 @@ class RunStore:
             raise unknown(f"run at {self.root}", text, [path.parent.name for path in self.paths()])
         if len(found) > 1:
             raise UserError(f"run '{text}' is ambiguous: {', '.join(sorted(path.name for path in found))}")
-        content = read_json(found[0] / RECORD)
+        content = read_content(found[0] / RECORD)
         if content is None or content.get("status") != "finished":
             raise UserError(f"run {found[0]} is not finished")
         return found[0], self._intact(found[0])

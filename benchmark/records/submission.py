@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
+
+import pandas as pd
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records.contradictions import find_contradictions, read_cases
+from stampbench.benchmark.records.contradictions import find_contradictions
+from stampbench.benchmark.records.publish import publish
 from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.run_tables import read_cases
 from stampbench.benchmark.records.schema import Record
-from stampbench.benchmark.records.tables import Records
+from stampbench.benchmark.records.submission_files import NAMES, find_foreign_files
+from stampbench.benchmark.records.table_schemas import CASES
+from stampbench.benchmark.records.tables import Records, write_tables
 from stampbench.benchmark.records.timings import FOLDER as TIMINGS
-from stampbench.benchmark.records.verify import RecordStatus, verify_store
+from stampbench.benchmark.records.verify import verify_store
+from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
 
+_MOST_LINES = 20
+_YOUNGER = {"epochs.csv"}
+"""Files that older runs lack."""
 _ROUNDING = {"dice": 0.005, "hd95": 1.0, "msd": 0.2}
 """Differences of scores that rounding on another machine may cause, which changes single voxels."""
 
@@ -30,13 +42,11 @@ class SubmissionReport(NamedTuple):
         runs: number of runs that were checked.
         rescored: number of cases that were segmented again.
         problems: reasons to refuse the submission.
-        notes: what could not be checked.
     """
 
     runs: int
     rescored: int
     problems: list[str]
-    notes: list[str]
 
 
 def check_submission(
@@ -45,66 +55,96 @@ def check_submission(
     data_root: Path | None = None,
     *,
     rescore: int | None = 3,
-    report: Callable[[int, int], None] = lambda done, total: None,
+    report: Callable[[int, int, str], None] = lambda done, total, folder: None,
 ) -> SubmissionReport:
-    """Check the store at `root`.
+    """Check the store at `root`, whose files may have been made to mislead or to exhaust this process.
 
-    Checked are: checksums of all files, the spec's id, labels and strategy, agreement of summary and tables, that
-    every case and class is there once, that each Dice score is possible with the voxel counts beside it, parameters
-    and MACs of the architecture, protocol, data and reference masks, and that no fold is missing. If the data is
-    present, test cases of each run are segmented and scored again with its network.
+    Checked are: that nothing but files of runs is there, checksums of all files, the spec's id, labels and strategy,
+    agreement of summary and tables, that every case and class is there once, that each Dice score is possible with
+    the voxel counts beside it, parameters and MACs of the architecture, protocol, data and reference masks, that no
+    fold is missing, and that the runs can be published. Test cases of each run are segmented and scored again with its
+    network; a run for which that is not possible is refused, whatever the reason.
 
     Args:
         root: the submitted store.
         published: the tables that the runs are to join; None: none.
         data_root: folder that holds the named datasets' folders.
         rescore: number of cases per run, drawn at random, to segment again; None: all.
-        report: called with the number of checked runs and the number of all.
+        report: called with the number of checked runs, the number of all, and the folder that is checked next.
     """
+    if foreign := list(islice(find_foreign_files(root), _MOST_LINES)):
+        return SubmissionReport(0, 0, foreign)
     store = RunStore(root)
     problems: list[str] = []
-    notes: list[str] = []
     rescored = 0
     specs: dict[str, RunSpec] = {}
-    reinference = Reinference(store, data_root)
-    statuses = list(verify_store(store))
-    for number, status in enumerate(statuses, start=1):
-        report(number, len(statuses))
+    reinference = Reinference(store, data_root, trusted=False)
+    total = len(store.paths())
+    report(0, total, str(root))
+    for number, status in enumerate(verify_store(store), start=1):
+        report(number, total, str(status.folder))
         if status.state != "finished":
             problems.append(f"{status.folder}: {status.state}: {status.text}")
             continue
         try:
             record = read_record(status.folder / RECORD)
             specs[record.id] = record.spec
-            found = [
-                *find_contradictions(status.folder, record),
-                *_differences(status.folder, record, published),
-            ]
-            try:
-                chosen = _chosen(status.folder, rescore)
-                found += _rescore(reinference, status.folder, chosen)
-                rescored += len(chosen)
-            except (UserError, ModelError) as error:
-                notes.append(f"run {record.id} was not segmented again: {error}")
-            problems += [f"{status.folder}: {text}" for text in found]
-        except (KeyError, ValueError, TypeError, AttributeError, OSError) as error:  # a stranger's files
-            problems.append(f"{status.folder}: incomplete record ({type(error).__name__}: {error})")
-    problems += _of_the_store(root, statuses, specs, published)
-    return SubmissionReport(len(specs), rescored, problems, sorted(set(notes)))
+            found, chosen = _check_run(status.folder, record, published, reinference, rescore)
+        except Exception as error:  # whatever a stranger's files cause
+            found, chosen = [f"cannot be checked ({type(error).__name__}: {error})"], 0
+        rescored += chosen
+        problems += [f"{status.folder}: {text}" for text in found]
+    problems += _of_the_store(root, total, specs, published)
+    if not problems:
+        problems += _of_publication(root, published)
+    return SubmissionReport(len(specs), rescored, problems)
 
 
-def _of_the_store(
-    root: Path, statuses: list[RecordStatus], specs: dict[str, RunSpec], published: Records | None
-) -> Iterator[str]:
+def _check_run(
+    folder: Path, record: Record, published: Records | None, reinference: Reinference, rescore: int | None
+) -> tuple[list[str], int]:
+    """Return the problems of one run, and the number of cases that were segmented again."""
+    present = {name for name in NAMES if (folder / name).exists()}
+    if missing := sorted((NAMES - _YOUNGER | present) - set(record.files)):
+        return [f"has no checksum of {', '.join(missing)}"], 0
+    cases = pd.DataFrame(read_cases(folder, record))
+    if missing := sorted(set(CASES.columns) - set(cases) - {"average_hausdorff_set"}):
+        return [f"cases.csv: missing column '{missing[0]}'"], 0
+    if cases.empty:
+        return ["cases.csv has no cases"], 0
+    found = [*find_contradictions(folder, record, cases), *_differences(record, cases, published)]
+    names = sorted(set(cases["case"]))
+    # Drawn with the system's random numbers, so that nobody can predict them.
+    chosen = names if rescore is None else random.SystemRandom().sample(names, min(rescore, len(names)))
+    try:
+        return found + _rescore(reinference, folder, cases[cases["case"].isin(chosen)]), len(chosen)
+    except (UserError, ModelError, DatasetError) as error:
+        return [*found, f"was not segmented again: {error}"], 0
+
+
+def _of_the_store(root: Path, runs: int, specs: dict[str, RunSpec], published: Records | None) -> Iterator[str]:
     """Yield problems that do not belong to one run."""
-    if not statuses:
+    if not runs:
         yield f"{root}: no runs"
     if (root / TIMINGS).exists():
         yield f"{root / TIMINGS}: timings cannot be checked; whoever publishes measures them"
     yield from _missing(specs, published)
 
 
-def _differences(folder: Path, record: Record, published: Records | None) -> Iterator[str]:
+def _of_publication(root: Path, published: Records | None) -> list[str]:
+    """Return why the runs cannot be published: they are published into a temporary folder."""
+    problems: list[str] = []
+    with TemporaryDirectory() as folder:
+        try:
+            if published is not None:
+                write_tables(published, Path(folder))
+            publish(root, Path(folder), problems)
+        except Exception as error:  # whatever a stranger's records cause
+            problems.append(f"{root}: cannot be published ({type(error).__name__}: {error})")
+    return problems
+
+
+def _differences(record: Record, cases: pd.DataFrame, published: Records | None) -> Iterator[str]:
     """Yield what differs from the tables that the run is to join."""
     if published is None:
         return
@@ -124,36 +164,31 @@ def _differences(folder: Path, record: Record, published: Records | None) -> Ite
             f"its data has the checksum {spec.dataset.checksum[:8]}, the leaderboard's {spec.dataset.name} {checksums}"
         )
         return
-    for name, value in (("unit", data.unit), ("synthetic", data.synthetic)):
+    given = {"unit": data.unit, "synthetic": data.synthetic, "equivalence_margin": data.equivalence_margin}
+    for name, value in given.items():
         if value != known[name].iloc[0]:
-            yield f"its {name} is {value}, the leaderboard's {known[name].iloc[0]}"
+            yield f"its {name.replace('_', ' ')} is {value}, the leaderboard's {known[name].iloc[0]}"
     keys = ["case", "class", "subject", "reference_voxels"]
-    own = set(read_cases(folder)[keys].itertuples(index=False, name=None))
+    own = set(cases[keys].itertuples(index=False, name=None))
     other = published.cases[published.cases["run"] == known["run"].iloc[0]]
     if own != set(other[keys].itertuples(index=False, name=None)):
         yield "its test cases, their classes, subjects or labelled voxels are not those of the leaderboard's runs"
 
 
-def _chosen(folder: Path, number: int | None) -> list[str]:
-    """Return test cases of a run, drawn with the system's random numbers, so that nobody can predict them."""
-    cases = sorted(read_cases(folder)["case"].unique())
-    return cases if number is None else random.SystemRandom().sample(cases, min(number, len(cases)))
-
-
-def _rescore(reinference: Reinference, folder: Path, chosen: list[str]) -> list[str]:
-    """Return a line for every recorded score that the recorded network does not reach.
+def _rescore(reinference: Reinference, folder: Path, cases: pd.DataFrame) -> list[str]:
+    """Return a line for every recorded score of some cases that the recorded network does not reach.
 
     Raises:
-        UserError, ModelError: when the data is absent.
+        UserError, ModelError, DatasetError: when they cannot be segmented again.
     """
-    if not chosen:
+    if cases.empty:
         return []
-    again = {(row.case, row.class_name): row for row in reinference.score(str(folder), chosen)}
-    found, cases = [], read_cases(folder)
-    for row in cases[cases["case"].isin(chosen)].to_dict("records"):
+    again = {(row.case, row.class_name): row for row in reinference.score(str(folder), sorted(set(cases["case"])))}
+    found = []
+    for row in cases.to_dict("records"):
         score = again[row["case"], row["class"]]
         for name, tolerance in _ROUNDING.items():
-            if abs(getattr(score, name) - row[name]) > tolerance:
+            if not abs(getattr(score, name) - row[name]) <= tolerance:
                 found.append(
                     f"case {row['case']}, {row['class']}: recorded {name} {row[name]:.4f}, "
                     f"but its network reaches {getattr(score, name):.4f}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,20 +12,28 @@ import pandas as pd
 from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.environment.atomic_file import write_text
+from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records.csv_tables import RunTables, concatenated, parse_csv
+from stampbench.benchmark.records.csv_tables import RunTables, concatenated
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.run_tables import Table, read_table, verified_content
 from stampbench.benchmark.records.schema import Record
+from stampbench.benchmark.records.table_schemas import (
+    CASE_COLUMNS,
+    CASES,
+    PUBLISHED_CASES,
+    PUBLISHED_TRAJECTORIES,
+    RUNS,
+    TIMINGS,
+    TRAJECTORY,
+    TRAJECTORY_COLUMNS,
+)  # fmt: skip
 from stampbench.benchmark.records.timings import read_timings
 
-_TABLES = ("runs", "cases", "trajectories", "timings")
-_CASES = ["run", "case", "subject", "class", "dice", "hd95", "msd", "empty", "reference_voxels"]
+_TABLES = {"runs": RUNS, "cases": PUBLISHED_CASES, "trajectories": PUBLISHED_TRAJECTORIES, "timings": TIMINGS}
+_MOST_BYTES = 1 << 28
+"""Largest published table."""
 _MARGIN = DatasetDescription.model_fields["equivalence_margin"].default
-_TRAJECTORIES = [
-    "run", "step", "epoch", "ranking_passes", "parameters", "macs", "validation_loss", "validation_dice", "widths",
-]  # fmt: skip
-_YOUNGER = {"cases": ["nsd", "predicted_voxels", "average_hausdorff_set"], "trajectories": ["test_dice"]}
-"""Columns that older published tables lack."""
 
 
 class Records(NamedTuple):
@@ -73,14 +80,12 @@ def read_epochs(store: RunStore, runs: set[str]) -> pd.DataFrame:
     Raises:
         UserError: when a table is damaged.
     """
-    table = RunTables()
-    for folder, record in store.records([], files=()):
-        if record.id in runs and (checksum := record.files.get("epochs.csv")):
-            try:
-                table.add(record.id, _verified(folder / "epochs.csv", checksum))
-            except ValueError as error:
-                raise UserError(str(error)) from error
-    return table.frame()
+    tables = [
+        pd.DataFrame(read_table(folder, record, "epochs.csv")).assign(run=record.id)
+        for folder, record in store.records([], files=())
+        if record.id in runs and "epochs.csv" in record.files
+    ]
+    return concatenated(tables)
 
 
 def folder_of(root: Path, row: Mapping[Any, Any]) -> Path:
@@ -89,17 +94,20 @@ def folder_of(root: Path, row: Mapping[Any, Any]) -> Path:
 
 
 def write_tables(records: Records, root: Path) -> None:
-    """Write the tables that are published, without weights: a CSV file each, in a stable order of rows."""
+    """Write the tables that are published, without weights: a CSV file each, in a stable order of rows.
+
+    The table of runs is the last one: rows of runs that it does not have are ignored, so that readers and an
+    interrupted publication find the older runs or all.
+    """
     root.mkdir(parents=True, exist_ok=True)
     runs = records.runs.sort_values(
         ["dataset", "n_train", "protocol", "strategy", "training_set", "fold", "seed", "run"]
     )
     order = {run: number for number, run in enumerate(runs["run"])}
-    for name, table in zip(_TABLES, (runs, *records[1:]), strict=True):
+    for name, table in reversed([*zip(_TABLES, (runs, *records[1:]), strict=True)]):
         if name != "runs" and len(table):
             table = table.iloc[table["run"].map(order).argsort(kind="stable")]
-        fixed = {"cases": _CASES, "trajectories": _TRAJECTORIES}
-        columns = [*fixed[name], *_YOUNGER[name]] if name in fixed else list(table.columns)
+        columns = {"cases": CASE_COLUMNS, "trajectories": TRAJECTORY_COLUMNS}.get(name, list(table.columns))
         write_text(root / f"{name}.csv", table.reindex(columns=columns).round(6).to_csv(index=False))
 
 
@@ -116,20 +124,20 @@ def merge(older: Records, newer: Records) -> Records:
 
 def _published(root: Path, problems: list[str]) -> Records:
     tables = []
-    for name in _TABLES:
+    for name, schema in _TABLES.items():
         path = root / f"{name}.csv"
         try:
-            table = parse_csv(path.read_bytes())
-        except (OSError, ValueError) as error:
-            raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
-        required = {"runs": ["run", "group", "form"], "cases": _CASES, "trajectories": _TRAJECTORIES}.get(name, ["run"])
-        if len(table) and (missing := [column for column in required if column not in table]):
-            raise UserError(f"{path}: missing column '{missing[0]}'")
-        # Ids become file names.
-        if len(table) and len(bad := table.loc[~table["run"].str.fullmatch("[0-9a-f]{12}"), "run"]):
-            raise UserError(f"{path}: '{bad.iloc[0]}' is not the id of a run")
-        tables.append(_completed(table) if name == "runs" and len(table) else table)
-    return _scored(Records(*tables), problems)
+            tables.append(pd.DataFrame(schema.parse(read_bounded(path, _MOST_BYTES))))
+        except OSError as error:
+            raise UserError(f"{path}: {error.strerror or error}") from error
+        except ValueError as error:
+            raise UserError(f"{path}: {error}") from error
+    runs, *others = tables
+    if len(runs) and runs["run"].duplicated().any():
+        raise UserError(f"{root / 'runs.csv'}: the run {runs['run'][runs['run'].duplicated()].iloc[0]} is there twice")
+    runs = _completed(runs) if len(runs) else runs
+    # Rows of runs that are not there belong to a publication that was interrupted.
+    return _unique(Records(runs, *others).of(runs) if len(runs) else Records(runs, *others), problems)
 
 
 def _completed(runs: pd.DataFrame) -> pd.DataFrame:
@@ -145,39 +153,76 @@ def _completed(runs: pd.DataFrame) -> pd.DataFrame:
         "task": runs["group"],
     }
     for column, value in older.items():
-        runs = runs.assign(**{column: runs[column].fillna(value) if column in runs else value})
+        known = runs[column].replace("", None) if column in runs else None
+        runs = runs.assign(**{column: value if known is None else known.fillna(value)})
     return runs.astype({"training_set": int})
 
 
 def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Records:
     rows: list[dict[str, Any]] = []
-    cases, trajectories = RunTables(), RunTables()
-    wanted = [("cases.csv", cases)]
+    classes: dict[str, set[str]] = {}
+    cases, trajectories = RunTables(CASES), RunTables(TRAJECTORY)
+    wanted: list[tuple[Table, RunTables]] = [("cases.csv", cases)]
     if with_trajectories:
         wanted.append(("trajectory.csv", trajectories))
     for folder, record in RunStore(root).records(problems, files=()):
         try:
-            contents = [(table, _verified(folder / name, record.files.get(name))) for name, table in wanted]
-            for table, content in contents:
-                table.add(record.id, content)
-        except ValueError as error:
+            contents = [(name, table, verified_content(folder, record, name)) for name, table in wanted]
+            for name, table, content in contents:
+                _add(table, record.id, folder / name, content)
+        except UserError as error:
             problems.append(str(error))
             continue
         rows.append(_row(record))
+        classes[record.id] = set(record.dataset.classes[1:])
+    tables = [cases.frame(problems), trajectories.frame(problems)]
+    complete = _complete_runs(tables[0], classes, problems)
+    if with_trajectories:
+        complete &= set(tables[1].get("run", ()))
+    runs = pd.DataFrame([row for row in rows if row["run"] in complete])
     timings = concatenated(list(read_timings(root, problems)))
-    return _scored(Records(pd.DataFrame(rows), cases.frame(), trajectories.frame(), timings), problems)
+    if runs.empty:
+        return Records(runs, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
+    return Records(runs, tables[0], tables[1], timings).of(runs)
 
 
-def _scored(records: Records, problems: list[str]) -> Records:
-    """Return the runs whose cases all have scores: NaN is never averaged away."""
+def _add(tables: RunTables, run: str, path: Path, content: bytes) -> None:
+    try:
+        tables.add(run, path, content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
+def _complete_runs(cases: pd.DataFrame, classes: Mapping[str, set[str]], problems: list[str]) -> set[str]:
+    """Return the runs that have each case once for every foreground class; report the others."""
+    if cases.empty:
+        return set()
+    rows = cases.groupby("run").size()
+    distinct = cases.drop_duplicates(["run", "case", "class"]).groupby("run").size()
+    number = cases.drop_duplicates(["run", "case"]).groupby("run").size()
+    found = cases.drop_duplicates(["run", "class"]).groupby("run")["class"].agg(set)
+    complete = set()
+    for run in rows.index:
+        if found[run] == classes.get(run) and rows[run] == distinct[run] == number[run] * len(classes[run]):
+            complete.add(run)
+        elif run in classes:
+            problems.append(f"run {run}: does not have each case once for every class")
+    return complete
+
+
+def _unique(records: Records, problems: list[str]) -> Records:
+    """Return the published runs that have scored cases, each once."""
     if records.runs.empty:
         return records
-    missing = records.runs.loc[~records.runs["run"].isin(records.cases.get("run", pd.Series(dtype=str))), "run"]
-    if len(records.cases):
-        scores = records.cases[["dice", "hd95", "msd"]].apply(pd.to_numeric, errors="coerce")
-        missing = pd.concat([missing, records.cases.loc[scores.isna().any(axis=1), "run"]])
-    problems.extend(f"run {run}: a case has no score" for run in sorted(set(missing)))
-    return records.of(records.runs[~records.runs["run"].isin(missing)]) if len(missing) else records
+    cases = records.cases
+    missing = records.runs.loc[~records.runs["run"].isin(cases.get("run", pd.Series(dtype=str))), "run"]
+    problems.extend(f"run {run}: a case has no score" for run in sorted(missing))
+    twice = pd.Series(dtype=str)
+    if len(cases):
+        twice = cases.loc[cases.duplicated(["run", "case", "class"]), "run"]
+        problems.extend(f"run {run}: a case is there twice" for run in sorted(set(twice)))
+    bad = {*missing, *twice}
+    return records.of(records.runs[~records.runs["run"].isin(bad)]) if bad else records
 
 
 def _row(record: Record) -> dict[str, Any]:
@@ -216,18 +261,3 @@ def _form(identity: DatasetIdentity) -> str:
     parts += ["clipped to {:g} to {:g}".format(*identity.clip_range)] if identity.clip_range else []
     parts += [f"box of {'×'.join(map(str, identity.crop))}"] if identity.crop else []
     return ", ".join(parts)
-
-
-def _verified(path: Path, checksum: str | None) -> bytes:
-    """Return the content of a file.
-
-    Raises:
-        ValueError: when it is missing or has another checksum.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise ValueError(f"{path}: {error.strerror or error}") from error
-    if hashlib.sha256(content).hexdigest() != checksum:
-        raise ValueError(f"{path}: checksum mismatch")
-    return content

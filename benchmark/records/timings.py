@@ -8,10 +8,12 @@ from pathlib import Path
 import pandas as pd
 
 from stampbench.benchmark.environment.atomic_file import write_text
+from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.records.csv_tables import parse_csv
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.table_schemas import TIMINGS
 
+_MOST_BYTES = 1 << 26
 FOLDER = "timings"
 """Folder of a store with the tables of interleaved timings."""
 
@@ -20,15 +22,18 @@ def record_timings(timings: pd.DataFrame, root: Path) -> Path:
     """Write the timings of recorded runs, whose ids are the last word of the networks' names.
 
     Raises:
-        UserError: when no timed network belongs to a recorded run.
+        UserError: when no timed network belongs to a recorded run, or the timings cannot be written.
     """
     known = set(RunStore(root).statuses())
     runs = timings["network"].str.split().str[-1]
     if not runs.isin(known).any():
         raise UserError("only timings of recorded runs are recorded, and none was timed", setting="record")
     path = root / FOLDER / f"{timings['measured'].iloc[0].replace(':', '')}.csv"
-    path.parent.mkdir(exist_ok=True)
-    write_text(path, timings.assign(run=runs)[runs.isin(known)].to_csv(index=False))
+    try:
+        path.parent.mkdir(exist_ok=True)
+        write_text(path, timings.assign(run=runs)[runs.isin(known)].to_csv(index=False))
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path
 
 
@@ -36,11 +41,8 @@ def read_timings(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:
     """Yield the tables of timings of a store; `problems` receives a line for each damaged one."""
     for path in sorted((root / FOLDER).glob("*.csv")):
         try:
-            table = parse_csv(path.read_bytes())
-        except (OSError, ValueError) as error:
+            yield pd.DataFrame(TIMINGS.parse(read_bounded(path, _MOST_BYTES)))
+        except OSError as error:
+            problems.append(f"{path}: {error.strerror or error}")
+        except ValueError as error:
             problems.append(f"{path}: {error}")
-            continue
-        if {"run", "backend", "ratio", "measured"} <= set(table):
-            yield table
-        else:
-            problems.append(f"{path}: not a table of timings")

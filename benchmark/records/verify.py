@@ -9,7 +9,7 @@ from typing import Any, Literal, NamedTuple
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.lease import LeaseWatch
 from stampbench.benchmark.records.migrate import STEPS
-from stampbench.benchmark.records.record_file import RECORD, find_damage, parse_record, read_json
+from stampbench.benchmark.records.record_file import RECORD, find_damage, parse_record, read_content, schema_of
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Record
 from stampbench.models.errors import ModelError
@@ -28,13 +28,13 @@ def verify_store(store: RunStore) -> Iterator[RecordStatus]:
     """Verify every run: schema, id, group, checksums of all files, and that the network is the recorded one."""
     watch = LeaseWatch()
     for path in store.paths():
-        folder, content = path.parent, read_json(path)
+        folder, content = path.parent, read_content(path)
         if content is None:
             yield RecordStatus("damaged", folder, f"{path}: not a record; it may be truncated")
             continue
         status = content.get("status")
-        if content.get("schema") in STEPS:
-            text = f"has schema {content['schema']}; run 'stampbench store migrate' to upgrade it"
+        if (schema := schema_of(content)) in STEPS:
+            text = f"has schema {schema}; run 'stampbench store migrate' to upgrade it"
             yield RecordStatus("old", folder, text)
         elif status == "failed":
             yield RecordStatus("failed", folder, str(content.get("reason")))
@@ -65,11 +65,8 @@ def _problem(store: RunStore, path: Path, content: dict[str, Any]) -> str | None
 
 def _contradiction(store: RunStore, folder: Path, record: Record) -> str | None:
     """Return what a record claims and does not hold, or None."""
-    spec = record.spec
-    if not spec.id == record.id == folder.name:
-        return f"{folder / RECORD}: has the id {record.id}, but its spec gives {spec.id}"
-    if spec.group != record.group:
-        return f"{folder / RECORD}: has the group {record.group}, but its spec gives {spec.group}"
+    if folder != store.folder(record.spec):
+        return f"{folder / RECORD}: belongs in {store.folder(record.spec)}"
     try:
         model, _ = store.model(str(folder))
     except (UserError, ModelError) as error:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -33,6 +34,22 @@ class Charges:
     seconds: float = 0.0
     joules: float | None = None
     parents: list[str] = field(default_factory=list)
+
+    @classmethod
+    def restored(cls, state: dict[str, Any]) -> Self:
+        """Return the charges that `state` has returned.
+
+        Raises:
+            TypeError: when a name is unknown.
+            ValueError: when a number is negative, not finite, or no number.
+        """
+        found = cls(**state)
+        counts = (found.epochs, found.parent_epochs, found.ranking_passes)
+        amounts = (found.seconds, found.joules or 0.0)
+        whole = all(type(each) is int and each >= 0 for each in counts)
+        if not (whole and found.parent_epochs <= found.epochs and all(0 <= each < math.inf for each in amounts)):
+            raise ValueError(f"impossible charges {state}")
+        return found
 
     def charge_parent(self, name: str, parent: FinishedParent) -> None:
         """Charge a parent run in full when it is used for the first time."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from stampbench.benchmark.environment.atomic_file import write_bytes
 from stampbench.benchmark.errors import UserError
 
 _VERSION = 6
@@ -45,7 +44,7 @@ class ResumeFile:
                 continue
             try:
                 state = _load(path)
-            except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+            except Exception as error:  # of PyTorch's reader, for whatever a file with a valid checksum holds
                 problem = f"{path}: damaged resume state ({error})"
                 continue
             if state.get("version") != _VERSION:
@@ -68,15 +67,8 @@ class ResumeFile:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
         torch.save({"version": _VERSION, **state}, buffer)
-        temporary = self.path.with_suffix(".tmp")
-        with temporary.open("wb") as file:
-            file.write(hashlib.sha256(buffer.getbuffer()).hexdigest().encode() + b"\n")
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        if self.path.is_file():
-            self.path.replace(self._previous)
-        temporary.replace(self.path)
+        checksum = hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
+        write_bytes(self.path, [checksum, b"\n", buffer.getbuffer()], keep=self._previous)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -84,7 +76,9 @@ def _load(path: Path) -> dict[str, Any]:
         checksum, content = file.readline().strip().decode("ascii", "replace"), file.read()
     if hashlib.sha256(content).hexdigest() != checksum:
         raise ValueError("checksum mismatch")
-    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if not isinstance(state, dict):
+        raise ValueError(f"holds a {type(state).__name__}")
     return state
 
 

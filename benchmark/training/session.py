@@ -15,6 +15,7 @@ from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.precision import HALF
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError
+from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.fold_data import FoldData
@@ -24,7 +25,6 @@ from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import detached
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
-from stampbench.benchmark.training.trajectory import Epoch
 from stampbench.benchmark.training.validation import ValidationScore, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
@@ -253,7 +253,7 @@ class TrainingSession:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         self._order.set_state(state["order"])
         self._kept = state["kept"]
-        self.charges = Charges(**state["charges"])
+        self.charges = Charges.restored(state["charges"])
         self.training_loss, self._gathered = state["training_loss"], state["gathered"]
         self.epochs = [Epoch.model_validate(each) for each in state["epochs"]]
         if self._scaler is not None:

@@ -14,13 +14,14 @@ from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.measure.complexity import count_complexity
+from stampbench.benchmark.measure.trajectory_rows import Checkpoint, RemovedFilter
 from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.fold_data import FoldData
 from stampbench.benchmark.training.journal import Journal
 from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import ResumeFile, detached
 from stampbench.benchmark.training.session import TrainingSession
-from stampbench.benchmark.training.trajectory import Checkpoint, RemovedFilter, SelectedCheckpoint
+from stampbench.benchmark.training.trajectory import SelectedCheckpoint
 from stampbench.models.architecture import Filter
 from stampbench.models.network import Architecture, Network, parse_architecture
 from stampbench.models.serialization import load_model, save_model
@@ -64,7 +65,15 @@ class RunTrainer:
         self._saved_at = time.monotonic()
         self._snapshot = self._state()
         if state := resume.read(progress.say):
-            self._load(state)
+            try:
+                self._load(state)
+            except UserError:
+                raise
+            except Exception as error:  # a state with a valid checksum whose content is not one of this version
+                reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+                raise UserError(
+                    f"{resume.path}: damaged resume state ({reason}); delete {resume.path.parent} to start over"
+                ) from error
             progress.resumed(self.charges.epochs - self.charges.parent_epochs)
 
     # What a strategy sees

@@ -196,7 +196,7 @@ def test_links_to_folders_are_followed_and_hidden_files_are_ignored(miniatures: 
 def test_patch_fit_clip_range_and_crop_are_part_of_the_identity_of_a_dataset() -> None:
     from stampbench.benchmark.config.spec import DatasetIdentity
 
-    one = DatasetIdentity(name="a", version="1", checksum="c", spatial_dims=3, size=(16, 16, 16))
+    one = DatasetIdentity(name="a", version="1", checksum="c" * 64, spatial_dims=3, size=(16, 16, 16))
     others = [one.model_copy(update=change) for change in (
         {"patch": (8, 8, 8)}, {"fit": "resize"}, {"clip_range": (0.0, 1.0)}, {"crop": (4, 4, 4)}
     )]  # fmt: skip

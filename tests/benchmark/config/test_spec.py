@@ -12,7 +12,7 @@ from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
 BASE: dict[str, Any] = {
     "strategy": "stamp",
     "hyperparameters": {"f": 4},
-    "dataset": DatasetIdentity(name="d", version="1", checksum="abc", spatial_dims=2, size=(16, 16)),
+    "dataset": DatasetIdentity(name="d", version="1", checksum="ab" * 32, spatial_dims=2, size=(16, 16)),
     "n_train": 25,
     "fold": 0,
     "seed": 0,

@@ -39,9 +39,9 @@ def test_values_within_the_limits_are_read_as_they_were_written(value: object) -
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        (b"[" * 100_000, "more than 32 deep"),
-        (b'{"a":' * 33 + b"1" + b"}" * 33, "more than 32 deep"),
-        (b'["' + b"[" * 100 + b'"' + b"[" * 40, "more than 32 deep"),
+        (b"[" * 100_000, "more than 100 deep"),
+        (b'{"a":' * 101 + b"1" + b"}" * 101, "more than 100 deep"),
+        (b'["' + b"[" * 200 + b'"' + b"[" * 101, "more than 100 deep"),
         (b'"' + b"\\" * 100_000, "Unterminated|Invalid"),
         (b"1" * 400, "a number with 400 characters"),
         (b"1." + b"1" * 400, "a number with 402 characters"),
@@ -64,7 +64,7 @@ def test_anything_else_is_refused_at_once(content: bytes, problem: str) -> None:
 
 
 def test_brackets_within_text_do_not_count() -> None:
-    assert parse_json(json.dumps(["[" * 100, '"' + "{" * 100]).encode()) == ["[" * 100, '"' + "{" * 100]
+    assert parse_json(json.dumps(["[" * 200, '"' + "{" * 200]).encode()) == ["[" * 200, '"' + "{" * 200]
 
 
 def test_only_regular_files_up_to_the_limit_are_read(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from stampbench.benchmark.execution.summary import _vanished
-from stampbench.benchmark.training.trajectory import Checkpoint
+from stampbench.benchmark.measure.trajectory_rows import Checkpoint
 
 
 def test_vanished_classes_are_reported_with_their_first_checkpoint() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -119,10 +120,12 @@ def test_clip_range_of_schema_2_is_kept(
 ) -> None:
     folder = write_schema_2(make_run("standard"))
     record = read(folder)
-    record["dataset"]["recipe"]["window"] = [-160.0, 240.0]
+    record["dataset"]["recipe"]["window"] = record["spec"]["dataset"]["window"] = [-160.0, 240.0]
     (folder / "run.json").write_text(json.dumps(record))
-    list(migrate(RunStore(tmp_path / "runs")))
-    assert read(folder)["dataset"]["preprocessing"]["clip_range"] == [-160.0, 240.0]
+    store = RunStore(tmp_path / "runs")
+    list(migrate(store))
+    (upgraded,) = store.paths()
+    assert read(upgraded.parent)["dataset"]["preprocessing"]["clip_range"] == [-160.0, 240.0]
 
 
 def test_pocketnet_protocol_gets_average_hausdorff_and_children_follow_the_new_parent_id(
@@ -201,3 +204,57 @@ def test_existing_target_folder_is_not_overwritten(
     text = (old / "run.json").read_text()
     assert list(migrate(store)) == [f"{old / 'run.json'}: not upgraded: {new} exists"]
     assert (old / "run.json").read_text() == text
+
+
+def test_upgrade_that_is_killed_at_any_step_is_completed_by_the_next_one(
+    pocketnet_run: Run, write_schema_2: Callable[..., Path], killed_before: Callable[..., bool], tmp_path: Path
+) -> None:
+    parent, store = pocketnet_run.parents["converged"], RunStore(tmp_path / "runs")
+    number, killed = 0, True
+    while killed:
+        shutil.rmtree(store.root, ignore_errors=True)
+        write_schema_2(pocketnet_run, {"converged": write_schema_2(parent).name})
+        killed = killed_before(number, lambda: list(migrate(store)))
+        list(migrate(store))
+        assert {path.parent for path in store.paths()} == {store.folder(run.spec) for run in (parent, pocketnet_run)}
+        assert read(store.folder(pocketnet_run.spec))["spec"]["sources"] == {"converged": parent.spec.id}
+        number += 1
+    assert number > 6
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record["spec"]["dataset"].update(name="../../escaped"),
+        lambda record: record["spec"].update(strategy="../../../escaped"),
+        lambda record: record["spec"].update(strategy="/escaped"),
+        lambda record: record.update(id="../../escaped"),
+        lambda record: record["spec"].update(sources=[]),
+        lambda record: record["spec"].update(sources={"converged": "../../escaped"}),
+        lambda record: record.update(spec=7),
+        lambda record: record.update(schema=[]),
+        lambda record: record.update(summary={"test_dice": 2.0}),
+        lambda record: record.update(schema=3, migrated_from="x"),
+    ],
+)
+@pytest.mark.parametrize("schema", [2, 3])
+def test_upgrade_of_a_hostile_record_is_a_line_and_stays_in_the_store(
+    change: Callable[[dict[str, Any]], None], schema: int, write_schema_2: Callable[..., Path],
+    make_run: Callable[..., Run], tmp_path: Path,
+) -> None:  # fmt: skip
+    (tmp_path / "outer").mkdir()
+    folder, store = write_schema_2(make_run("standard")), RunStore(tmp_path / "outer" / "runs")
+    (tmp_path / "runs").rename(store.root)
+    folder = store.root / folder.relative_to(tmp_path / "runs")
+    record = read(folder)
+    if schema == 3:
+        list(migrate(store))
+        record = read(folder) | {"migrated_from": "old"}
+    change(record)
+    folder = folder.rename(folder.with_name("old"))
+    (folder / "run.json").write_text(json.dumps(record))
+    lines = list(migrate(store))
+    assert len(lines) <= 1
+    assert [path.name for path in (tmp_path / "outer").iterdir()] == ["runs"]
+    assert not Path("/escaped").exists()
+    assert len(list(store.root.rglob("run.json"))) == 1

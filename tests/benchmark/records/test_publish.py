@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import re
 import shlex
 import shutil
@@ -10,6 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from stampbench.benchmark.records.publish import publish
+from stampbench.benchmark.records.tables import read_records
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -56,3 +60,59 @@ def test_tables_without_the_younger_columns_give_the_same_leaderboards(recorded_
         task=runs["task"].where(runs.index > 3), training_set=runs["training_set"].where(runs.index > 3)
     ).to_csv(path, index=False)
     assert stampbench("leaderboard", "--runs", "tables")[1] == before
+
+
+def publish_part(part: Path) -> None:
+    publish(part, part.parent / "tables", [])
+
+
+def test_publications_at_the_same_time_lose_no_rows(recorded_runs: Any, tmp_path: Path) -> None:
+    folders = sorted(path.parent for path in recorded_runs.runs.glob("*/*/*/run.json"))
+    parts = [tmp_path / f"part{number}" for number in range(4)]
+    for number, part in enumerate(parts):
+        for folder in folders[number::4]:
+            shutil.copytree(folder, part / folder.relative_to(recorded_runs.runs))
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=publish_part, args=(part,)) for part in parts]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0
+    assert set(pd.read_csv(tmp_path / "tables" / "runs.csv")["run"]) == {folder.name for folder in folders}
+    publish(recorded_runs.runs, tmp_path / "at once", [])
+    for path in (tmp_path / "at once").iterdir():
+        assert (tmp_path / "tables" / path.name).read_text() == path.read_text(), path.name
+
+
+def test_publication_that_is_killed_at_any_step_is_completed_by_the_next_one(
+    copied_runs: Any, killed_before: Callable[..., bool], tmp_path: Path
+) -> None:
+    publish(copied_runs.runs, tmp_path / "complete", [])
+    (tmp_path / "later").mkdir()
+    (later,) = {path.parent for path in copied_runs.runs.glob("*/retrain_scratch/*")}
+    shutil.move(later, tmp_path / "later" / later.name)
+    publish(copied_runs.runs, tmp_path / "before", [])
+    shutil.move(tmp_path / "later" / later.name, later)
+    number, killed = 0, True
+    counts = set()
+    while killed:
+        shutil.rmtree(tmp_path / "tables", ignore_errors=True)
+        shutil.copytree(tmp_path / "before", tmp_path / "tables")
+        killed = killed_before(number, lambda: publish(copied_runs.runs, tmp_path / "tables", []))
+        problems: list[str] = []
+        counts.add(len(read_records(tmp_path / "tables", problems).runs))
+        assert problems == [], "whoever reads the tables after the kill"
+        number += 3 if killed else 0
+        publish(copied_runs.runs, tmp_path / "tables", [])
+        for path in (tmp_path / "complete").iterdir():
+            assert (tmp_path / "tables" / path.name).read_text() == path.read_text(), path.name
+    assert counts == {10, 12}
+
+
+def test_folder_that_cannot_be_written_is_an_error(recorded_runs: Any, stampbench: Command, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for output in ("file", "file/tables", "a" * 300):
+        code, _, err = stampbench("publish", "--runs", recorded_runs.runs, "--output", output)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"cannot write {output}" in err

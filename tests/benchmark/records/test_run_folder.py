@@ -32,5 +32,5 @@ def test_process_that_lost_its_lease_writes_nothing(
         ):
             with pytest.raises(UserError, match="taken over by another process"):
                 write()
-    assert resume.read() == {"version": 5, "epoch": 1}
+    assert resume.read() == {"version": 6, "epoch": 1}
     assert store.status(run.spec) == "running"

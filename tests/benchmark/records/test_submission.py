@@ -123,7 +123,9 @@ def test_unchanged_records_are_accepted(recorded_runs: Any, published: Path, sta
     assert code == 0, out
     assert out.splitlines()[-1] == "accepted: 12 runs, 24 cases segmented again"
     code, out, _ = stampbench("submit", "check", recorded_runs.runs, "--data-root", "nowhere")
-    assert (code, "was not segmented again: dataset 'hippocampus': folder" in out) == (0, True)
+    assert (code, "was not segmented again: dataset 'hippocampus': folder" in out) == (1, True)
+    code, out, _ = stampbench("submit", "check", recorded_runs.runs, "--data-root", "nowhere", "--rescore", "0")
+    assert (code, out) == (0, "accepted: 12 runs, 0 cases segmented again\n")
 
 
 @pytest.mark.parametrize(
@@ -182,10 +184,10 @@ def test_missing_folds_other_protocols_other_data_and_missing_parents_are_refuse
     assert "checksum mismatch" in output_of_refusal(copied_runs.runs)
     assert "its parent run 'shapes'" not in output_of_refusal(copied_runs.runs)
     shutil.rmtree(copied_runs.runs / "hippocampus" / "stamp_plus")
-    runs.assign(run="0123456789ab").to_csv(published / "runs.csv", index=False)
+    runs.head(1).assign(run="0123456789ab").to_csv(published / "runs.csv", index=False)
     assert "its parent run 'shapes'" in output_of_refusal(copied_runs.runs)
     runs.assign(run="../../evil").to_csv(published / "runs.csv", index=False)
     code, _, err = stampbench("report", "--runs", published, "--output", "page")
-    assert (code, "'../../evil' is not the id of a run" in err) == (2, True)
+    assert (code, "row 1: run='../../evil' is malformed" in err) == (2, True)
     code, _, err = stampbench("submit", "check", "no-such-folder")
     assert (code, "no runs at no-such-folder" in err) == (2, True)

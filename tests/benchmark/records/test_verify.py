@@ -66,7 +66,7 @@ def test_intact_store_is_reported_as_finished(finished_run: Path, stampbench: Co
         ),
         (lambda folder: edit(folder, lambda record: record.update(status="done")), "has the status 'done'"),
         (lambda folder: edit(folder, lambda record: record.update(schema=99)), "has schema 99, this version reads 3"),
-        (lambda folder: folder.rename(folder.with_name("0123456789ab")), "but its spec gives"),
+        (lambda folder: folder.rename(folder.with_name("0123456789ab")), "belongs in"),
     ],
 )
 def test_damaged_records_are_reported(

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,11 +201,52 @@ def test_damaged_state_falls_back_to_the_previous_state(tmp_path: Path) -> None:
         resume.read()
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-def test_full_disk_keeps_the_previous_state(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_previous_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     resume = ResumeFile(tmp_path / "resume")
     resume.write({"epoch": 1})
-    (tmp_path / "resume" / "state.tmp").symlink_to("/dev/full")
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left"):
         resume.write({"epoch": 2})
+    assert [path.name for path in (tmp_path / "resume").iterdir()] == ["state.pt"]
     assert resume.read() == {"version": 6, "epoch": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("journal"),
+        lambda state: state.pop("charges"),
+        lambda state: state["charges"].update(epochs=-5),
+        lambda state: state["charges"].update(seconds=float("inf")),
+        lambda state: state["charges"].update(parent_epochs=10**9),
+        lambda state: state["charges"].update(other=1),
+        lambda state: state.update(order=7),
+        lambda state: state.update(trajectory=[{"step": "x"}]),
+    ],
+)
+def test_state_with_a_valid_checksum_and_other_content_is_an_error(
+    change: Callable[[dict[str, Any]], object], make_run: Callable[..., Run], make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    run = make_run("standard")
+    trainer = make_trainer(run, tmp_path)
+    trainer.train(1)
+    trainer.save()
+    resume = ResumeFile(tmp_path / "resume")
+    state = resume.read()
+    assert state is not None
+    change(state)
+    resume.write(state)
+    with pytest.raises(UserError, match=r"damaged resume state.*delete .* to start over"):
+        make_trainer(run, tmp_path)
+
+
+def test_state_that_is_no_dictionary_is_an_error(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    torch.save([1], buffer)
+    checksum = hashlib.sha256(buffer.getvalue()).hexdigest().encode()
+    (tmp_path / "state.pt").write_bytes(checksum + b"\n" + buffer.getvalue())
+    with pytest.raises(UserError, match="holds a list"):
+        ResumeFile(tmp_path).read()
