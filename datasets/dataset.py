@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from stampbench.datasets import image_io
 from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
-from stampbench.datasets.definition import Definition
+from stampbench.datasets.definition import WHOLE, Definition
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.pattern_reader import PatternReader
 from stampbench.datasets.phantom_reader import PhantomReader
@@ -25,8 +25,6 @@ from stampbench.datasets.voxel_limit import check_voxels
 
 _Number = TypeVar("_Number", int, float)
 
-WHOLE = 160**3
-"""Volumes with more voxels are trained on patches; the largest ones that STAMP's paper trains whole (Table 1)."""
 _PATCH = 128
 """Edge length in voxels of automatically chosen patches."""
 

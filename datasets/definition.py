@@ -30,6 +30,9 @@ def _file_name(text: str) -> str:
 Name = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_file_name)]
 """Name of a dataset, and of its folder in the cache and in stores."""
 
+WHOLE = 160**3
+"""Volumes with more voxels are trained on patches; the largest ones that STAMP's paper trains whole (Table 1)."""
+
 
 class Phantom(BaseModel, frozen=True, extra="forbid"):
     """Parameters of a synthetic dataset.

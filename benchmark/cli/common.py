@@ -83,10 +83,10 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
     Raises:
         UserError: when there are none, or none of a strategy.
     """
-    from stampbench.benchmark.api import read_records
+    from stampbench.benchmark.records.tables import read_records
 
     problems: list[str] = []
-    records = read_records(runs_folder, problems=problems, trajectories=trajectories)
+    records = read_records(runs_folder, problems, trajectories=trajectories)
     for problem in problems:
         warn(f"skipped: {problem}")
     wanted = {"dataset": _name_of(chosen.dataset), "n_train": chosen.n_train, "protocol": chosen.protocol}

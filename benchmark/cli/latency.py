@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
     from stampbench.benchmark.execution.timed_networks import NetworksToTime
-    from stampbench.benchmark.measure.latency import LatencyRow
+    from stampbench.benchmark.measure.latency_row import LatencyRow
 
 
 @click.command()

@@ -15,7 +15,7 @@ from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
 from stampbench.benchmark.environment.provenance import Environment
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets.catalogue import CATALOGUE
-from stampbench.datasets.dataset import WHOLE
+from stampbench.datasets.definition import WHOLE
 from stampbench.strategies.errors import StrategyError
 
 

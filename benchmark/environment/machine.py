@@ -6,9 +6,12 @@ import platform
 import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
 from pydantic import BaseModel, Field
+
+if TYPE_CHECKING:
+    import torch
 
 
 class TimingMachine(BaseModel, frozen=True):
@@ -36,6 +39,8 @@ def processor() -> str:
 
 def timing_machine(device: torch.device) -> TimingMachine:
     """Describe this machine, as it computes on a device."""
+    import torch  # it takes a second, which reading records does not have
+
     cuda = device.type == "cuda"
     return TimingMachine(
         processor=torch.cuda.get_device_name(device) if cuda else processor(),
@@ -59,6 +64,8 @@ def _driver() -> str:
 
 def _clock(device: torch.device) -> str:
     if device.type == "cuda":
+        import torch
+
         try:
             return f"{torch.cuda.clock_rate(device)} MHz"
         except (RuntimeError, ModuleNotFoundError):  # it needs the NVML package

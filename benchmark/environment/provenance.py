@@ -8,7 +8,6 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
-import torch
 from pydantic import BaseModel, Field
 
 from stampbench.benchmark.environment.allocator import heap_kept
@@ -48,6 +47,8 @@ class Provenance(BaseModel, frozen=True):
 
 def environment(compute: ComputeSettings) -> Environment:
     """Describe this process as it computes with `compute`."""
+    import torch  # it takes a second, which reading records does not have
+
     device = compute.torch_device
     cuda = device.type == "cuda"
     return Environment(

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel
 from tabulate import tabulate
 
-from stampbench.benchmark.measure.evaluate import CaseScore
-from stampbench.benchmark.measure.latency import LatencyRow
+from stampbench.benchmark.measure.case_score import CaseScore
+from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.schema import SCHEMA, Record
 

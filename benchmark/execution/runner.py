@@ -19,8 +19,10 @@ from stampbench.benchmark.execution.parents import read_parent
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.execution.summary import summarise
 from stampbench.benchmark.measure.backends import Backend
-from stampbench.benchmark.measure.evaluate import CaseScore, evaluate, mean_dice
-from stampbench.benchmark.measure.latency import LatencyRow, time_networks
+from stampbench.benchmark.measure.case_score import CaseScore
+from stampbench.benchmark.measure.evaluate import evaluate, mean_dice
+from stampbench.benchmark.measure.latency import time_networks
+from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_folder import RunFolder

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.complexity import count_complexity
-from stampbench.benchmark.measure.evaluate import CaseScore
 from stampbench.benchmark.measure.memory import inference_memory, training_memory
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint
 from stampbench.benchmark.records.schema import Summary

@@ -13,7 +13,8 @@ from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.machine import timing_machine
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.measure.latency import LatencyRow, saturating_batch, time_networks
+from stampbench.benchmark.measure.latency import saturating_batch, time_networks
+from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import recorded_architectures
 from stampbench.models.network import Network, build

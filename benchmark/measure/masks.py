@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion
 from scipy.spatial import KDTree
 
+from stampbench.benchmark.measure.case_score import Empty
+
 Mask = NDArray[np.bool_]
-Empty = Literal["", "both", "reference", "prediction"]
 
 
 class MaskScores(NamedTuple):

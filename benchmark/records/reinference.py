@@ -13,7 +13,8 @@ from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import postprocess
 from stampbench.benchmark.inference.predictor import predict
-from stampbench.benchmark.measure.evaluate import CaseScore, evaluate
+from stampbench.benchmark.measure.case_score import CaseScore
+from stampbench.benchmark.measure.evaluate import evaluate
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Record
 from stampbench.datasets.catalogue import CATALOGUE

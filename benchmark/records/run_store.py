@@ -6,6 +6,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.errors import UserError, unknown
@@ -21,8 +22,9 @@ from stampbench.benchmark.records.record_file import (
 from stampbench.benchmark.records.replacement import complete_replacement, forced_folder, replaced_runs
 from stampbench.benchmark.records.run_folder import RunFolder
 from stampbench.benchmark.records.schema import Record
-from stampbench.models.network import Network
-from stampbench.models.serialization import load_model
+
+if TYPE_CHECKING:
+    from stampbench.models.network import Network
 
 
 class RunStore:
@@ -160,6 +162,8 @@ class RunStore:
             UserError: when the record is damaged, or the network does not fit the run's images and classes.
             ModelError: when the network is damaged.
         """
+        from stampbench.models.serialization import load_model  # it takes a second, which reading records does not have
+
         folder, record = self.find(text)
         model = load_model(folder / "model")
         architecture, data = model.architecture, record.dataset

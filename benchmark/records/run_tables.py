@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from itertools import product
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import ValidationError
 
@@ -16,7 +16,9 @@ from stampbench.benchmark.records.record_file import MOST_BYTES
 from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.strict_csv import Values
 from stampbench.benchmark.records.table_schemas import CASES, EPOCHS, LATENCY, PRUNED, TRAJECTORY
-from stampbench.models.network import Architecture, parse_architecture
+
+if TYPE_CHECKING:
+    from stampbench.models.network import Architecture
 
 Table = Literal["cases.csv", "trajectory.csv", "epochs.csv", "pruned.csv", "latency.csv"]
 SCHEMAS = {
@@ -86,6 +88,8 @@ def recorded_architectures(folder: Path, record: Record) -> list[Architecture]:
     Raises:
         UserError: when the trajectory cannot be read, or an architecture is not valid.
     """
+    from stampbench.models.network import parse_architecture  # imports PyTorch, which takes a second
+
     try:
         return [parse_architecture(text) for text in read_table(folder, record, "trajectory.csv")["architecture"]]
     except ValidationError as error:

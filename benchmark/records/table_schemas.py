@@ -8,8 +8,8 @@ from pydantic import AfterValidator, Field
 
 from stampbench.benchmark.config.bounds import Count, Fraction, PathName, RunId, Sha256
 from stampbench.benchmark.environment.bounded_json import parse_json
-from stampbench.benchmark.measure.evaluate import CaseScore
-from stampbench.benchmark.measure.latency import LatencyRow
+from stampbench.benchmark.measure.case_score import CaseScore
+from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.records.strict_csv import TableSchema

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,3 +58,15 @@ def test_limits_leave_out_rows_and_the_answer_comes_first(recorded_runs: Any, st
     assert recorded_runs.label("standard").split()[0] in out
     code, _, err = stampbench(*words, "--max-latency", "fast")
     assert (code, "'fast' is not a number above 0, such as 20k, 1.5M or 0.9" in err) == (2, True)
+
+
+def test_reading_records_does_not_import_pytorch(recorded_runs: Any) -> None:
+    """It would double the time of the command."""
+    words = ["leaderboard", "--runs", str(recorded_runs.runs)]
+    code = (
+        "import sys; from click.testing import CliRunner; from stampbench.benchmark.cli.main import cli; "
+        f"done = CliRunner().invoke(cli, {words!r}, standalone_mode=False); "
+        "print(done.exception, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "None False\n"

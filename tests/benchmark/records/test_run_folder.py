@@ -9,7 +9,7 @@ import pytest
 
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.run import Run
-from stampbench.benchmark.measure.evaluate import CaseScore
+from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Record

@@ -1,0 +1,37 @@
+"""A timing of one network, as tables hold it."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, Field
+
+from stampbench.benchmark.config.bounds import Amount, Count
+from stampbench.benchmark.environment.machine import TimingMachine
+
+
+class NetworkTiming(BaseModel, frozen=True):
+    """A timing of one network, part of a row of `latency.csv`; the machine's columns follow it."""
+
+    network: str = Field(description="name of the network in its table")
+    backend: str = Field(description="inference backend")
+    precision: str = Field(description="fp32, bf16 or fp16")
+    layout: str = Field(description="memory layout of the tensors")
+    batch: Count = Field(description="images per batch")
+    shape: str = Field(description="channels and spatial size of an image")
+    parameters: Count = Field(description="trainable parameters")
+    macs: Count = Field(description="multiply-accumulates of one image")
+    ratio: Amount = Field(description="median ratio of times to the first network of the table")
+    ratio_low: Amount = Field(description="lower end of the ratio's 95 % confidence interval")
+    ratio_high: Amount = Field(description="upper end of the ratio's 95 % confidence interval")
+    p50_ms: Amount = Field(description="median time of a batch in milliseconds")
+    p90_ms: Amount = Field(description="90th percentile of the time of a batch in milliseconds")
+    p99_ms: Amount = Field(description="99th percentile of the time of a batch in milliseconds")
+    images_per_second: Amount = Field(description="images per second at the median time")
+    tensor_bytes: Count = Field(description="peak bytes of live tensors")
+    rounds: Count = Field(description="timed batches")
+    # A disturbance that slows all networks alike leaves ratios precise and times imprecise.
+    noisy_ratio: bool = Field(description="whether the ratio's interval is too wide to print the ratio")
+    noisy_time: bool = Field(description="whether the median time's interval is too wide to print the time")
+
+
+class LatencyRow(TimingMachine, NetworkTiming, frozen=True):
+    """A row of `latency.csv`: a timing and the machine it was measured on."""
