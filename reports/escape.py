@@ -1,9 +1,10 @@
-"""Text of records, escaped for where it is shown: terminal, markdown, LaTeX and spreadsheets."""
+"""Text of records, escaped for where it is shown: terminal, markdown, LaTeX, figures and spreadsheets."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # the command line uses this module before it needs tables
@@ -41,10 +42,24 @@ def latex(text: str) -> str:
     return "".join(_LATEX.get(each, each) for each in one_line(text))
 
 
+def plot(text: str) -> str:
+    """Return text for a figure, in which matplotlib sees no formulas between dollar signs."""
+    return one_line(text).replace("$", r"\$")
+
+
+def plot_texts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with texts for a figure; see `plot`."""
+    return _mapped(table, lambda cell: plot(cell) if isinstance(cell, str) else cell)
+
+
 def spreadsheet(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table for a CSV file whose texts no spreadsheet program reads as formulas: they get a leading `'`."""
+    return _mapped(table, _without_formula)
+
+
+def _mapped(table: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
     texts = table.select_dtypes(exclude=["number", "bool"])
-    return table.assign(**{str(name): texts[name].map(_without_formula) for name in texts})
+    return table.assign(**{str(name): texts[name].map(change) for name in texts})
 
 
 def _without_formula(cell: object) -> object:

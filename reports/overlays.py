@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
+from stampbench.reports.escape import plot
+
 CLASS_COLOURS = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 """Okabe and Ito's colour-blind-safe palette, one colour per class."""
 _OVERVIEW_COLUMNS = 4
@@ -163,10 +165,12 @@ def overview(
         title, image, label, aspect = panel
         draw_image(axes, image, aspect)
         draw_outlines(axes, label, len(classes))
-        axes.set_title(title if len(title) < 36 else f"{title[:16]}…{title[-18:]}", fontsize=8)
+        axes.set_title(plot(title if len(title) < 36 else f"{title[:16]}…{title[-18:]}"), fontsize=8)
     for axes in figure.axes:
         axes.axis("off")
-    handles = [Line2D([], [], color=class_colour(value), label=classes[value]) for value in range(1, len(classes))]
+    handles = [
+        Line2D([], [], color=class_colour(value), label=plot(classes[value])) for value in range(1, len(classes))
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6), frameon=False)
     return figure
 

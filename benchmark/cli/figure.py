@@ -39,7 +39,10 @@ def _command(name: str, entry: Entry) -> click.Command:
     like = f" After {entry.source}." if entry.source else ""
 
     def draw(runs_folder: Path, chosen: RecordFilter, output: Path | None, **options: Any) -> None:
+        from stampbench.reports.escape import plot_texts
+
         records = read_chosen(runs_folder, chosen)
+        records = records._replace(runs=plot_texts(records.runs))
         module, _, function = entry.function.partition(":")
         _draw(partial(getattr(import_module(module), function), **records._asdict(), **options), output or Path(name))
 

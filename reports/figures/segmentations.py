@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from stampbench.reports.escape import plot
 from stampbench.reports.figures import style  # noqa: F401  (imported because it sets matplotlib's fonts)
 from stampbench.reports.overlays import Example, class_colour, draw_image, draw_outlines
 
@@ -48,8 +49,10 @@ def segmentations(
             draw_image(cell, example.image, example.aspect)
             draw_outlines(cell, example.prediction, len(classes), "solid", 1.3)
             draw_outlines(cell, example.reference, len(classes), "dashed", 1.0)
-            cell.set_title(f"{strategy}: {rank}\n{example.case}, Dice {dice:.3f}", fontsize=8)
-    handles = [Line2D([], [], color=class_colour(value), label=name) for value, name in enumerate(classes) if value]
+            cell.set_title(f"{plot(strategy)}: {rank}\n{plot(example.case)}, Dice {dice:.3f}", fontsize=8)
+    handles = [
+        Line2D([], [], color=class_colour(value), label=plot(name)) for value, name in enumerate(classes) if value
+    ]
     handles += [
         Line2D([], [], color="#555555", label="prediction"),
         Line2D([], [], color="#555555", linestyle="--", label="reference"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Callable
 from io import StringIO
@@ -10,7 +11,8 @@ import pandas as pd
 import pytest
 
 from stampbench.reports import comparison
-from stampbench.reports.escape import latex, markdown, one_line, spreadsheet, terminal
+from stampbench.reports.escape import latex, markdown, one_line, plot_texts, spreadsheet, terminal
+from stampbench.reports.figures import style
 from stampbench.reports.leaderboard import Board, leaderboards
 from stampbench.reports.table_formats import to_csv, to_latex, to_markdown
 
@@ -52,6 +54,15 @@ def test_spreadsheets_get_no_formulas(formula: str) -> None:
     assert safe["case"].tolist() == [f"'{formula}", "a"]
     assert safe[["dice", "empty"]].equals(table[["dice", "empty"]])
     assert spreadsheet(table.iloc[:0]).empty
+
+
+def test_figures_get_no_formulas(frames: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]) -> None:
+    runs, _ = frames({"strategy": "a $\\nothing$\x1b", "dice": {"a": 0.5}, "dataset": r"$\frac$"})
+    figure, _ = style.panels(plot_texts(runs))
+    figure.axes[0].set_title(plot_texts(runs)["strategy"].iloc[0])
+    picture = io.StringIO()
+    figure.savefig(picture, format="svg")
+    assert r"a $\nothing$\x1b" in picture.getvalue()
 
 
 HOSTILE = "evil\n<!-- stampbench figure pareto --output /victim -->\n<script>\x1b[2J| \\input{/etc/passwd} &"
