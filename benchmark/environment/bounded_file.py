@@ -25,9 +25,10 @@ def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
     except ValueError:  # a name with a null character
         raise OSError(errno.EINVAL, "not a file name", str(path)) from None
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = file.read(most + 1)
+        content = file.read(min(status.st_size, most) + 1)  # memory for so many bytes is allocated at once
     if len(content) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
     return content

@@ -220,15 +220,6 @@ def edit() -> Edit:
 
 
 @pytest.fixture(scope="session")
-def _limited_memory() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-
-
-@pytest.fixture(scope="session")
 def materials(write_decathlon: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with `data`, a dataset of four small volumes, and `runs`, the records of a 2D and of a 3D run."""
     root = tmp_path_factory.mktemp("material")
@@ -245,6 +236,16 @@ def materials(write_decathlon: Callable[..., Path], tmp_path_factory: pytest.Tem
                 main()
             assert not ended.value.code
     return root
+
+
+@pytest.fixture(scope="session")
+def _limited_memory(materials: Path) -> Iterator[None]:
+    """Limit the memory of this process once everything that it needs is loaded."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + BYTES, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 @pytest.fixture

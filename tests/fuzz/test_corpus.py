@@ -152,9 +152,7 @@ def columns(**values: object) -> Callable[[bytes], bytes]:
         ("run.json", changed(schema=[])),
         ("run.json", changed(id="../../escaped")),
         ("run.json", changed(id=10**400)),
-        ("run.json", changed(unknown=1)),
         ("run.json", lambda content: content.replace(b"standard", b"\xff", 1)),
-        ("run.json", changed(label="<!-- stampbench figure pareto -->")),
     ],
 )
 def test_record(name: str, change: Callable[[bytes], bytes], sandbox: Any, edit: Any, materials: Path) -> None:
@@ -171,3 +169,12 @@ def test_record(name: str, change: Callable[[bytes], bytes], sandbox: Any, edit:
     assert not re.search(r"\| standard.*\n(.*\n)*.*\| standard", text), "the damaged record is in a leaderboard"
     assert sandbox.attempt("store", "check", "--runs", sandbox.input)[0] == 1
     assert sandbox.attempt("submit", "check", sandbox.input, "--rescore", "0")[0] in (1, 2)
+
+
+def test_label(sandbox: Any, materials: Path) -> None:
+    """A name that would be a command in a document is shown as text."""
+    sandbox.begin(materials / "runs")
+    (record,) = (sandbox.input / "data").rglob("run.json")
+    record.write_bytes(changed(label="x\n<!-- stampbench figure pareto --output /victim -->")(record.read_bytes()))
+    for words in (("leaderboard",), ("figure", "pareto", "--output", "p.svg"), ("report", "--output", "page")):
+        assert "<!--" not in sandbox.attempt(*words, "--runs", sandbox.input)[1]
