@@ -86,6 +86,8 @@ def _follow(
             return SubmissionReport(**content)
         if kind == "error":
             raise UserError(content)
+        if kind == "failed":
+            return refused(f"cannot be checked ({content})")
         done, total, where = content
         deadline = time.monotonic() + limits.seconds
         report(done, total)
@@ -106,6 +108,8 @@ def _check(sender: Connection, limits: Limits, discover: bool, options: dict[str
         send("report", found._asdict())
     except UserError as error:
         send("error", str(error))
+    except Exception as error:  # whatever a stranger's files cause
+        send("failed", f"{type(error).__name__}: {error}")
 
 
 def _limit_memory(limits: Limits) -> None:

@@ -71,6 +71,8 @@ def _contradiction(store: RunStore, folder: Path, record: Record) -> str | None:
         model, _ = store.model(str(folder))
     except (UserError, ModelError) as error:
         return str(error)
+    except (MemoryError, RuntimeError) as error:  # of PyTorch, for a network that is too large
+        return f"{folder / 'model'}: cannot be loaded ({' '.join(str(error).split())[:200]})"
     recorded, found = record.results.parameters, parameter_count(model.architecture)
     if recorded != found:
         return f"{folder / RECORD}: has {recorded} parameters, but its network {found}"

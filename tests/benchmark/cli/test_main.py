@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,3 +39,43 @@ def test_help_of_a_command_has_an_example(stampbench: Command) -> None:
         code, out, _ = stampbench(*words, "--help")
         assert code == 0
         assert "stampbench " + words[0] in out.split("Usage", 1)[1].split("\n", 1)[1], words
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_a_line() -> None:
+    for words in (["list", "strategies"], ["store", "schema"]):
+        command = [sys.executable, "-m", "stampbench.benchmark", *words]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert (done.returncode, done.stderr) == (2, "error: No space left on device\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_files_that_cannot_be_written_or_read_are_a_line(stampbench: Command, recorded_runs: Any) -> None:
+    Path("file").touch()
+    too_long = "a" * 300
+    for words in (
+        ["leaderboard", "--runs", recorded_runs.runs, "--output", "file/table.md"],
+        ["leaderboard", "--runs", recorded_runs.runs, "--output", too_long],
+        ["leaderboard", "--runs", too_long],
+        ["report", "--runs", recorded_runs.runs, "--output", "file/page", "--no-pictures"],
+        ["report", "--runs", recorded_runs.runs, "--output", too_long, "--no-pictures"],
+        ["submit", "check", too_long],
+        ["run", "--strategy", "standard", "--dataset", "phantom2d", "--gpus", "nan", "--dry-run"],
+        ["run", "--strategy", "standard", "--dataset", too_long],
+        ["store", "check", "--runs", too_long],
+    ):
+        code, _, err = stampbench(*words)
+        assert (code, err.count("\n")) == (2, 1), err
+    assert sorted(path.name for path in Path().iterdir() if path.name != "cache") == ["file"]
+
+
+def test_plug_in_that_ends_the_process_is_a_line(stampbench: Command) -> None:
+    Path("plugin.py").write_text("raise SystemExit(0)\n")
+    code, _, err = stampbench("run", "--plugin", "plugin.py", "--strategy", "standard", "--dataset", "phantom2d")
+    assert code == 2
+    assert "SystemExit" in err
