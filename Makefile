@@ -14,7 +14,7 @@ help:
 	@echo "make bench   measure speed against goals, print the table and put it into docs/performance.md (25 minutes)"
 	@echo "make lint    lint, format, import contracts, types"
 	@echo "make check   lint and test"
-	@echo "make soak    kill runs at random moments, twenty times for each kind of strategy (minutes)"
+	@echo "make soak    kill runs at random moments, and --force, migrate and publish at every step (minutes)"
 	@echo "make fuzz    try 20,000 mutated inputs and command lines (minutes)"
 	@echo "make slow    run the tests that take minutes"
 
@@ -50,9 +50,11 @@ bench: $(READY)
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --ignore=tests/perf $(ARGS)
 
-# Kill runs at random moments, twenty times for each kind of strategy.
+# Kill runs at random moments, twenty times for each kind of strategy; kill --force, migrate and publish before every
+# step; check that whatever `submit check` accepts can be published.
 soak: $(READY)
-	SOAK_ROUNDS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmark/execution/test_soak.py $(ARGS)
+	SOAK_ROUNDS=20 OMP_NUM_THREADS=1 $(BIN)/pytest tests/benchmark/execution/test_soak.py \
+		tests/benchmark/records -k "soak or killed or whatever_is_accepted" $(ARGS)
 
 # Try mutated inputs of every kind; a failing example is printed with the decisions that made it.
 fuzz: $(READY)

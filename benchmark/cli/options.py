@@ -180,9 +180,10 @@ def compute_options(*names: str) -> Callable[[Command], Command]:
     """Add options of compute settings (all, or some by name); the command gets them as `compute`."""
 
     def make(**values: Any) -> Any:
+        from stampbench.benchmark.config.validated import validated
         from stampbench.benchmark.environment.compute_settings import ComputeSettings
 
-        return ComputeSettings(**values)
+        return validated(ComputeSettings, "compute settings", values)
 
     return _block("compute", {name: _COMPUTE[name] for name in names or _COMPUTE}, make)
 
@@ -191,9 +192,10 @@ def executor_options(command: Command) -> Command:
     """Add the options of where runs are executed; the command gets them as `executors`."""
 
     def make(**values: Any) -> Any:
+        from stampbench.benchmark.config.validated import validated
         from stampbench.benchmark.execution.launch import ExecutorSettings
 
-        return ExecutorSettings(**values)
+        return validated(ExecutorSettings, "executor", values)
 
     return _block("executors", _EXECUTORS, make)(command)
 
