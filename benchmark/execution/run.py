@@ -9,6 +9,7 @@ from typing import NamedTuple
 from stampbench.benchmark.config.protocol import Protocol
 from stampbench.benchmark.config.resolve import ResolvedStrategy, resolve_strategy
 from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
+from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.dry_run import DryRunTrainer, dry_run
@@ -101,18 +102,17 @@ def plan_run(
         )
         for name, parent in named_parents.items()
     }
-    spec = RunSpec(
-        strategy=resolved.name,
-        hyperparameters=resolved.strategy.model_dump(mode="json"),
-        dataset=_identity(dataset),
-        n_train=len(images.training) + len(images.validation),
-        fold=draw.fold,
-        seed=draw.seed,
-        training_set=draw.training_set,
-        protocol=protocol,
-        code=resolved.code,
-        parents={name: each.spec.id for name, each in parents.items()},
-    )
+    values = {
+        "strategy": resolved.name,
+        "hyperparameters": resolved.strategy.model_dump(mode="json"),
+        "dataset": _identity(dataset),
+        **draw._asdict(),
+        "n_train": len(images.training) + len(images.validation),
+        "protocol": protocol,
+        "code": resolved.code,
+        "parents": {name: each.spec.id for name, each in parents.items()},
+    }
+    spec = validated(RunSpec, f"run of {resolved.name}", values)
     expected = dry_run(
         resolved.strategy, architecture, protocol, {name: each.expected for name, each in parents.items()}
     )
@@ -146,18 +146,19 @@ def prepare_cases(runs: Sequence[Run], progress: Progress) -> Mapping[str, Prepa
 
 
 def _identity(dataset: Dataset) -> DatasetIdentity:
-    return DatasetIdentity(
-        name=dataset.name,
-        version=dataset.definition.version,
-        checksum=dataset.checksum,
-        spatial_dims=dataset.spatial_dims,
-        size=dataset.size,
-        patch=dataset.patch,
-        fit=dataset.preprocessing.fit,
-        clip_range=dataset.preprocessing.clip_range,
-        crop=dataset.preprocessing.crop,
-        split_version=dataset.definition.split_version,
-    )
+    values = {
+        "name": dataset.name,
+        "version": dataset.definition.version,
+        "checksum": dataset.checksum,
+        "spatial_dims": dataset.spatial_dims,
+        "size": dataset.size,
+        "patch": dataset.patch,
+        "fit": dataset.preprocessing.fit,
+        "clip_range": dataset.preprocessing.clip_range,
+        "crop": dataset.preprocessing.crop,
+        "split_version": dataset.definition.split_version,
+    }
+    return validated(DatasetIdentity, f"dataset '{dataset.name}'", values)
 
 
 def _start(resolved: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, Mapping[str, Parent]]:
