@@ -173,6 +173,10 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
             raise ValueError("'files' requires 'classes', because there is no dataset.json that declares them")
         if self.patterns is not None and self.patterns.labels and not self.classes:
             raise ValueError("label maps require 'classes', which say what their values mean")
+        classes = {*(self.classes or {}), *(self.patterns.masks if self.patterns else {})}
+        for name in self.patterns.priority if self.patterns else ():
+            if name not in classes:
+                raise ValueError(f"priority names '{name}', which is none of the classes {', '.join(sorted(classes))}")
         if self.clip_range is not None and not self.clip_range[0] < self.clip_range[1]:
             raise ValueError(f"clip_range {self.clip_range}: the first number must be lower than the second")
         if self.crop is not None and len(self.crop) != 3:

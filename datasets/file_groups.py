@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple
 
-from stampbench.datasets.image_io import IMAGES
+from stampbench.datasets.image_io import endings
 
 _TAIL = re.compile(r"((?:[_\-. ]+[A-Za-z]+\d?)+)$")
 """Words at the end of a name, such as `_training_mask` or `_manual1`."""
@@ -48,7 +48,7 @@ def group_files(paths: Iterable[str]) -> list[FileGroup]:
     Args:
         paths: Paths relative to a folder, with `/` as separator.
     """
-    images = [path for path in paths if path.lower().endswith(IMAGES)]
+    images = [path for path in paths if path.lower().endswith(endings())]
     groups = _one_folder_per_case(images) or [part.group for part in _merged(_parts(images))]
     return sorted(groups, key=lambda group: (-len(group.files), group.pattern))
 
@@ -66,7 +66,7 @@ def without_prefix(group: FileGroup) -> FileGroup:
 def _split(path: str) -> tuple[tuple[str, ...], str, str]:
     """Return folder, stem and ending of a path."""
     *folder, name = path.split("/")
-    ending = next(name[-len(each) :] for each in IMAGES if name.lower().endswith(each))
+    ending = next(name[-len(each) :] for each in endings() if name.lower().endswith(each))
     return tuple(folder), name.removesuffix(ending), ending
 
 
@@ -127,7 +127,19 @@ def _merged(parts: Sequence[_Part]) -> list[_Part]:
         parts = [merged for (folder, *_), bucket in buckets.items() for merged in _merge(folder, bucket)]
         for part in parts:
             kinds[part.folder] = max(kinds[part.folder], sum(other.folder == part.folder for other in parts))
-    return list(parts)
+    by_name = defaultdict(list)
+    for part in parts:
+        by_name[part.folder, part.affix, part.wild].append(part)
+    return [merged for bucket in by_name.values() for merged in _in_several_formats(bucket)]
+
+
+def _in_several_formats(bucket: Sequence[_Part]) -> list[_Part]:
+    """Merge groups of one folder that differ in the ending only and have no case in common: PNG and JPEG images."""
+    cases = [case for part in bucket for case in part.files]
+    if len(bucket) == 1 or len(cases) > len(set(cases)):
+        return list(bucket)
+    files = {case: each for part in bucket for case, each in part.files.items()}
+    return [bucket[0]._replace(ending=".*", files=files)]
 
 
 def _merge(folder: tuple[str, ...], bucket: Sequence[_Part]) -> list[_Part]:

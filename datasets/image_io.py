@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,19 +11,61 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
+from stampbench.datasets import itk_format, nifti_format, numpy_format, pillow_format, tiff_format
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.nifti_format import NIFTI, check_affine, nifti_header, read_nifti, spacing_of
-from stampbench.datasets.picture import Picture
-from stampbench.datasets.pillow_format import PILLOW, has_palette, pillow_shape, read_pillow
-from stampbench.datasets.tiff_format import TIFF, read_tiff, tiff_has_palette
+from stampbench.datasets.nifti_format import check_affine, spacing_of
+from stampbench.datasets.picture import Format, Header, Picture
 
 _Number = TypeVar("_Number", int, float)
+_Result = TypeVar("_Result")
 
-IMAGES = NIFTI + PILLOW + TIFF
-"""Endings of the image files that can be read."""
+GROUP = "stampbench.readers"
+"""Entry points of formats."""
+FORMATS: list[Format] = [
+    nifti_format.FORMAT,
+    pillow_format.FORMAT,
+    tiff_format.FORMAT,
+    itk_format.FORMAT,
+    numpy_format.FORMAT,
+]
+"""All formats; `discover` adds those of installed packages."""
 _LARGEST_INTENSITY = 1e15
 """Larger ones overflow in the variance of an image, which is computed with 32 bits."""
-_MOST_SIDECAR_BYTES = 2**16
+
+
+def endings() -> tuple[str, ...]:
+    """Return the endings of the files that can be read."""
+    return tuple(ending for each in FORMATS for ending in each.endings)
+
+
+def discover() -> Iterator[str]:
+    """Add the formats of installed packages; yield a message for each one that cannot be added."""
+    for point in metadata.entry_points(group=GROUP):
+        try:
+            found = point.load()
+        except Exception as error:  # Importing another package's code can raise anything.
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            yield f"reader '{point.name}': {point.value} cannot be imported ({reason})"
+            continue
+        if not isinstance(found, Format):
+            yield f"reader '{point.name}': {point.value} is not a Format but {type(found).__name__}"
+        elif found not in FORMATS and (taken := sorted({*found.endings} & {*endings()})):
+            yield f"reader '{point.name}': files ending in {taken[0]} are read already"
+        elif found not in FORMATS:
+            FORMATS.append(found)
+
+
+def format_of(path: Path) -> Format:
+    """Return the format of a file.
+
+    Raises:
+        DatasetError: when no format has its ending.
+    """
+    name = path.name.lower()
+    for each in FORMATS:
+        if name.endswith(each.endings):
+            return each
+    raise DatasetError(f"{path}: unknown image format; supported are {', '.join(endings())}")
 
 
 def read(path: Path, *, label: bool = False) -> Picture:
@@ -39,22 +81,7 @@ def read(path: Path, *, label: bool = False) -> Picture:
             numbers, contains NaN, infinite or huge values, has more voxels than the limit, or has an affine that is not
             invertible.
     """
-    if not path.is_file():
-        raise DatasetError(f"{path}: no such file")
-    name = path.name.lower()
-    if not name.endswith(IMAGES):
-        raise DatasetError(f"{path}: unknown image format; supported are {', '.join(IMAGES)}")
-    try:
-        if name.endswith(NIFTI):
-            image = read_nifti(path)
-        elif name.endswith(PILLOW):
-            image = read_pillow(path, label=label)
-        else:
-            image = _read_tiff(path, label=label)
-    except DatasetError:
-        raise
-    except Exception as error:  # The three libraries raise all kinds of exceptions for a damaged file.
-        raise _unreadable(path, error) from error
+    image = _call(path, lambda: format_of(path).read(path, label))
     if not image.pixels.size:
         raise DatasetError(f"{path}: has no pixels")
     if image.pixels.dtype.kind not in "biuf":
@@ -68,47 +95,43 @@ def read(path: Path, *, label: bool = False) -> Picture:
     return image
 
 
+def _call(path: Path, function: Callable[[], _Result]) -> _Result:
+    if not path.is_file():
+        raise DatasetError(f"{path}: no such file")
+    try:
+        return function()
+    except DatasetError:
+        raise
+    except Exception as error:  # Libraries raise all kinds of exceptions for a damaged file.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DatasetError(f"{path}: cannot be read; the file may be truncated ({reason})") from error
+
+
+def _header(path: Path) -> Header:
+    header = format_of(path).header
+    if header is not None:
+        return _call(path, lambda: header(path))
+    picture = read(path)
+    return Header(picture.pixels.shape[1:], picture.affine)
+
+
 def shape(path: Path) -> tuple[int, ...]:
-    """Return the spatial shape of an image after orientation to RAS; only the header of NIfTI, PNG, JPEG, BMP and GIF
-    files is read.
+    """Return the spatial shape of an image after orientation to RAS; of most formats only the header is read.
 
     Raises:
         DatasetError: when the file cannot be read.
     """
-    if path.name.lower().endswith(NIFTI) and path.is_file():
-        return ras_shape(*_nifti_header(path))
-    if path.name.lower().endswith(PILLOW) and path.is_file():
-        try:
-            return pillow_shape(path)
-        except DatasetError:
-            raise
-        except Exception as error:
-            raise _unreadable(path, error) from error
-    return read(path).pixels.shape[1:]
+    return ras_shape(*_header(path))
 
 
 def spacing(path: Path) -> tuple[float, ...]:
-    """Return the voxel size in mm of a 3D image along the RAS axes; NIfTI files need only their header read.
+    """Return the voxel size in mm of a 3D image along the RAS axes; of most formats only the header is read.
 
     Raises:
         DatasetError: when the file cannot be read.
     """
-    if path.name.lower().endswith(NIFTI) and path.is_file():
-        affine = _nifti_header(path)[1]
-    elif (found := read(path).affine) is None:
-        return (1.0, 1.0, 1.0)
-    else:
-        affine = found
-    return _in_ras(spacing_of(affine), affine)
-
-
-def _nifti_header(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    try:
-        return nifti_header(path)
-    except DatasetError:
-        raise
-    except Exception as error:
-        raise _unreadable(path, error) from error
+    affine = _header(path).affine
+    return (1.0, 1.0, 1.0) if affine is None else _in_ras(spacing_of(affine), affine)
 
 
 def ras_shape(shape: tuple[int, ...], affine: NDArray[np.float64] | None) -> tuple[int, ...]:
@@ -121,43 +144,19 @@ def _in_ras(edges: tuple[_Number, ...], affine: NDArray[np.float64]) -> tuple[_N
     return tuple(edges[axis] for axis in sorted(range(len(edges)), key=lambda axis: order[axis]))
 
 
-def _read_tiff(path: Path, *, label: bool) -> Picture:
-    """Read a 2D image, or a 3D stack of nnU-Net v2, whose spacing is in a separate JSON file."""
-    pixels = read_tiff(path, label=label)
-    if pixels.ndim == 3:
-        return Picture(pixels, None)
-    spacing_file = sidecar(path)
-    spacing = (1.0, 1.0, 1.0) if spacing_file is None else _read_spacing(spacing_file)
-    return Picture(pixels, np.diag([*spacing, 1.0]))
-
-
 def palette(path: Path) -> bool:
     """Return whether an image's pixels are indices into a palette; False if the file cannot be read."""
-    name = path.name.lower()
     try:
-        return (name.endswith(PILLOW) and has_palette(path)) or (name.endswith(TIFF) and tiff_has_palette(path))
+        has_palette = format_of(path).palette
+        return has_palette is not None and has_palette(path)
     except Exception:  # Reading the file later reports the error.
         return False
 
 
-def sidecar(path: Path) -> Path | None:
-    """Return the JSON file with the spacing of a TIFF stack, or None if there is none."""
-    if not path.name.lower().endswith(TIFF):
-        return None
-    candidates = (path.with_suffix(".json"), path.with_name(path.stem.removesuffix("_0000") + ".json"))
-    return next((candidate for candidate in candidates if candidate.is_file()), None)
-
-
-def _read_spacing(path: Path) -> tuple[float, float, float]:
-    """Return the spacing in mm in the order `(x, y, z)`; nnU-Net writes `(z, y, x)`."""
-    try:
-        with path.open("rb") as file:
-            z, y, x = (float(edge) for edge in json.loads(file.read(_MOST_SIDECAR_BYTES))["spacing"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-        raise DatasetError(f"{path}: has no 'spacing' with three numbers") from error
-    if not min(x, y, z) > 0:
-        raise DatasetError(f"{path}: spacing {z}, {y}, {x} is not positive")
-    return x, y, z
+def companions(path: Path) -> tuple[Path, ...]:
+    """Return other files that belong to an image file, such as the JSON file with the spacing of a TIFF stack."""
+    found = format_of(path).companions
+    return () if found is None else found(path)
 
 
 def spacing_lost(shapes: Iterable[tuple[int, ...]], spacings: Iterable[tuple[float, ...]]) -> bool:
@@ -169,8 +168,3 @@ def spacing_lost(shapes: Iterable[tuple[int, ...]], spacings: Iterable[tuple[flo
     """
     thick = [4 * min(shape) < max(shape) for shape in shapes]
     return 2 * sum(thick) > len(thick) and all(each == (1.0, 1.0, 1.0) for each in spacings)
-
-
-def _unreadable(path: Path, error: Exception) -> DatasetError:
-    reason = " ".join(str(error).split()) or type(error).__name__
-    return DatasetError(f"{path}: cannot be read; the file may be truncated ({reason})")

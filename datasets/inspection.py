@@ -79,7 +79,7 @@ def inspect(folder: Path) -> tuple[list[GroupFacts], Guess | None]:
     """
     groups = group_files(list_files(folder))
     if not groups:
-        raise DatasetError(f"{folder}: contains no image files; known endings are {', '.join(image_io.IMAGES)}")
+        raise DatasetError(f"{folder}: contains no image files; known endings are {', '.join(image_io.endings())}")
     facts = [each for each in (_facts(folder, group) for group in groups) if each is not None]
     if guess := _guess(facts):
         return facts, guess

@@ -12,7 +12,7 @@ from nibabel.openers import ImageOpener
 from numpy.typing import NDArray
 
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.picture import Picture
+from stampbench.datasets.picture import Format, Header, Picture
 from stampbench.datasets.voxel_limit import check_voxels
 
 NIFTI = (".nii.gz", ".nii")
@@ -58,18 +58,28 @@ def _check_header(path: Path, header: Any) -> None:
         )
 
 
-def read_nifti(path: Path) -> Picture:
-    """Read a file into a picture; the errors are those of `open_nifti`."""
+def read_nifti(path: Path, label: bool) -> Picture:
+    """Read a file, in the same way whether it is a label map; the errors are those of `open_nifti`."""
     image = open_nifti(path)
     pixels = np.asanyarray(image.dataobj)
     pixels = np.moveaxis(pixels, 3, 0) if pixels.ndim == 4 else pixels[None]
     return Picture(pixels, np.asarray(image.affine, dtype=np.float64))
 
 
-def nifti_header(path: Path) -> tuple[tuple[int, ...], NDArray[np.float64]]:
-    """Return the spatial shape and the affine without reading the voxels; the errors are those of `open_nifti`."""
+def nifti_header(path: Path) -> Header:
+    """Return the header without reading the voxels; the errors are those of `open_nifti`."""
     image = open_nifti(path)
-    return image.shape[:3], np.asarray(image.affine)
+    return Header(image.shape[:3], np.asarray(image.affine))
+
+
+def write_nifti(image: Path, output: Path, labels: NDArray[np.generic]) -> None:
+    """Write a label map with the header of an image."""
+    original = open_nifti(image)
+    header = original.header.copy()
+    header.set_data_dtype(labels.dtype)
+    header.set_slope_inter(1, 0)
+    header["cal_min"] = header["cal_max"] = 0  # with the scan's display range, labels would look black
+    nib.save(nib.Nifti1Image(labels, original.affine, header), output)
 
 
 def check_affine(path: Path, affine: NDArray[np.float64]) -> None:
@@ -88,3 +98,6 @@ def check_affine(path: Path, affine: NDArray[np.float64]) -> None:
 def spacing_of(affine: NDArray[np.float64]) -> tuple[float, ...]:
     """Return the voxel size in mm along each axis of a 4×4 affine."""
     return tuple(round(math.sqrt(float((affine[:3, axis] ** 2).sum())), 5) for axis in range(3))
+
+
+FORMAT = Format(NIFTI, read_nifti, nifti_header, write=write_nifti)

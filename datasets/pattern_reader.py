@@ -201,10 +201,11 @@ class PatternReader:
         return digest.hexdigest()
 
     def files(self, case: Case) -> tuple[Path, ...]:
-        """Return the image files, the label files and the JSON files with the spacing of TIFF stacks."""
+        """Return the image files, the label files and what belongs to them, such as the spacing of a stack."""
         matched = self._matched[case.id]
-        spacing_files = [path for path in map(image_io.sidecar, case.images) if path is not None]
-        return (*case.images, *(path for path, _ in matched.labels), *spacing_files)
+        paths = (*case.images, *(path for path, _ in matched.labels))
+        others = [other for path in paths for other in image_io.companions(path)]
+        return (*paths, *others)
 
 
 def _check_overlaps(case: MatchedCase, claims: Mapping[str, NDArray[np.bool_]]) -> None:

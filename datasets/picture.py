@@ -1,7 +1,9 @@
-"""An image as its file stores it."""
+"""An image as its file stores it, and the interface of the formats that are read."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +20,42 @@ class Picture(NamedTuple):
 
     pixels: NDArray[np.generic]
     affine: NDArray[np.float64] | None
+
+
+class Header(NamedTuple):
+    """What a file says of an image before its pixels are read.
+
+    Attributes:
+        shape: Spatial shape along the axes of the file.
+        affine: 4×4 matrix from voxel indices to mm; None for a 2D image.
+    """
+
+    shape: tuple[int, ...]
+    affine: NDArray[np.float64] | None
+
+
+class Format(NamedTuple):
+    """A format of image files; packages add theirs as entry points of the group `stampbench.readers`.
+
+    Functions may raise any exception for a damaged file; one of `DatasetError` is shown as it is. They check the size
+    of an image before they read its pixels, with `stampbench.datasets.voxel_limit.check_voxels`.
+
+    Attributes:
+        endings: Endings of the files in lower case, such as `.png`.
+        read: Returns the image in a file; its second argument says whether it is a label map.
+        header: Returns the header of a file; None: there is no shorter way than to read the file.
+        palette: Returns whether the pixels of a file are indices into a palette; None: they never are.
+        companions: Returns other files that belong to a file; None: there are none.
+        write: Writes a label map `(*spatial)` in the grid of the image in its first argument to the path in its second;
+            None: label maps of such images are written as PNG files.
+    """
+
+    endings: tuple[str, ...]
+    read: Callable[[Path, bool], Picture]
+    header: Callable[[Path], Header] | None = None
+    palette: Callable[[Path], bool] | None = None
+    companions: Callable[[Path], tuple[Path, ...]] | None = None
+    write: Callable[[Path, Path, NDArray[np.generic]], None] | None = None
 
 
 def with_palette(indices: NDArray[np.generic], colours: NDArray[np.generic]) -> NDArray[np.generic]:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.picture import Picture, with_palette
+from stampbench.datasets.picture import Format, Header, Picture, with_palette
 from stampbench.datasets.voxel_limit import check_voxels
 
 PILLOW = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
@@ -17,7 +17,7 @@ _FORMATS = ("PNG", "JPEG", "BMP", "GIF")
 """Pillow recognises formats by content; others, some of which call programs, are not opened."""
 
 
-def read_pillow(path: Path, *, label: bool) -> Picture:
+def read_pillow(path: Path, label: bool) -> Picture:
     """Read a 2D image file.
 
     Args:
@@ -42,10 +42,10 @@ def read_pillow(path: Path, *, label: bool) -> Picture:
     return Picture(pixels[None] if pixels.ndim == 2 else np.moveaxis(pixels, 2, 0), None)
 
 
-def pillow_shape(path: Path) -> tuple[int, int]:
+def pillow_header(path: Path) -> Header:
     """Return the height and width in a file's header."""
     with _opened(path) as image:
-        return image.height, image.width
+        return Header((image.height, image.width), None)
 
 
 def has_palette(path: Path) -> bool:
@@ -63,3 +63,6 @@ def _opened(path: Path) -> Image.Image:
         image.close()
         raise
     return image
+
+
+FORMAT = Format(PILLOW, read_pillow, pillow_header, has_palette)

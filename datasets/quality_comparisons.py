@@ -12,7 +12,7 @@ from stampbench.datasets.dataset_json import suspected_pattern
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.duplicates import REMEDY, find_duplicates
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.image_io import IMAGES, spacing_lost
+from stampbench.datasets.image_io import endings, spacing_lost
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.quality_issue import CaseStatistics, QualityIssue
 from stampbench.datasets.readers import CaseReader
@@ -100,7 +100,7 @@ def _find_unused_files(reader: CaseReader) -> Iterator[QualityIssue]:
     # A folder that belongs to a single case may contain all kinds of other files of that case.
     shared = [folder for folder, cases in folders.items() if cases > 1]
     unused = sorted(
-        path for folder in shared for path in folder.iterdir() if path not in used and path.name.endswith(IMAGES)
+        path for folder in shared for path in folder.iterdir() if path not in used and path.name.endswith(endings())
         and not path.name.startswith(".")
     )  # fmt: skip
     if unused:

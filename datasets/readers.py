@@ -197,9 +197,9 @@ class FolderReader:
         return digest.hexdigest()
 
     def files(self, case: Case) -> tuple[Path, ...]:
-        """Return the image files, the label file and the JSON files with the spacing of TIFF stacks."""
-        spacing_files = [path for path in map(image_io.sidecar, case.images) if path is not None]
-        return (*case.images, case.label, *spacing_files)
+        """Return the image files, the label file and what belongs to images, such as the spacing of a stack."""
+        others = [other for path in case.images for other in image_io.companions(path)]
+        return (*case.images, case.label, *others)
 
 
 def check_same_space(path: Path, picture: Picture, image: Picture) -> None:

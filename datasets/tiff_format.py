@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
+import shutil
 import zlib
 from pathlib import Path
 from typing import Any
@@ -14,20 +16,21 @@ from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.picture import with_palette
+from stampbench.datasets.picture import Format, Picture, with_palette
 from stampbench.datasets.voxel_limit import check_voxels
 
 logging.getLogger("tifffile").addHandler(logging.NullHandler())  # what it says of damaged files is an error here
 TIFF = (".tif", ".tiff")
 """Endings of the files that this module reads."""
+_MOST_SIDECAR_BYTES = 2**16
 _DEFLATE_RATIO = 1032
 """Largest ratio of compression that Deflate can reach."""
 _LARGEST_SEGMENT = 2**28
 """Strips and tiles that cannot decompress to more bytes are not measured before they are read."""
 
 
-def read_tiff(path: Path, *, label: bool) -> NDArray[np.generic]:
-    """Read a file into an array: `(channels, rows, columns)` of one page, `(channels, x, y, z)` of several pages.
+def read_tiff(path: Path, label: bool) -> Picture:
+    """Read a 2D image of one page, or a volume of several pages, whose spacing is in a separate JSON file.
 
     Args:
         path: The file.
@@ -56,9 +59,11 @@ def read_tiff(path: Path, *, label: bool) -> NDArray[np.generic]:
     elif planar:
         pixels = np.moveaxis(pixels, -3, -1)
     if pixels.ndim == 3:
-        return np.moveaxis(pixels, -1, 0)
+        return Picture(np.moveaxis(pixels, -1, 0), None)
     if pixels.ndim == 4:
-        return pixels.transpose(3, 2, 1, 0)  # type: ignore[no-any-return]
+        spacing_file = sidecar(path)
+        spacing = (1.0, 1.0, 1.0) if spacing_file is None else _read_spacing(spacing_file)
+        return Picture(pixels.transpose(3, 2, 1, 0), np.diag([*spacing, 1.0]))
     raise DatasetError(f"{path}: has {pixels.ndim - 1} dimensions; 2 or 3 are required")
 
 
@@ -120,3 +125,36 @@ def _inflated(path: Path, offset: int, length: int, most: int) -> int:
         size += len(inflate.decompress(data, 2**20))
         data = inflate.unconsumed_tail
     return size
+
+
+def sidecar(path: Path) -> Path | None:
+    """Return the JSON file with the spacing of a TIFF stack, or None if there is none."""
+    candidates = (path.with_suffix(".json"), path.with_name(path.stem.removesuffix("_0000") + ".json"))
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
+
+
+def _read_spacing(path: Path) -> tuple[float, float, float]:
+    """Return the spacing in mm in the order `(x, y, z)`; nnU-Net writes `(z, y, x)`."""
+    try:
+        with path.open("rb") as file:
+            z, y, x = (float(edge) for edge in json.loads(file.read(_MOST_SIDECAR_BYTES))["spacing"])
+    except (OSError, ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        raise DatasetError(f"{path}: has no 'spacing' with three numbers") from error
+    if not min(x, y, z) > 0:
+        raise DatasetError(f"{path}: spacing {z}, {y}, {x} is not positive")
+    return x, y, z
+
+
+def _companions(path: Path) -> tuple[Path, ...]:
+    spacing_file = sidecar(path)
+    return () if spacing_file is None else (spacing_file,)
+
+
+def write_tiff(image: Path, output: Path, labels: NDArray[np.generic]) -> None:
+    """Write a label map, with a copy of the spacing of the image's stack."""
+    tifffile.imwrite(output, labels if labels.ndim == 2 else labels.transpose(2, 1, 0))
+    if (spacing := sidecar(image)) is not None:
+        shutil.copy(spacing, output.with_suffix(".json"))
+
+
+FORMAT = Format(TIFF, read_tiff, palette=tiff_has_palette, companions=_companions, write=write_tiff)

@@ -68,15 +68,18 @@ def create(
                                       --labels 'data/*/{case}_mask*.png' --class tumour=255
     """
     from stampbench.benchmark.config.definition_file import definition_text
-    from stampbench.datasets.dataset import open_reader
+    from stampbench.datasets.dataset import open_dataset
     from stampbench.datasets.probe import read_sample
+    from stampbench.datasets.split import pool
 
     discover_plugins()
     output = output or Path(f"{name}.yaml")
     if output.exists() and not force:
         raise UserError(f"{output} exists", setting="force")
     definition, cases = define_files(name, folder, images, labels, form, options)
-    reader, _ = open_reader(definition)
+    dataset = open_dataset(definition)
+    pool(definition, dataset.images)  # checks that the test cases exist
+    reader = dataset.reader
     read = read_sample(reader)
     text = definition_text(definition, os.path.relpath(folder.resolve(), output.parent.resolve()))
     write_output(output, text)

@@ -70,7 +70,15 @@ def list_datasets(data_root: Path | None, style: str) -> None:
         return "yes" if data_root is not None and is_here(definition, data_root) else "no"
 
     rows = [(name, form(each), each.arrival, here(each), each.summary) for name, each in CATALOGUE.items()]
-    rows.append(("PATH", "as it is", "your own", "", "a folder of the Medical Segmentation Decathlon or of nnU-Net v2"))
+    rows.append(
+        (
+            "PATH",
+            "as it is",
+            "your own",
+            "",
+            "a definition file, or a folder of the Decathlon or of nnU-Net v2",
+        )
+    )
     click.echo(tabulate(rows, ("name", "networks see", "arrives as", "here", "what"), tablefmt="plain"))
     if data_root is None:
         click.echo("\nno --data-root or STAMPBENCH_DATA is set: it is the folder that holds the datasets' folders")

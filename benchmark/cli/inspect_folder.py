@@ -62,7 +62,8 @@ def _propose(folder: Path, guess: Guess, picture: Path | None) -> int:
     alternatives = [list(guess.labels)] if guess.structures else [[each] for each in guess.labels]
     total = len(guess.images.group.files)
     for each in guess.labels:
-        sure = "sure" if len(alternatives) == 1 and guess.covered(each) == total else "not sure"
+        complete = guess.covered(each) == total == len(each.group.files)
+        sure = "sure" if len(alternatives) == 1 and complete else "not sure"
         pair = f"{each.group.pattern} belong to {guess.images.group.pattern}"
         echo(f"{sure}: label maps {pair}, for {guess.covered(each)} of {total} images")
     if len(alternatives) > 1:
@@ -71,6 +72,8 @@ def _propose(folder: Path, guess: Guess, picture: Path | None) -> int:
     problems = []
     for number, labels in enumerate(alternatives):
         options = _options(guess, labels)
+        if options["ignore"]:
+            echo(f"without a partner, to be ignored: {', '.join(options['ignore'])}")
         words = ["stampbench", "datasets", "create", name, "--folder", str(folder), *_words(options)]
         try:
             definition, _ = define_files(name, folder, options.pop("images"), options.pop("labels"), Form(), options)

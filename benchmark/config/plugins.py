@@ -1,8 +1,9 @@
-"""Plug-ins: strategies and datasets of installed packages, and strategies of single files."""
+"""Plug-ins: strategies, datasets and image formats of installed packages, and strategies of single files."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import metadata
 from pathlib import Path
 
 from stampbench.datasets.catalogue import discover as discover_datasets
@@ -13,12 +14,21 @@ from stampbench.strategies.registry import load_plugin
 def discover() -> list[str]:
     """Register the plug-ins of installed packages; return a line for each that cannot be loaded."""
     problems: list[str] = []
-    for kind, lines in (("dataset", discover_datasets()), ("strategy", discover_strategies())):
+    found = (("format", _readers()), ("dataset", discover_datasets()), ("strategy", discover_strategies()))
+    for kind, lines in found:
         try:
             problems.extend(lines)
         except SystemExit as error:
             problems.append(f"a {kind} plug-in called exit({error}) while it was imported; the others are not loaded")
     return problems
+
+
+def _readers() -> Iterable[str]:
+    if not metadata.entry_points(group="stampbench.readers"):
+        return ()  # the libraries of image formats take time to import
+    from stampbench.datasets.image_io import discover as discover_readers
+
+    return discover_readers()
 
 
 def load_plugins(paths: Iterable[Path]) -> None:

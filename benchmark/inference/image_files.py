@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from operator import gt
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
-import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
@@ -21,14 +18,15 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.datasets import image_io
-from stampbench.datasets.image_io import IMAGES, ras_shape
-from stampbench.datasets.nifti_format import NIFTI, open_nifti
+from stampbench.datasets.image_io import endings, ras_shape
 from stampbench.datasets.picture import Picture
-from stampbench.datasets.pillow_format import PILLOW
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import check_same_space
 from stampbench.models.network import Network
+
+_ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
+"""Endings of formats with header and voxels in two files, and of the same formats in one file."""
 
 
 def find_images(paths: Sequence[Path], channels: int) -> list[Path]:
@@ -49,11 +47,11 @@ def find_images(paths: Sequence[Path], channels: int) -> list[Path]:
         images = sorted(
             each
             for each in path.iterdir()
-            if each.name.lower().endswith(IMAGES) and not each.name.startswith(".")
+            if each.name.lower().endswith(endings()) and not each.name.startswith(".")
             if channels == 1 or not _is_further_channel(each)
         )
         if not images:
-            raise UserError(f"{path}: contains no images; supported are {', '.join(IMAGES)}")
+            raise UserError(f"{path}: contains no images; supported are {', '.join(endings())}")
         found += images
     return found
 
@@ -165,33 +163,27 @@ def _in_channels(picture: Picture, channels: int) -> Picture:
 
 def _output_name(path: Path) -> str:
     name = re.sub(r"_0000(\.[^/]*)$", r"\1", path.name)
+    name = f"{Path(name).stem}{_ONE_FILE[path.suffix.lower()]}" if path.suffix.lower() in _ONE_FILE else name
     # JPEG would change label values, and GIF and BMP are of no use for label maps.
-    return f"{Path(name).stem}.png" if name.lower().endswith(PILLOW) else name
+    return f"{Path(name).stem}.png" if image_io.format_of(path).write is None else name
 
 
 def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
     """Write the dataset's label values in the image's format, to a temporary name that is then renamed."""
     coded = np.asarray(values, dtype=np.min_scalar_type(max(values)))[labels]
-    ending = next(each for each in IMAGES if path.name.lower().endswith(each))
     unfinished = output.with_name(f".{os.getpid()}-{output.name}")
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     try:
-        if ending in NIFTI:
-            original = open_nifti(path)
-            header = original.header.copy()
-            header.set_data_dtype(coded.dtype)
-            header.set_slope_inter(1, 0)
-            header["cal_min"] = header["cal_max"] = 0  # with the scan's display range, labels would look black
-            nib.save(nib.Nifti1Image(coded, original.affine, header), unfinished)
-        elif ending in PILLOW:
+        write = image_io.format_of(path).write
+        if write is None and coded.ndim != 2:
+            raise UserError(f"cannot write {output}: label maps of volumes in this format cannot be written")
+        if write is None:
             Image.fromarray(coded).save(unfinished, format="png")
         else:
-            tifffile.imwrite(unfinished, coded if coded.ndim == 2 else coded.transpose(2, 1, 0))
-            if (spacing := image_io.sidecar(path)) is not None:
-                shutil.copy(spacing, output.with_suffix(".json"))
+            write(path, unfinished, coded)
         unfinished.replace(output)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error

@@ -7,9 +7,13 @@ from pathlib import Path
 
 from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.datasets import image_io
+from stampbench.datasets.numpy_format import NUMPY
+from stampbench.datasets.tiff_format import TIFF
 
 _TOLERANCE = 1.5
 """Ratio beyond the range of the training images from which on the scale counts as another one."""
+_WITHOUT_SPACING = (*TIFF, *NUMPY)
+"""Endings of files that have no spacing of their own."""
 
 
 def scale_warning(path: Path, described: DatasetDescription) -> str | None:
@@ -31,7 +35,8 @@ def scale_warning(path: Path, described: DatasetDescription) -> str | None:
     found: Sequence[float]
     trained: Sequence[Sequence[float]]
     if described.unit == "mm" and len(image_io.shape(path)) == 3:
-        if described.spacings is None:  # the record is older than this comparison
+        unknown = image_io.spacing(path) == (1.0, 1.0, 1.0) and path.name.lower().endswith(_WITHOUT_SPACING)
+        if described.spacings is None or unknown:  # without spacings, the record is older than this comparison
             return None
         found, trained, what, unit = image_io.spacing(path), described.spacings, "voxels of", "mm"
     else:

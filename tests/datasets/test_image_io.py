@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
@@ -11,9 +13,11 @@ import pytest
 import tifffile
 from PIL import Image
 
+from stampbench.datasets import image_io
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.image_io import read, shape
+from stampbench.datasets.image_io import companions, read, shape, spacing
 from stampbench.datasets.nifti_format import spacing_of
+from stampbench.datasets.picture import Format, Picture
 
 
 def test_nifti_is_read_with_its_spacing_and_channels_first(tmp_path: Path) -> None:
@@ -136,6 +140,8 @@ def test_unusable_files_are_refused_in_one_line(tmp_path: Path) -> None:
         "half.nii": plain[: len(plain) // 2],
         "head.nii": plain[:100],
         "text.png": b"not an image",
+        "text.npy": b"not an image",
+        "text.nrrd": b"not an image",
         "text.tif": b"not an image",
     }
     for name, content in broken.items():
@@ -143,9 +149,9 @@ def test_unusable_files_are_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match=f"{name}: cannot be read") as raised:
             read(tmp_path / name)
         assert "\n" not in str(raised.value)
-    (tmp_path / "a.mha").touch()
+    (tmp_path / "a.xyz").touch()
     with pytest.raises(DatasetError, match="unknown image format"):
-        read(tmp_path / "a.mha")
+        read(tmp_path / "a.xyz")
     with pytest.raises(DatasetError, match="no such file"):
         read(tmp_path / "b.nii.gz")
 
@@ -222,3 +228,69 @@ def test_affines_without_plausible_axes_are_refused(tmp_path: Path, columns: lis
     for function in (read, shape):
         with pytest.raises(DatasetError, match="the affine"):
             function(tmp_path / "a.nii")
+
+
+def test_numpy_files_are_pictures_volumes_or_volumes_with_channels(tmp_path: Path) -> None:
+    for size, pixels_shape in (((3, 4), (1, 3, 4)), ((3, 4, 5), (1, 3, 4, 5)), ((2, 3, 4, 5), (2, 3, 4, 5))):
+        array = np.arange(np.prod(size), dtype=np.int16).reshape(size)
+        np.save(tmp_path / "a.npy", array)
+        picture = read(tmp_path / "a.npy")
+        assert np.array_equal(picture.pixels, array.reshape(pixels_shape))
+        assert (picture.affine is None) is (len(size) == 2)
+        assert shape(tmp_path / "a.npy") == pixels_shape[1:]
+    np.save(tmp_path / "a.npy", np.array([object()]), allow_pickle=True)
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("ending", ["nrrd", "nhdr", "mha", "mhd"])
+def test_itk_files_have_the_voxels_and_affine_of_the_same_nifti_file(tmp_path: Path, ending: str) -> None:
+    """SimpleITK writes an oblique volume in both formats; nibabel reads NIfTI."""
+    itk = pytest.importorskip("SimpleITK")
+    image = itk.GetImageFromArray(np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32))
+    image.SetSpacing((0.5, 0.7, 3.0))
+    image.SetOrigin((10.0, -20.0, 30.0))
+    image.SetDirection((0.0, 0.8, 0.6, 0.0, -0.6, 0.8, 1.0, 0.0, 0.0))
+    other, nifti = tmp_path / f"a.{ending}", tmp_path / "a.nii.gz"
+    itk.WriteImage(image, str(other))
+    itk.WriteImage(image, str(nifti))
+    ours, theirs = read(other), read(nifti)
+    assert np.array_equal(ours.pixels, theirs.pixels)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-4)
+    assert shape(other) == shape(nifti)
+    assert spacing(other) == spacing(nifti)
+    assert [path.suffix for path in companions(other)] == ([".raw"] if ending in ("nhdr", "mhd") else [])
+    flat = itk.GetImageFromArray(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    itk.WriteImage(flat, str(other))
+    assert np.array_equal(read(other).pixels, np.arange(12).reshape(1, 3, 4))
+    colour = itk.GetImageFromArray(np.arange(24, dtype=np.uint8).reshape(3, 4, 2), isVector=True)
+    itk.WriteImage(colour, str(other))
+    assert np.array_equal(read(other).pixels, np.moveaxis(np.arange(24).reshape(3, 4, 2), -1, 0))
+
+
+def test_voxels_in_another_folder_are_refused(tmp_path: Path) -> None:
+    text = "NDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = ../secret.raw\n"
+    (tmp_path / "a.mhd").write_text(text)
+    with pytest.raises(DatasetError, match=r"must be in one file of the same folder, not in '\.\./secret\.raw'"):
+        read(tmp_path / "a.mhd")
+
+
+def test_a_format_that_needs_the_extra_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "SimpleITK", None)
+    (tmp_path / "a.nrrd").touch()
+    with pytest.raises(DatasetError, match=r".nrrd files need the extra 'formats'; run: pip install 'stampbench"):
+        read(tmp_path / "a.nrrd")
+
+
+def test_formats_of_other_packages_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def entry(name: str, value: object) -> object:
+        return SimpleNamespace(name=name, value=name, load=lambda: value)
+
+    fresh = Format((".ones",), lambda path, label: Picture(np.ones((1, 2, 3), np.uint8), None))
+    points = [entry("ones", fresh), entry("text", "no format"), entry("png", fresh._replace(endings=(".png",)))]
+    monkeypatch.setattr(image_io.metadata, "entry_points", lambda group: points)
+    monkeypatch.setattr(image_io, "FORMATS", [*image_io.FORMATS])
+    assert [problem.split(":")[0] for problem in image_io.discover()] == ["reader 'text'", "reader 'png'"]
+    (tmp_path / "a.ones").touch()
+    assert read(tmp_path / "a.ones").pixels.sum() == 6
+    assert shape(tmp_path / "a.ones") == (2, 3)

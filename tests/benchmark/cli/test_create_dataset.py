@@ -176,6 +176,8 @@ def other_case(root: Path) -> None:
         (break_nothing, ["--images", "data/*/x.png"], "pattern 'data/*/x.png' has no {case}"),
         (break_nothing, ["--images", "data/{kind}/{case}.png"], "'{kind}' is unknown; known: {case}, {subject}"),
         (break_nothing, ["--images", "../data/*/{case}.png"], "patterns are relative to the folder"),
+        (break_nothing, ["--class", "tumour=255", "--test", "ids.txt"], "test case 'nobody' is no case of the dataset"),
+        (break_nothing, ["--class", "a=255", "--priority", "b"], "priority names 'b', which is none of the classes a"),
         (break_nothing, ["--folder", "nowhere"], "folder 'nowhere' does not exist"),
         (two_images, [], "case 'benign (1)' has two images, data/benign/benign (1).png and"),
         (no_mask, [], "1 of 12 cases have no label map (benign (1)); ignore their images; see --ignore"),
@@ -193,6 +195,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
     tmp_path: Path,
 ) -> None:
     layouts["busi"](tmp_path).rename("data")
+    Path("ids.txt").write_text("nobody\n")
     Path("data/loop").symlink_to(tmp_path / "data")
     fault(tmp_path)
     given = [*BUSI]
@@ -203,6 +206,18 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
     assert (code, out, len(err.splitlines())) == (2, "", 1), err
     assert message in err
     assert not Path("busi.yaml").exists()
+
+
+def test_names_with_accents_spaces_and_brackets_are_matched(stampbench: Command, tmp_path: Path) -> None:
+    """Some file systems store é as e and an accent."""
+    for folder, name in (("i", "cafe\u0301 [1] a+b"), ("m", "caf\u00e9 [1] a+b"), ("i", "two"), ("m", "two")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        Image.fromarray(np.eye(16, dtype=np.uint8)).save(tmp_path / folder / f"{name}.png")
+    code, _, err = stampbench(
+        "datasets", "create", "x", "--images", "i/{case}.png", "--labels", "line=m/{case}.png"
+    )  # fmt: skip
+    assert code == 0, err
+    assert [case.id for case in opened("x.yaml").reader.cases] == ["caf\u00e9 [1] a+b", "two"]
 
 
 @pytest.mark.parametrize(

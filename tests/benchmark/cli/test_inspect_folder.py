@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 Command = Callable[..., tuple[int, str, str]]
@@ -75,6 +76,36 @@ def test_usual_layouts_are_recognised(
     assert stampbench(*words)[0] == 0
 
 
+@pytest.mark.parametrize("ending", ["nrrd", "mhd", "tif", "npy"])
+def test_volumes_of_other_formats_are_recognised_and_checked(ending: str, stampbench: Command, tmp_path: Path) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    for number in range(8):
+        mask = np.zeros((6, 20, 24), np.uint8)
+        mask[1:5, number : number + 8, 4:12] = 1
+        noise = np.random.default_rng(number).normal(100 * mask, 5).astype(np.float32)
+        for name, array in (("scan", noise), ("seg", mask)):
+            path = tmp_path / "data" / f"p{number:02d}" / f"{name}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if ending == "tif":
+                tifffile.imwrite(path, array, photometric="minisblack")
+            elif ending == "npy":
+                np.save(path, array.transpose(2, 1, 0))
+            else:
+                image = itk.GetImageFromArray(array)
+                image.SetSpacing((0.5, 0.5, 2.0))
+                itk.WriteImage(image, str(path))
+    code, out, err = stampbench("datasets", "inspect", "data")
+    assert (code, err) == (0, ""), out
+    (words,) = commands(out)
+    assert words[words.index("--images") + 1] == f"{{case}}/scan.{ending}"
+    more = () if ending in ("nrrd", "mhd") else ("--spacing", "0.5x0.5x2")
+    assert stampbench(*words, *more)[0] == 0
+    code, out, _ = stampbench("datasets", "check", "data.yaml")
+    assert code == 0, out
+    assert "| 0.5 × 0.5 × 2 |" in out
+    assert "1 errors" not in out
+
+
 def test_files_without_a_partner_are_ignored_by_the_command(stampbench: Command, tmp_path: Path) -> None:
     for number in range(12):
         pair(tmp_path / "data", f"train/image/{number}.png", f"train/mask/{number}.png", number)
@@ -83,9 +114,19 @@ def test_files_without_a_partner_are_ignored_by_the_command(stampbench: Command,
     (words,) = commands(out)
     assert code == 0
     assert "not sure: label maps" in out
+    assert "without a partner, to be ignored: test/image/*, train/mask/50 [[]a].png" in out
     assert [words[at + 1] for at, word in enumerate(words) if word == "--ignore"] == [
         "test/image/*", "train/mask/50 [[]a].png"
     ]  # fmt: skip
+    assert stampbench(*words)[1].startswith("data.yaml: 12 cases")
+
+
+def test_images_in_several_formats_are_one_group(stampbench: Command, tmp_path: Path) -> None:
+    for number in range(12):
+        pair(tmp_path / "data", f"i/{number}.{'png' if number % 2 else 'bmp'}", f"m/{number}.png", number)
+    code, out, _ = stampbench("datasets", "inspect", "data")
+    (words,) = commands(out)
+    assert (code, words[words.index("--images") + 1]) == (0, "i/{case}.*")
     assert stampbench(*words)[1].startswith("data.yaml: 12 cases")
 
 

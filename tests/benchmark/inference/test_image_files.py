@@ -21,6 +21,7 @@ from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.datasets.dataset import open_dataset
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.image_io import read
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.network import Network, build
@@ -221,3 +222,24 @@ def test_images_of_a_folder_are_its_files_or_the_first_of_each_set_of_channels(t
     assert [path.name for path in find_images([tmp_path], 2)] == ["b_0000.png", "c_0001.png"]
     assert [path.name for path in find_images([tmp_path], 1)] == ["b_0000.png", "b_0001.png", "c_0001.png"]
     assert find_images([tmp_path / "x.png"], 1) == [tmp_path / "x.png"]
+
+
+@pytest.mark.parametrize("ending", ["mha", "mhd", "npy"])
+def test_label_maps_have_the_format_and_geometry_of_their_images(tmp_path: Path, ending: str) -> None:
+    itk = pytest.importorskip("SimpleITK")
+    image = itk.GetImageFromArray(np.random.default_rng(0).normal(size=(32, 33, 20)).astype(np.float32))
+    image.SetSpacing((0.5, 0.5, 2.0))
+    path = tmp_path / f"a_0000.{ending}"
+    if ending == "npy":
+        np.save(path, itk.GetArrayFromImage(image).transpose(2, 1, 0))
+    else:
+        itk.WriteImage(image, str(path))
+    (output,) = output_paths([path], tmp_path / "labels", force=False)
+    assert output.name == ("a.npy" if ending == "npy" else "a.mha")
+    segment_file(
+        untrained_network(3), path, output, **settings_of((32, 32, 32)), values=[0, 5, 7], device=CPU
+    )  # fmt: skip
+    written, original = read(output, label=True), read(path)
+    assert written.pixels.shape == original.pixels.shape
+    assert set(np.unique(written.pixels)) <= {0, 5, 7}
+    np.testing.assert_allclose(written.affine, original.affine)

@@ -51,3 +51,5 @@ def test_volumes_are_compared_by_spacing_along_the_axes_that_the_network_sees(
     if text:
         assert "voxels of 0.5×0.8×9 mm, but the training images had 0.5×0.8×3 to 0.5×0.8×4 mm" in text
     assert scale_warning(tmp_path / "a.nii.gz", described.model_copy(update={"spacings": None})) is None
+    np.save(tmp_path / "a.npy", np.zeros((4, 5, 6), np.uint8))
+    assert scale_warning(tmp_path / "a.npy", described) is None  # the file has no spacing
