@@ -11,6 +11,7 @@ import click
 from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
 from stampbench.benchmark.cli.create_dataset import create
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
+from stampbench.benchmark.cli.export_dataset import export_dataset
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.inspect_folder import inspect
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
@@ -247,6 +248,7 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
 
 datasets.add_command(create)
 datasets.add_command(inspect)
+datasets.add_command(export_dataset)
 
 
 def _define(name: str, form: Form) -> Definition:
