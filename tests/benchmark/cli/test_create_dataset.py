@@ -172,7 +172,7 @@ def other_case(root: Path) -> None:
         (break_nothing, [], "label maps have the values 0, 255, which no class names; see --class"),
         (break_nothing, ["--class", "tumour"], "--class takes NAME=VALUE"),
         (break_nothing, ["--class", "tumour=1"], "label value 255 is not declared; declared are 0, 1; see --class"),
-        (break_nothing, ["--labels", "masks/{case}.png"], "'masks/{case}.png' matches none of 25 files; files are"),
+        (break_nothing, ["--labels", "masks/{case}.png"], "'masks/{case}.png' matches none of 26 files; files are"),
         (break_nothing, ["--images", "data/*/x.png"], "pattern 'data/*/x.png' has no {case}"),
         (break_nothing, ["--images", "data/{kind}/{case}.png"], "'{kind}' is unknown; known: {case}, {subject}"),
         (break_nothing, ["--images", "../data/*/{case}.png"], "patterns are relative to the folder"),
