@@ -1,0 +1,115 @@
+"""What users install: the wheel and the source distribution."""
+
+from __future__ import annotations
+
+import email.parser
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+FOLDERS = ("models", "datasets", "strategies", "benchmark", "reports")
+
+
+class Distribution(NamedTuple):
+    """Paths of a wheel and a source distribution."""
+
+    wheel: Path
+    sdist: Path
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+    """Build both from a copy, because files of earlier builds in the folder `build` would get into the wheel."""
+    copy = tmp_path_factory.mktemp("source")
+    for each in ROOT.iterdir():
+        if each.is_file():
+            shutil.copy(each, copy)
+    for folder in (*FOLDERS, "docs", "tests", "tools"):
+        shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    words = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "."]
+    done = subprocess.run(words, cwd=copy, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (wheel,), (sdist,) = (copy / "dist").glob("*.whl"), (copy / "dist").glob("*.tar.gz")
+    return Distribution(wheel, sdist)
+
+
+def test_wheel_holds_every_module_and_data_file_and_nothing_else(built: Distribution) -> None:
+    expected = {
+        f"stampbench/{path.relative_to(ROOT).as_posix()}"
+        for folder in FOLDERS
+        for path in (ROOT / folder).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    assert "stampbench/benchmark/config/suites/low_data.yaml" in expected
+    assert "stampbench/reports/assets/page.js" in expected
+    with zipfile.ZipFile(built.wheel) as wheel:
+        assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
+
+
+def test_wheel_has_the_command_the_version_and_the_requirements_of_pyproject(built: Distribution) -> None:
+    with zipfile.ZipFile(built.wheel) as wheel:
+        (folder,) = {name.split("/")[0] for name in wheel.namelist() if ".dist-info/" in name}
+        metadata = email.parser.HeaderParser().parsestr(wheel.read(f"{folder}/METADATA").decode())
+        commands = wheel.read(f"{folder}/entry_points.txt").decode()
+    assert folder == f"stampbench-{PROJECT['version']}.dist-info"
+    assert "stampbench = stampbench.benchmark.cli.main:main" in commands
+    required = [each for each in metadata.get_all("Requires-Dist") or [] if "extra ==" not in each]
+    assert len(required) == len(PROJECT["dependencies"])
+
+
+def test_source_distribution_can_be_built_and_tested(built: Distribution) -> None:
+    with tarfile.open(built.sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    wanted = {"README.md", "LICENSE", "CHANGELOG.md", "constraints.txt", "tests/conftest.py", "docs/strategies.md"}
+    assert wanted <= names
+    assert not any(name.startswith("leaderboards/") for name in names)
+
+
+def test_twine_accepts_both(built: Distribution) -> None:
+    words = [sys.executable, "-m", "twine", "check", "--strict", str(built.wheel), str(built.sdist)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_installed_wheel_trains_compares_and_exports_in_an_empty_folder(built: Distribution, tmp_path: Path) -> None:
+    """A fresh environment, without the checkout, git or make: from `pip install` to an exported network."""
+    subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
+    commands, folder = tmp_path / "venv" / "bin", tmp_path / "empty"
+    folder.mkdir()
+    install = [commands / "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", f"{built.wheel}[export]"]
+    subprocess.run([*map(str, install)], check=True)
+    environment = {
+        "PATH": str(commands),
+        "HOME": str(tmp_path),
+        "STAMPBENCH_CACHE": str(tmp_path / "cache"),
+        **{key: value for key, value in os.environ.items() if key.startswith("OPENBLAS_")},
+    }
+
+    def run(*words: str) -> str:
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    assert PROJECT["version"] in run("stampbench", "--version")
+    run(
+        *("stampbench", "run", "--strategy", "standard,stamp_plus", "--dataset", "phantom2d:size=32,cases=16"),
+        *("--n-train", "5", "--folds", "0", "--protocol", "quick", "--protocol-set", "max_epochs=4", "--quiet"),
+        *("--set", "f=2", "--set", "depth=2", "--threads", "1"),
+    )
+    assert "stamp_plus" in run("python", "-m", "stampbench.benchmark", "leaderboard")
+    (record,) = (folder / "runs").glob("*/stamp_plus/*/run.json")
+    run("stampbench", "export", record.parent.name, "--format", "onnx", "--output", "network.onnx")
+    assert (folder / "network.onnx").is_file()
+    run("stampbench", "report", "--output", "report")  # needs the files of reports/assets
+    assert "low_data" in run("stampbench", "suite", "list")  # needs the files of config/suites
