@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -25,14 +25,30 @@ EXTRAS = {
 }
 """Packages by the extra that installs them, as in pyproject.toml."""
 _REQUIRED = ("torch", "monai", "numpy", "scipy", "pandas", "nibabel", "pydantic", "safetensors", "seaborn")
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "SLURM_JOB_ID")
+"""Environment variables that change how PyTorch computes or what it sees."""
 
 
 class Diagnosis(NamedTuple):
-    """One item, its state, and what to do if the state is not sufficient."""
+    """One item, its state, and what to do if the state is not sufficient.
+
+    Attributes:
+        item: What was examined.
+        state: What was found.
+        advice: What to do; empty if nothing has to be done.
+        public: The state without paths, for an issue; None: `state` has none.
+    """
 
     item: str
     state: str
     advice: str = ""
+    public: str | None = None
+
+
+def issue_block(diagnoses: Iterable[Diagnosis]) -> str:
+    """Return the states as one block of markdown for an issue, without paths and advice."""
+    lines = [f"{each.item:20} {each.state if each.public is None else each.public}" for each in diagnoses]
+    return "\n".join(["```text", *lines, "```"])
 
 
 def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
@@ -54,23 +70,39 @@ def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     advice = "" if threads <= cores else f"more threads than cores; set OMP_NUM_THREADS={cores}"
     yield Diagnosis("cpu", f"{cores} cores, {threads} threads, {torch.backends.cpu.get_cpu_capability()}", advice)
+    variables = [f"{name}={os.environ[name]}" for name in _VARIABLES if name in os.environ]
+    yield Diagnosis("variables", " ".join(variables) or "none set")
     yield _memory()
     yield Diagnosis("cuda", *_cuda())
+    yield Diagnosis("cudnn", str(torch.backends.cudnn.version() or "none") if torch.cuda.is_available() else "none")
     yield Diagnosis("mps", "available" if torch.backends.mps.is_available() else "none")
     yield Diagnosis("allocator", "can keep freed memory for reuse" if can_keep_heap() else "system allocator only")
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
-    yield Diagnosis("c++ compiler", compiler or "missing", "" if compiler else "needed by the backend 'compile' only")
-    yield Diagnosis("cache", str(cache), "" if _writable(cache) else "not writable; set STAMPBENCH_CACHE")
+    advice = "" if compiler else "needed by the backend 'compile' only"
+    yield Diagnosis("c++ compiler", compiler or "missing", advice, "found" if compiler else None)
+    yield from _disk(cache)
     yield from _datasets(data_root)
 
 
+def _disk(cache: Path) -> Iterator[Diagnosis]:
+    size = sum(each.stat().st_size for each in cache.rglob("*") if each.is_file()) / 2**30
+    advice = "" if _writable(cache) else "not writable; set STAMPBENCH_CACHE"
+    state = f"{size:.1f} GiB{'; not writable' if advice else ''}"
+    yield Diagnosis("cache", f"{cache}, {state}", advice, state)
+    for item, folder in (("disk of cache", cache), ("disk here", Path.cwd())):
+        usage = shutil.disk_usage(_nearest(folder))
+        free = usage.free / 2**30
+        yield Diagnosis(item, f"{free:.1f} of {usage.total / 2**30:.1f} GiB free", "nearly full" if free < 1 else "")
+
+
 def _datasets(data_root: Path | None) -> Iterator[Diagnosis]:
-    yield Diagnosis("data root", str(data_root or "not set"), "" if data_root else "set STAMPBENCH_DATA")
+    advice = "" if data_root else "set STAMPBENCH_DATA"
+    yield Diagnosis("data root", str(data_root or "not set"), advice, "set" if data_root else None)
     for name, definition in CATALOGUE.items():
         if definition.folder is None:
             yield Diagnosis(f"data {name}", "built in")
         elif data_root is not None and is_here(definition, data_root):
-            yield Diagnosis(f"data {name}", str(data_root / definition.folder))
+            yield Diagnosis(f"data {name}", str(data_root / definition.folder), public="found")
         else:
             command = "show" if definition.obtain else "download"
             yield Diagnosis(f"data {name}", "missing", f"stampbench datasets {command} {name}")
@@ -101,5 +133,9 @@ def _cuda() -> tuple[str, str]:
 
 
 def _writable(folder: Path) -> bool:
-    nearest = next(each for each in (folder, *folder.parents) if each.exists())
-    return os.access(nearest, os.W_OK)
+    return os.access(_nearest(folder), os.W_OK)
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or its nearest parent that exists."""
+    return next(each for each in (folder, *folder.parents) if each.exists())
