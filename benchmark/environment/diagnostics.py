@@ -74,7 +74,8 @@ def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
     yield Diagnosis("variables", " ".join(variables) or "none set")
     yield _memory()
     yield Diagnosis("cuda", *_cuda())
-    yield Diagnosis("cudnn", str(torch.backends.cudnn.version() or "none") if torch.cuda.is_available() else "none")
+    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
+    yield Diagnosis("cudnn", str(cudnn or "none"))
     yield Diagnosis("mps", "available" if torch.backends.mps.is_available() else "none")
     yield Diagnosis("allocator", "can keep freed memory for reuse" if can_keep_heap() else "system allocator only")
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
