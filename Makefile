@@ -92,8 +92,8 @@ test-lowest:
 	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=build/lowest.txt
 
 docs: $(READY)
-	$(BIN)/mkdocs build --strict --quiet
-	$(BIN)/pytest -q tests/test_site.py -m "slow or not slow" $(ARGS)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	$(BIN)/pytest tests/test_site.py -m "slow or not slow" $(ARGS)
 
 tables: $(READY)
 	$(BIN)/stampbench render --check leaderboards/README.md README.md

@@ -202,7 +202,7 @@ def run_suite(name: str, *, quick: bool = False, options: RunOptions | None = No
         options: store, data root, compute settings, executors.
 
     Raises:
-        As `run`.
+        UserError, DatasetError, ModelError, StrategyError, TrainingFailedError, KeyboardInterrupt: as `run`.
     """
     file = load_suite(name, quick=quick)
     return _run(file, options or RunOptions(), file.suite.name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import settings
+from PIL import Image
 
 from stampbench.benchmark.cli import main as cli
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
@@ -117,3 +120,47 @@ def stampbench(
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("STAMPBENCH_DATA", raising=False)
     return functools.partial(run_command, capsys, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def own_images() -> Callable[[Path], Path]:
+    """Function that writes the folder `Dataset501_Mine` of the site's first page: 24 PNG images of one organ."""
+
+    def write(root: Path) -> Path:
+        folder, rng = root / "Dataset501_Mine", np.random.default_rng(0)
+        for part in ("imagesTr", "labelsTr"):
+            (folder / part).mkdir(parents=True)
+        rows, columns = np.mgrid[:32, :32]
+        for number in range(1, 25):
+            label = (rows - rng.integers(10, 22)) ** 2 + (columns - rng.integers(10, 22)) ** 2 < 36
+            image = 60 + 80 * label + rng.normal(0, 10, label.shape)
+            name = f"patient{number:02d}"
+            Image.fromarray(image.clip(0, 255).astype(np.uint8)).save(folder / "imagesTr" / f"{name}_0000.png")
+            Image.fromarray(label.astype(np.uint8)).save(folder / "labelsTr" / f"{name}.png")
+        declared = {
+            "channel_names": {"0": "MR"},
+            "labels": {"background": 0, "organ": 1},
+            "numTraining": 24,
+            "file_ending": ".png",
+        }
+        (folder / "dataset.json").write_text(json.dumps(declared))
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def run_page() -> Callable[..., str]:
+    """Function that executes the `sh` and `python` blocks of a page in order, and returns what they print."""
+
+    def run(page: Path, folder: Path, environment: dict[str, str]) -> str:
+        lines = []
+        for kind, block in re.findall(r"^```(sh|python)\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE):
+            lines.append(block if kind == "sh" else f"python - <<'END'\n{block}END\n")
+        assert lines
+        words = ["/bin/bash", "-euo", "pipefail", "-x", "-c", "".join(lines)]
+        done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    return run

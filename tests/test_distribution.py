@@ -10,6 +10,7 @@ import sys
 import tarfile
 import tomllib
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,15 +83,19 @@ def test_twine_accepts_both(built: Distribution) -> None:
 
 
 @pytest.mark.slow
-def test_installed_wheel_trains_compares_and_exports_in_an_empty_folder(built: Distribution, tmp_path: Path) -> None:
-    """A fresh environment, without the checkout, git or make: from `pip install` to an exported network."""
+def test_the_first_page_of_the_site_works_with_the_installed_wheel(
+    built: Distribution, tmp_path: Path, own_images: Callable[[Path], Path], run_page: Callable[..., str]
+) -> None:
+    """A fresh environment without the checkout, git or make: from `pip install` to an exported network."""
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
-    commands, folder = tmp_path / "venv" / "bin", tmp_path / "empty"
+    commands, tools, folder = tmp_path / "venv" / "bin", tmp_path / "tools", tmp_path / "empty"
     folder.mkdir()
+    tools.mkdir()
+    (tools / "ls").symlink_to("/bin/ls")
     install = [commands / "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", f"{built.wheel}[export]"]
     subprocess.run([*map(str, install)], check=True)
     environment = {
-        "PATH": str(commands),
+        "PATH": f"{commands}:{tools}",
         "HOME": str(tmp_path),
         "STAMPBENCH_CACHE": str(tmp_path / "cache"),
         **{key: value for key, value in os.environ.items() if key.startswith("OPENBLAS_")},
@@ -101,15 +106,14 @@ def test_installed_wheel_trains_compares_and_exports_in_an_empty_folder(built: D
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    assert PROJECT["version"] in run("stampbench", "--version")
-    run(
-        *("stampbench", "run", "--strategy", "standard,stamp_plus", "--dataset", "phantom2d:size=32,cases=16"),
-        *("--n-train", "5", "--folds", "0", "--protocol", "quick", "--protocol-set", "max_epochs=4", "--quiet"),
-        *("--set", "f=2", "--set", "depth=2", "--threads", "1"),
-    )
-    assert "stamp_plus" in run("python", "-m", "stampbench.benchmark", "leaderboard")
-    (record,) = (folder / "runs").glob("*/stamp_plus/*/run.json")
-    run("stampbench", "export", record.parent.name, "--format", "onnx", "--output", "network.onnx")
+    python = str(commands / "python")
+    assert PROJECT["version"] in run(str(commands / "stampbench"), "--version")
+    code = "from importlib.metadata import version; print(version('stampbench'))"
+    assert run(python, "-c", code).strip() == PROJECT["version"]
+    own_images(folder)
+    assert "stamp_plus" in run_page(ROOT / "docs" / "start.md", folder, environment)
     assert (folder / "network.onnx").is_file()
-    run("stampbench", "report", "--output", "report")  # needs the files of reports/assets
-    assert "low_data" in run("stampbench", "suite", "list")  # needs the files of config/suites
+    assert (folder / "labels" / "patient01.png").is_file()
+    assert "stamp_plus" in run(python, "-m", "stampbench.benchmark", "leaderboard")
+    run(python, "-m", "stampbench.benchmark", "report", "--output", "report")  # needs the files of reports/assets
+    assert "low_data" in run(python, "-m", "stampbench.benchmark", "suite", "list")  # needs those of config/suites
