@@ -6,7 +6,9 @@ from pathlib import Path
 
 import click
 
+from stampbench.benchmark.cli.common import echo
 from stampbench.benchmark.environment.atomic_file import write_text
+from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
 
 
@@ -24,21 +26,32 @@ def render(documents: tuple[Path, ...], only_check: bool) -> int:
     Example:
       stampbench render leaderboards/README.md README.md
     """
+    stale = [_render(path, only_check=True) if only_check else _render_alone(path) for path in documents]
+    return 1 if only_check and any(stale) else 0
+
+
+def _render_alone(path: Path) -> bool:
+    """Render a document while no other process renders one in its folder."""
+    if not path.is_file():
+        raise UserError(f"{path}: No such file")
+    with folder_lock(path.parent):
+        return _render(path, only_check=False)
+
+
+def _render(path: Path, *, only_check: bool) -> bool:
+    """Update a document and its figures, or only say what differs; return whether anything differs."""
     from stampbench.benchmark.records.documents import drift, rendered, stale_figures
 
-    stale = 0
-    for path in documents:
-        lines, figures = drift(path, run_command), stale_figures(path, run_command)
-        stale += bool(lines or figures)
-        if lines and not only_check:
-            _write(path, rendered(path, run_command))
-        for figure, drawn in figures.items():
-            if not only_check:
-                _write(figure, drawn)
-            lines.append(f"{figure}: {'differs' if only_check else 'redrawn'}")
-        status = "differs" if only_check else "rendered"
-        click.echo("\n".join([f"{path}: {status}", *lines]) if lines else f"{path}: up to date")
-    return 1 if only_check and stale else 0
+    lines, figures = drift(path, run_command), stale_figures(path, run_command)
+    if lines and not only_check:
+        _write(path, rendered(path, run_command))
+    for figure, drawn in figures.items():
+        if not only_check:
+            _write(figure, drawn)
+        lines.append(f"{figure}: {'differs' if only_check else 'redrawn'}")
+    status = "differs" if only_check else "rendered"
+    echo("\n".join([f"{path}: {status}", *lines]) if lines else f"{path}: up to date")
+    return bool(lines)
 
 
 def _write(path: Path, text: str) -> None:

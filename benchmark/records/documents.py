@@ -17,7 +17,16 @@ Run = Callable[[list[str]], str]
 
 _FILTERS = ("--runs", "--dataset", "--n-train", "--protocol")
 ALLOWED = {
-    "leaderboard": (*_FILTERS, "--strategy", "--format", "--by-class"),
+    "leaderboard": (
+        *_FILTERS,
+        "--strategy",
+        "--format",
+        "--by-class",
+        "--max-parameters",
+        "--max-flops",
+        "--max-latency",
+        "--max-epochs",
+    ),
     "compare": (*_FILTERS, "--cases"),
     "figure": (*_FILTERS, "--strategy", "--parameters", "--score"),
 }

@@ -111,10 +111,10 @@ class Column(NamedTuple):
 
     def _numbers(self, name: str, cells: list[str]) -> NDArray[Any]:
         try:
-            values = np.array([float(cell) for cell in cells])
+            values = np.array([float(cell) for cell in cells], float)
         except ValueError:
             values = np.array([_number(cell) for cell in cells])
-        empty = np.array([cell == "" for cell in cells]) if self.optional else np.zeros(len(cells), bool)
+        empty = np.array([self.optional and cell == "" for cell in cells], bool)
         bounded = self.low is not None or self.high is not None or self.kind == "integer"
         if bounded:
             low = -_LARGEST_INTEGER if self.low is None else self.low

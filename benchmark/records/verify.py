@@ -11,6 +11,7 @@ from stampbench.benchmark.records.lease import LeaseWatch
 from stampbench.benchmark.records.migrate import STEPS
 from stampbench.benchmark.records.record_file import RECORD, find_damage, parse_record, read_content, schema_of
 from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.run_tables import read_cases, read_table
 from stampbench.benchmark.records.schema import Record
 from stampbench.models.errors import ModelError
 from stampbench.models.network import parameter_count
@@ -25,7 +26,7 @@ class RecordStatus(NamedTuple):
 
 
 def verify_store(store: RunStore) -> Iterator[RecordStatus]:
-    """Verify every run: schema, id, group, checksums of all files, and that the network is the recorded one."""
+    """Verify every run: schema, id, group, checksums of all files, scores, and that the network is the recorded one."""
     watch = LeaseWatch()
     for path in store.paths():
         folder, content = path.parent, read_content(path)
@@ -68,6 +69,8 @@ def _contradiction(store: RunStore, folder: Path, record: Record) -> str | None:
     if folder != store.folder(record.spec):
         return f"{folder / RECORD}: belongs in {store.folder(record.spec)}"
     try:
+        read_cases(folder, record)
+        read_table(folder, record, "trajectory.csv")
         model, _ = store.model(str(folder))
     except (UserError, ModelError) as error:
         return str(error)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.cli import render as command_module
 from stampbench.benchmark.cli.render import run_command
+from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.documents import drift, rendered, stale_figures
 from stampbench.benchmark.records.publish import BOARDS, render
@@ -158,3 +161,16 @@ def test_output_with_a_comment_is_refused(tmp_path: Path) -> None:
     document.write_text("<!-- stampbench leaderboard -->\n<!-- end -->\n")
     with pytest.raises(UserError, match="contains a comment"):
         rendered(document, lambda words: "text\n<!-- stampbench figure pareto -->\n![](x.svg)\n")
+
+
+def test_only_one_process_renders_in_a_folder(
+    stampbench: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "d.md").write_text("text\n")
+    monkeypatch.setattr(command_module, "folder_lock", functools.partial(folder_lock, seconds=0.1))
+    with folder_lock(tmp_path):
+        code, _, err = stampbench("render", "d.md")
+        assert (code, "another process is rewriting it" in err) == (2, True), err
+        assert stampbench("render", "d.md", "--check")[0] == 0
+    assert stampbench("render", "d.md")[0] == 0
+    assert {path.name for path in tmp_path.iterdir() if path.name.startswith(".")} == set()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stampbench.benchmark.records.csv_tables import RunTables
+from stampbench.benchmark.records.strict_csv import TableSchema
 from stampbench.benchmark.records.table_schemas import CASES, PUBLISHED_CASES, RUNS, TRAJECTORY
 
 HEADER = "case,subject,class,dice,hausdorff,hd95,msd,nsd,volume_error,empty,predicted_voxels,reference_voxels"
@@ -105,3 +106,10 @@ def test_published_tables_of_this_repository_are_read() -> None:
         content = (folder / f"{name}.csv").read_bytes()
         assert len(schema.parse(content)["run"]) == content.count(b"\n") - 1
     assert TRAJECTORY.columns["widths"].pattern is not None
+
+
+@pytest.mark.parametrize("schema", [CASES, TRAJECTORY, RUNS, PUBLISHED_CASES])
+def test_tables_without_rows_have_empty_columns(schema: TableSchema) -> None:
+    table = schema.parse(",".join(schema.columns).encode() + b"\n")
+    assert list(table) == list(schema.columns)
+    assert all(len(values) == 0 for values in table.values())
