@@ -142,7 +142,8 @@ class FolderReader:
         if len(image) != len(self.channels):
             raise DatasetError(
                 f"{case.images[0]}: has {len(image)} channels, but {len(self.channels)} are declared "
-                f"({', '.join(self.channels)})"
+                f"({', '.join(self.channels)})",
+                setting="channels",
             )
         label = image_io.read(case.label, label=True)
         if label.pixels.shape != (1, *image.shape[1:]):

@@ -279,7 +279,9 @@ def test_foreground_outside_the_image_size_is_reported_and_resizing_keeps_it(
     assert stampbench(*run)[1].splitlines()[1] != resized[1].splitlines()[1]  # another id
 
 
-def test_equal_findings_are_listed_once_with_their_cases(decathlon: Callable[..., Path]) -> None:
+def test_equal_findings_are_listed_once_with_their_cases_and_the_remedy(
+    decathlon: Callable[..., Path], stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
     folder = decathlon()
     for path in sorted((folder / "imagesTr").iterdir())[:7]:
         save(path, image_of(path)[..., 0])
@@ -287,3 +289,6 @@ def test_equal_findings_are_listed_once_with_their_cases(decathlon: Callable[...
         ("error", "7 cases: image: has 1 channels, but 2 are declared (T2, ADC) "
          "(case_00, case_01, case_02, case_03, case_04, …)")
     ]  # fmt: skip
+    out = stampbench("datasets", "check", folder)[1]
+    assert "case_04, …); see --channels of 'stampbench datasets create'" in out
+    assert out.splitlines()[-1] == "Task05_Prostate: 7 errors, 0 warnings"
