@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+
+from stampbench.benchmark.environment.diagnostics import EXTRAS
 
 
 def test_doctor_reports_versions_data_root_and_datasets(stampbench: Callable[..., tuple[int, str, str]]) -> None:
@@ -47,3 +50,13 @@ def test_the_block_for_an_issue_has_the_same_items_and_no_paths(
     assert not [line for line in lines if str(tmp_path) in line or "→" in line or str(Path.home()) in line]
     shown = {line[:20].strip() for line in stampbench("doctor", "--data-root", tmp_path)[1].splitlines()}
     assert shown == set(found)
+
+
+def test_doctor_knows_every_extra_that_users_install() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
+    declared = {
+        extra: {re.split(r"[\[><=]", each)[0] for each in requirements}
+        for extra, requirements in project["optional-dependencies"].items()
+        if extra not in ("dev", "docs")
+    }
+    assert {extra: set(names) for extra, names in EXTRAS.items()} == declared
