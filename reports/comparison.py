@@ -88,28 +88,37 @@ def corrected(comparisons: Sequence[Comparison]) -> list[tuple[float, Decision]]
     return [(p, decide(each.difference, each.margin, p)) for each, p in zip(comparisons, p_values, strict=True)]
 
 
-def to_markdown(comparisons: Sequence[Comparison], most: int = 5) -> str:
+def to_markdown(comparisons: Sequence[Comparison], most: int = 5, *, notes: bool = True) -> str:
     """Return markdown with a row per leaderboard, and below it the cases that differ most.
 
     Args:
         comparisons: comparisons of one strategy with others.
         most: number of cases listed for each leaderboard and direction; 0 lists no cases.
+        notes: whether a paragraph below the table explains its columns.
     """
-    margins = " or ±".join(sorted({f"{each.margin:g}" for each in comparisons}))
     seconds = list(dict.fromkeys(each.second for each in comparisons))
     parts = [
         f"### {markdown(comparisons[0].first)} minus {' or '.join(map(markdown, seconds))}, test Dice\n",
         _summary_table(comparisons) + "\n",
+    ]
+    if notes:
+        parts.append(_notes(comparisons) + "\n")
+    for each in comparisons if most else ():
+        parts += [f"Cases with the largest differences, {markdown(each.title)}:\n", _case_table(each, most) + "\n"]
+    return "\n".join(parts)
+
+
+def _notes(comparisons: Sequence[Comparison]) -> str:
+    """Explain the columns of the table."""
+    margins = " or ±".join(sorted({f"{each.margin:g}" for each in comparisons}))
+    return (
         "Differences are paired by training set, fold, seed and subject. 95 % (cases): confidence interval over "
         "subjects, for these trained networks. 95 % (runs and cases) and p: multi-reader multi-case analysis with "
         "runs, or training sets if there are several, as readers; it holds for training again and needs "
         f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
         f"p is below .05, else equivalent if the 90 % interval lies within ±{margins}, else "
-        "undecided. per run: smallest and largest difference of a pair of runs.\n",
-    ]
-    for each in comparisons if most else ():
-        parts += [f"Cases with the largest differences, {markdown(each.title)}:\n", _case_table(each, most) + "\n"]
-    return "\n".join(parts)
+        "undecided. per run: smallest and largest difference of a pair of runs."
+    )
 
 
 def _summary_table(comparisons: Sequence[Comparison]) -> str:

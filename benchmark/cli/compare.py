@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @click.option(
     "--cases", default=5, show_default=True, type=click.IntRange(0), help="Cases with the largest differences"
 )
-def compare(first: str, others: tuple[str, ...], runs_folder: Path, chosen: RecordFilter, cases: int) -> None:
+@click.option("--notes/--no-notes", default=True, show_default=True, help="Explain the columns below the table")
+def compare(
+    first: str, others: tuple[str, ...], runs_folder: Path, chosen: RecordFilter, cases: int, notes: bool
+) -> None:
     """Compare a strategy with OTHERS as a leaderboard names them, or two runs by their ids.
 
     STRATEGY@PROTOCOL names the runs of one protocol. Strategies whose protocols differ only in their epoch budget can
@@ -40,10 +43,8 @@ def compare(first: str, others: tuple[str, ...], runs_folder: Path, chosen: Reco
     """
     from stampbench.reports.comparison import to_markdown
 
-    echo(
-        to_markdown(comparisons_of(read_chosen(runs_folder, chosen, trajectories=False), first, others), cases),
-        nl=False,
-    )
+    comparisons = comparisons_of(read_chosen(runs_folder, chosen, trajectories=False), first, others)
+    echo(to_markdown(comparisons, cases, notes=notes), nl=False)
 
 
 def comparisons_of(records: Records, first: str, others: Sequence[str]) -> list[Comparison]:

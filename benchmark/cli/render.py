@@ -24,7 +24,7 @@ def render(documents: tuple[Path, ...], only_check: bool) -> int:
 
     \b
     Example:
-      stampbench render leaderboards/README.md README.md
+      stampbench render leaderboards/*.md README.md
     """
     stale = [_render(path, only_check=True) if only_check else _render_alone(path) for path in documents]
     return 1 if only_check and any(stale) else 0

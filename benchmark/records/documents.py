@@ -27,7 +27,7 @@ ALLOWED = {
         "--max-latency",
         "--max-epochs",
     ),
-    "compare": (*_FILTERS, "--cases"),
+    "compare": (*_FILTERS, "--cases", "--notes", "--no-notes"),
     "figure": (*_FILTERS, "--strategy", "--parameters", "--score"),
 }
 """Commands that a document may contain, each with its options; with these they only read recorded results."""

@@ -24,6 +24,14 @@ def test_strategies_and_runs_are_compared(recorded_runs: Any, stampbench: Comman
     assert f"{first} of run {ids[0]} minus {first} of run {ids[1]}" in out
 
 
+def test_explanation_of_the_columns_can_be_left_out(recorded_runs: Any, stampbench: Command) -> None:
+    words = [recorded_runs.label("standard"), recorded_runs.label("stamp_plus"), "--runs", recorded_runs.runs]
+    whole, short = (stampbench("compare", *words, *options)[1] for options in ((), ("--no-notes",)))
+    (notes,) = [line for line in whole.splitlines() if line.startswith("Differences are paired by")]
+    assert short == whole.replace(f"{notes}\n\n", "")
+    assert "Cases with the largest differences" in short
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
