@@ -123,6 +123,10 @@ def test_rows_of_variants_belong_to_their_strategy(reference: ModuleType) -> Non
     assert rows == {"flat": [("a", "1", "flat (f=8)", "0.9", "+0.1", "better"), ("b", "2", "flat", "0.7", "–", "x")]}
 
 
+def test_texts_of_the_code_are_no_markup_but_for_names_in_backticks(reference: ModuleType) -> None:
+    assert reference.escape("a_b | `c_d` <N>") == r"a\_b \| `c_d` \<N\>"
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_of_documents_lead_to_files_and_headings(path: Path) -> None:
     text = re.sub(r"`[^`\n]*`", "", path.read_text())

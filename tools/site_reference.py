@@ -133,5 +133,5 @@ def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def escape(text: str) -> str:
-    """Return a text of the code as markdown: names such as FOLDER<N> and a | b are no markup."""
-    return re.sub(r"([|<>*_\\[\]])", r"\\\1", text)
+    """Return a text of the code as markdown: FOLDER<N> and a | b are no markup, `code` in backticks is kept."""
+    return re.sub(r"(`[^`]*`)|([|<>*_\\[\]])", lambda found: found[1] or f"\\{found[2]}", text)
