@@ -1,4 +1,4 @@
-"""The written documents: links, length, and numbers that no command prints in place."""
+"""The published leaderboard: length, and numbers that no command prints in place."""
 
 from __future__ import annotations
 
@@ -11,32 +11,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "leaderboards"
-DOCUMENTS = sorted(
-    path.relative_to(ROOT).as_posix() for folder in (ROOT, ROOT / "docs", PUBLISHED) for path in folder.glob("*.md")
-)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 BLOCK = re.compile(r"^<!-- stampbench (?!figure )[^\n]*-->\n(.*?)^<!-- end -->", re.DOTALL | re.MULTILINE)
 SIGNED = re.compile(r"[−+-]\d\.\d{4}")
 STRATEGIES = {"STAMP+": "stamp_plus", "STAMP": "stamp", "flat (f = 8)": "flat (f=8)"}
 """Names of strategies in tables of documents, where they are not those of `runs.csv`."""
-
-
-def anchors(text: str) -> set[str]:
-    """Return the anchors that GitHub gives to the headings of a document."""
-    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("document", DOCUMENTS)
-def test_local_links_lead_to_files_and_headings(document: str) -> None:
-    path = ROOT / document
-    for link in LINK.findall(path.read_text()):
-        if re.match(r"https?://|mailto:", link):
-            continue
-        name, _, anchor = link.partition("#")
-        target = path.parent / name if name else path
-        assert target.exists(), f"{document}: {link}"
-        assert not anchor or anchor in anchors(target.read_text()), f"{document}: {link}"
 
 
 def test_front_page_of_the_leaderboard_is_short() -> None:
