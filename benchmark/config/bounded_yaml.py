@@ -57,6 +57,8 @@ def _check(tree: yaml.Node | None, path: Path) -> None:
             raise UserError(f"{where}: more than {_MOST_VALUES:,} keys and values, aliases included")
         if node.tag in _NUMBERS and len(node.value) > _MOST_DIGITS:
             raise UserError(f"{where}: a number has {len(node.value):,} characters; at most {_MOST_DIGITS}")
+        if isinstance(node, yaml.ScalarNode) and any("\ud800" <= each <= "\udfff" for each in node.value):
+            raise UserError(f"{where}: a text holds half of a character (a surrogate), which no file can be named by")
         waiting += [(child, depth + 1) for child in _children(node)]
 
 

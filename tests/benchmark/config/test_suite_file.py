@@ -47,6 +47,7 @@ def test_extending_files_and_quick_variants_replace_keys(write_suite: Callable[.
         (("name: standard", "name: all"), "suite.yaml:2: strategy 'all': an entry names one strategy"),
         (("[1, 2]}}", "[]}}"), "suite.yaml:3: strategies.1.grid.f=[]"),
         (("seeds: [0, 3]", "seeds: &a [*a]"), "an alias contains itself"),
+        (("name: standard", 'name: "\\ud800"'), "suite.yaml:2: a text holds half of a character"),
         (("[6, 8]", "[6, 99]"), "suite.yaml:2: dataset 'phantom2d': 99 training images requested"),
         (("folds: [0, 1]", "folds: 1000000000"), "suite.yaml:6: no fold 1000000000"),
         (("folds: 2,", "folds: 1000000000,"), "suite.yaml:8: protocol 'quick': folds=1000000000"),
