@@ -127,6 +127,13 @@ def test_texts_of_the_code_are_no_markup_but_for_names_in_backticks(reference: M
     assert reference.escape("a_b | `c_d` <N>") == r"a\_b \| `c_d` \<N\>"
 
 
+def test_every_page_of_the_leaderboard_is_in_the_navigation() -> None:
+    """mkdocs warns of other pages itself; those of the leaderboard are outside its folder."""
+    navigation = (ROOT / "mkdocs.yml").read_text()
+    pages = [path.relative_to(ROOT).as_posix() for path in (ROOT / "leaderboards").glob("*.md")]
+    assert [page for page in pages if f": {page}\n" not in navigation] == []
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_links_of_documents_lead_to_files_and_headings(path: Path) -> None:
     text = re.sub(r"`[^`\n]*`", "", path.read_text())
