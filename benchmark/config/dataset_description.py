@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, Field
@@ -49,7 +50,7 @@ class DatasetDescription(BaseModel, frozen=True):
         return cls(
             # A folder has another path on every machine.
             called=f"{dataset.name}:size={phantom.size},cases={phantom.cases}" if phantom else dataset.name,
-            source=definition.source,
+            source=None if definition.source is None else _without_home(definition.source),
             subject_pattern=definition.subject_pattern,
             summary=definition.summary,
             licence=dataset.reader.licence if dataset.folder else definition.licence,
@@ -64,3 +65,9 @@ class DatasetDescription(BaseModel, frozen=True):
             spacings=[list(edges) for edges in dataset.spacings] or None,
             preprocessing=dataset.preprocessing,
         )
+
+
+def _without_home(path: str) -> str:
+    """Return a path below the home folder with `~`, because records are shared and a home folder names its user."""
+    home = str(Path.home())
+    return f"~{path.removeprefix(home)}" if Path(path).is_relative_to(home) else path

@@ -110,7 +110,7 @@ class Reinference:
         called = _called(record)
         if self._folder or (source is None and called.partition(":")[0] in CATALOGUE):
             return self._open(record, self._folder or called)
-        places = [] if source is None else [Path(source)]
+        places = [] if source is None else [Path(source).expanduser()]
         places += (
             [] if self._data_root is None else [self._data_root / (Path(source).name if source else identity.name)]
         )

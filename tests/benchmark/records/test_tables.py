@@ -83,7 +83,7 @@ def test_leaderboard_of_ten_thousand_records_takes_seconds(ten_thousand: Path, s
         (path.parent / "cases.csv").read_bytes()
     files_read = time.process_time()
     code, out, _ = stampbench("leaderboard", "--runs", ten_thousand, "--format", "csv")
-    # It takes 3 to 5 times as long as reading the files, on any machine.
+    # It takes 5 to 7 times as long as reading the files, on any machine.
     assert time.process_time() - files_read < 10 * (files_read - started)
     assert code == 0
     assert len(out.splitlines()) == 41  # forty training sizes
