@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import fill
 
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
@@ -13,6 +16,8 @@ from stampbench.reports.figures.style import NothingToDrawError, legend
 _COLOURS = {"better": "#0072B2", "worse": "#D55E00", "equivalent": "#009E73"}
 _PALE = "#8C8C8C"
 """Colour of what is not decided."""
+_LABEL = 44
+"""Characters of a line of a label."""
 
 
 def forest(comparisons: Sequence[Comparison]) -> Figure:
@@ -32,20 +37,13 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
     figure = Figure(figsize=(9.5, 1.1 + 0.42 * len(comparisons)), layout="constrained")
     axes = figure.subplots()
     margin = max(each.margin for each in comparisons)
+    edge = _edge(comparisons, margin)
     axes.axvspan(-margin, margin, color="#E9F2EE", zorder=0, label=f"margin of equivalence, ±{margin:g}")
     axes.axvline(0, color="#444444", linewidth=0.8, zorder=1)
     beside = blended_transform_factory(axes.transAxes, axes.transData)
     for row, (each, (_, decision)) in enumerate(zip(comparisons, corrected(comparisons), strict=True)):
         colour = _COLOURS.get(decision, _PALE)
-        axes.plot(
-            each.runs,
-            [row + 0.22] * len(each.runs),
-            "o",
-            color=_PALE,
-            alpha=0.45,
-            markersize=2.5,
-            label="pairs of runs",
-        )
+        _draw_runs(axes, each, row, edge)
         low, high = each.difference.interval()
         axes.plot(
             [low, high], [row, row], color=colour, linewidth=2.2, solid_capstyle="butt",
@@ -53,9 +51,35 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
         )  # fmt: skip
         axes.plot([each.difference.mean], [row], "D", color=colour, markersize=5)
         axes.text(1.01, row, decision, transform=beside, va="center", color=colour)
-    axes.set_yticks(range(len(comparisons)), [f"{each.second}: {each.title}" for each in comparisons])
+    labels = [fill(f"{each.second}: {each.title}", _LABEL) for each in comparisons]
+    axes.set_yticks(range(len(comparisons)), labels)
+    axes.set_xlim(-edge, edge)
     axes.set_ylim(len(comparisons) - 0.4, -0.6)
     axes.set_xlabel(f"difference in test Dice, {comparisons[0].first} minus the row's strategy")
     axes.grid(axis="y", visible=False)
     legend(figure, [axes])
     return figure
+
+
+def _edge(comparisons: Sequence[Comparison], margin: float) -> float:
+    """Return the end of the axis: all intervals and means are inside, and nine of ten pairs of runs."""
+    ends = [abs(end) for each in comparisons for end in (*each.difference.interval(), each.difference.mean)]
+    runs = np.concatenate([np.abs(each.runs.to_numpy()) for each in comparisons])
+    return 1.15 * float(np.nanmax([*ends, 1.2 * margin, np.quantile(runs, 0.9)]))
+
+
+def _draw_runs(axes: Axes, comparison: Comparison, row: int, edge: float) -> None:
+    """Draw the pairs of runs below a row; those beyond the axis are arrows at its end, with their value."""
+    inside = comparison.runs[comparison.runs.abs() <= edge]
+    below = [row + 0.22] * len(inside)
+    axes.plot(inside, below, "o", color=_PALE, alpha=0.45, markersize=2.5, label="pairs of runs")
+    for value in comparison.runs[comparison.runs.abs() > edge]:
+        right = value > 0
+        axes.plot(
+            [edge if right else -edge], [row + 0.22], ">" if right else "<", color=_PALE, markersize=4, clip_on=False,
+            label="pair beyond the axis",
+        )  # fmt: skip
+        axes.annotate(
+            f"{value:+.3f}", (edge if right else -edge, row + 0.22), (-5 if right else 5, 0), va="center", fontsize=7,
+            textcoords="offset points", ha="right" if right else "left", color=_PALE,
+        )  # fmt: skip
