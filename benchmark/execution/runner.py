@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from traceback import walk_tb
 from typing import Any, NamedTuple
 
 import torch
@@ -36,6 +37,7 @@ from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.models.network import Network
 from stampbench.models.serialization import save_model
+from stampbench.strategies.base import Strategy
 from stampbench.strategies.errors import StrategyError
 
 _LATENCY_SECONDS = 2.0
@@ -95,7 +97,7 @@ def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> I
         raise
     except OSError as error:  # such as a full disk, after which the run can be resumed
         raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
-    except (Exception, SystemExit) as error:  # a plug-in may fail in any way
+    except Exception as error:  # a plug-in may fail in any way
         if _out_of_memory(error):
             reason = (
                 f"memory ran out on {device} with batch size {batch}; activation checkpointing (save_memory) needs "
@@ -110,7 +112,7 @@ def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> I
         raise TrainingFailedError(reason) from error
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def _out_of_memory(error: Exception) -> bool:
     # On a CPU, only PyTorch's message says so.
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
@@ -127,7 +129,7 @@ def _execute(
     data = load_fold(run.split, prepared, run.dataset, compute.torch_device)
     trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, resume, parents)
     try:
-        run.resolved.strategy.fit(trainer)
+        _fit(run.resolved.strategy, trainer)
         model = trainer.selected_model()
         release_heap()  # the distances of large volumes need memory of their own
         scores = evaluate(
@@ -152,6 +154,22 @@ def _execute(
     summary = summarise(trainer, scores, run.dataset.seen, model_bytes)
     folder.finish(summary)
     return summary
+
+
+def _fit(strategy: Strategy, trainer: RunTrainer) -> None:
+    """Let a strategy train.
+
+    Raises:
+        StrategyError: when it calls `exit()`, which would end the process without a word. Schedulers of clusters end a
+            process in this way, too, from their signal handlers; these exits pass.
+    """
+    try:
+        strategy.fit(trainer)
+    except SystemExit as error:
+        *_, (frame, _) = walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__") != type(strategy).__module__:
+            raise
+        raise StrategyError(f"called exit({error})") from error
 
 
 def _test_trajectory(

@@ -174,7 +174,7 @@ def test_a_subject_in_two_sets_is_refused() -> None:
 
 
 @given(
-    subjects=st.lists(st.integers(1, 4), min_size=6, max_size=20),
+    subjects=st.lists(st.integers(1, 2), min_size=8, max_size=20),
     folds=st.integers(2, 5),
     version=st.sampled_from([1, 2]),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -279,3 +280,24 @@ def test_trained_epochs_survive_an_error_in_the_evaluation(
         patch.setattr(TrainingSession, "train_epoch", fail)
         perform(run, store)
     assert store.status(run.spec) == "finished"
+
+
+def test_exit_of_a_strategy_is_a_failure_and_that_of_a_signal_handler_passes(
+    perform: Perform, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("standard")
+    strategy = type(run.resolved.strategy)
+    monkeypatch.setattr(strategy, "__module__", __name__)
+    monkeypatch.setattr(strategy, "fit", lambda self, trainer: sys.exit(7))
+    with pytest.raises(TrainingFailedError, match=r"called exit\(7\)"):
+        perform(run)
+    assert RunStore(tmp_path / "runs").status(run.spec) == "failed"
+
+    monkeypatch.setattr(strategy, "fit", lambda self, trainer: _exit_elsewhere())
+    with pytest.raises(SystemExit):
+        perform(make_run("standard", f=1))
+
+
+def _exit_elsewhere() -> None:
+    """Exit from the code of another module, as the signal handler of a cluster does."""
+    exec("import sys; sys.exit(7)", {"__name__": "scheduler"})

@@ -178,7 +178,8 @@ def test_channels_are_read_from_one_file_or_from_nnunet_files(tmp_path: Path) ->
 def test_unusable_images_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
     model, out = untrained_network(3), tmp_path / "out"
     common: dict[str, Any] = {**settings_of((16, 16, 16)), "values": [0, 1, 2], "device": CPU}
-    nib.save(nib.Nifti1Image(np.zeros((8, 8, 8, 3), np.float32), np.eye(4)), tmp_path / "four.nii.gz")
+    different = np.arange(8 * 8 * 8 * 3, dtype=np.float32).reshape(8, 8, 8, 3)  # equal channels would count as one
+    nib.save(nib.Nifti1Image(different, np.eye(4)), tmp_path / "four.nii.gz")
     with pytest.raises(UserError, match=r"four.nii.gz: the image has 3 channels; this model takes 1"):
         segment_file(model, tmp_path / "four.nii.gz", out / "map.nii.gz", **common)
     Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / "flat.png")
