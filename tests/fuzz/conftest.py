@@ -243,7 +243,7 @@ def materials(write_decathlon: Callable[..., Path], tmp_path_factory: pytest.Tem
     return root
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def _limited_memory(materials: Path) -> Iterator[None]:
     """Limit the memory of this process once everything that it needs is loaded."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
