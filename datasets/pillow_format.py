@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,8 @@ def has_palette(path: Path) -> bool:
 
 def _opened(path: Path) -> Image.Image:
     """Open a file without reading its pixels, after checking their number in the header."""
-    image = Image.open(path, formats=_FORMATS)
+    # Not the path: Pillow would reserve the length that a chunk claims, which a file in memory cannot exceed.
+    image = Image.open(io.BytesIO(path.read_bytes()), formats=_FORMATS)
     try:
         check_voxels(path, (len(image.getbands()), image.height, image.width))
     except DatasetError:

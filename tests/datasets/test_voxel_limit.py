@@ -153,3 +153,17 @@ def test_the_limit_is_an_option_and_a_variable(
     monkeypatch.setenv(voxel_limit.VARIABLE, "many")
     with pytest.raises(DatasetError, match="STAMPBENCH_MAX_VOXELS is 'many', which is not a number of voxels"):
         check_voxels("image", (1, 1))
+
+
+@pytest.mark.usefixtures("_little_memory")
+def test_a_chunk_that_claims_gigabytes_reserves_no_memory(tmp_path: Path) -> None:
+    """Found by fuzzing: the pixels end early, and Pillow then skips the rest of their chunk by reading it."""
+    Image.fromarray(np.zeros((20, 16), np.uint8)).save(tmp_path / "a.png")
+    content = bytearray((tmp_path / "a.png").read_bytes())
+    at = content.index(b"IDAT")
+    content[at - 4 : at] = struct.pack(">I", 0x79000000)
+    content[at + 8] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(content)
+    with pytest.raises(DatasetError, match=r"a.png: cannot be read") as raised:
+        read(tmp_path / "a.png")
+    assert "MemoryError" not in str(raised.value)
