@@ -21,6 +21,9 @@ GROUP = "stampbench.strategies"
 SELECTION_GROUP = "stampbench.selections"
 """Entry point group of plug-in selections."""
 
+_FAILURES = (Exception, SystemExit)
+"""What the code of a plug-in can raise: any exception, or that of `exit()`."""
+
 SELECTION_CODES: dict[str, str] = {}
 """Code version of each plug-in selection; it is part of the ids of the runs that use it."""
 
@@ -55,7 +58,7 @@ class Entry(NamedTuple):
         module, _, name = self.target.partition(":")
         try:
             found = getattr(import_module(module), name)
-        except (Exception, SystemExit) as error:  # the code of a plug-in can raise any exception, or call exit()
+        except _FAILURES as error:
             if self.origin is None:
                 raise
             raise StrategyError(f"{self.origin}: {self.target} cannot be imported ({_one_line(error)})") from error
@@ -177,7 +180,7 @@ def discover() -> Iterator[str]:
     for point in metadata.entry_points(group=SELECTION_GROUP):
         try:
             selection = point.load()
-        except (Exception, SystemExit) as error:  # the code of a plug-in can raise any exception, or call exit()
+        except _FAILURES as error:
             yield f"{_package(point)}: selection {point.value} cannot be imported ({_one_line(error)})"
             continue
         if problem := register_selection(point.name, selection, _package(point), _package(point)):
@@ -232,7 +235,7 @@ def load_plugin(path: Path) -> list[str]:
     sys.modules[spec.name] = module  # pydantic resolves postponed annotations there
     try:
         spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # the code of a plug-in can raise any exception, or call exit()
+    except _FAILURES as error:
         del sys.modules[spec.name]
         raise StrategyError(f"plug-in {path}: cannot be imported ({_one_line(error)})") from error
     from stampbench.strategies.base import Strategy
@@ -276,10 +279,7 @@ def _checked(found: object, what: str) -> type[Strategy]:
         raise StrategyError(f"{what}: does not define {', '.join(sorted(missing))}")
     try:
         found()
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # besides invalid defaults, pydantic reports errors in the class definition here
+    except _FAILURES as error:  # besides invalid defaults, pydantic reports errors in the class definition here
         raise StrategyError(
             f"{what}: a hyperparameter has no valid default ({_one_line(error)}); give every field a default"
         ) from error

@@ -55,12 +55,12 @@ def leaderboard(
     records = read_chosen(runs_folder, chosen, trajectories=False)
     budget = Budget(**{name.removeprefix("max_"): limit for name, limit in limits.items()})
     boards = leaderboards(records.runs, records.cases, records.timings)
-    answers = [answer(board, budget) for board in boards] if str(budget) else []
-    shown = [within(board, budget) for board in boards]
     style = style or ("short" if output is None and sys.stdout.isatty() and not by_class else "markdown")
     if style == "short":
         _print_short(boards, budget)
         return
+    answers = [answer(board, budget) for board in boards] if str(budget) else []
+    shown = [within(board, budget) for board in boards]
     tables = class_tables(shown, records.runs, records.cases) if by_class else shown
     text = FORMATS[style](tables, () if by_class or answers else overall_ranking(boards))
     if answers and style == "markdown":

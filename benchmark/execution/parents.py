@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.records.run_store import RunStore
-from stampbench.benchmark.records.run_tables import read_table, recorded_architectures
+from stampbench.benchmark.records.run_tables import architectures_of, read_table
 from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.models.serialization import load_model
 from stampbench.strategies.base import ParentCheckpoint, ParentRun
@@ -23,11 +22,11 @@ def read_parent(spec: RunSpec, store: RunStore, compute: ComputeSettings) -> Fin
     """
     folder, record = store.read(spec)
     trajectory = read_table(folder, record, "trajectory.csv")
-    dropout = trajectory.get("dropout", itertools.repeat(math.nan))  # older records have none
+    dropout = trajectory.get("dropout", [math.nan] * len(trajectory["step"]))  # older records have none
     checkpoints = tuple(
         ParentCheckpoint(int(step), int(epoch), architecture, None if math.isnan(mean) else float(mean))
         for step, epoch, architecture, mean in zip(
-            trajectory["step"], trajectory["epoch"], recorded_architectures(folder, record), dropout, strict=False
+            trajectory["step"], trajectory["epoch"], architectures_of(folder, trajectory), dropout, strict=True
         )
     )
     model = load_model(folder / "model").to(compute.torch_device)

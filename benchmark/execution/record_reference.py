@@ -33,12 +33,12 @@ _TABLES: tuple[tuple[str, type[BaseModel], str], ...] = (
     (
         "cases.csv",
         CaseScore,
-        "A row per case and foreground class. Code: `stampbench.benchmark.measure.evaluate`.",
+        "A row per case and foreground class. Code: `stampbench.benchmark.measure.case_score`.",
     ),
     (
         "latency.csv",
         LatencyRow,
-        "A row per timing of the selected network on one image. Code: `stampbench.benchmark.measure.latency`.",
+        "A row per timing of the selected network on one image. Code: `stampbench.benchmark.measure.latency_row`.",
     ),
 )
 

@@ -16,7 +16,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.latency import saturating_batch, time_networks
 from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.records.run_store import RunStore
-from stampbench.benchmark.records.run_tables import recorded_architectures
+from stampbench.benchmark.records.run_tables import architectures_of, read_table
 from stampbench.models.network import Network, build
 
 
@@ -127,7 +127,7 @@ def _recorded(
         if trajectory is None:
             networks[name] = store.model(text)[0]
             continue
-        architectures = recorded_architectures(folder, record)
+        architectures = architectures_of(folder, read_table(folder, record, "trajectory.csv"))
         for step in sorted(set(np.linspace(0, len(architectures) - 1, trajectory).round().astype(int))):
             # Weights do not affect latency, and only those of the selected checkpoint are stored.
             networks[f"{name} step {step}"] = build(architectures[step])

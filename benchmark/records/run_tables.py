@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -82,15 +83,19 @@ def read_cases(folder: Path, record: Record) -> dict[str, Values]:
     return table
 
 
-def recorded_architectures(folder: Path, record: Record) -> list[Architecture]:
+def architectures_of(folder: Path, trajectory: Mapping[str, Values]) -> list[Architecture]:
     """Return the architecture of every checkpoint of a run.
 
+    Args:
+        folder: folder of the run, for messages.
+        trajectory: its trajectory, as `read_table` returns it.
+
     Raises:
-        UserError: when the trajectory cannot be read, or an architecture is not valid.
+        UserError: when an architecture is not valid.
     """
     from stampbench.models.network import parse_architecture  # imports PyTorch, which takes a second
 
     try:
-        return [parse_architecture(text) for text in read_table(folder, record, "trajectory.csv")["architecture"]]
+        return [parse_architecture(text) for text in trajectory["architecture"]]
     except ValidationError as error:
         raise UserError(f"{folder / 'trajectory.csv'}: architecture: {explain(error)[1]}") from None
