@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stampbench.models.errors import ModelError
-from stampbench.models.network import Architecture, Network, build, parameter_count, parse_architecture, without_memory
+from stampbench.models.model import Architecture, Model, build, parameter_count, parse_architecture, without_memory
 
 ARCHITECTURE = "architecture.json"
 """File name of the architecture in a model folder."""
@@ -23,14 +23,14 @@ _MOST_BYTES = 2**20
 """Size of the largest architecture file that is read."""
 
 
-def save_model(model: Network, folder: Path) -> None:
+def save_model(model: Model, folder: Path) -> None:
     """Write the architecture and the weights of `model` into `folder`, which is created if it does not exist."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ARCHITECTURE).write_text(model.architecture.model_dump_json(indent=1) + "\n")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
 
 
-def load_model(folder: Path) -> Network:
+def load_model(folder: Path) -> Model:
     """Load the network saved in `folder`, on the CPU and in evaluation mode.
 
     Nothing is built before the shapes of the stored weights are known to fit the architecture.

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, Field
 
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.network import Architecture
+from stampbench.models.model import Architecture
 from stampbench.strategies.importance import Scores
 
 Shape = Literal["doubling", "flat"]

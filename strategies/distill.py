@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from stampbench.models.network import Architecture
+from stampbench.models.model import Architecture
 from stampbench.strategies.base import Parent, Shape, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 

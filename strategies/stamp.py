@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
-from stampbench.models.network import Architecture, parameter_count
+from stampbench.models.model import Architecture, parameter_count
 from stampbench.strategies.base import Parent, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, dropout_parents

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from stampbench.models.network import Architecture
+from stampbench.models.model import Architecture
 from stampbench.models.pocketnet import Block, PocketNetArchitecture
 from stampbench.strategies.base import Parent, Shape, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence

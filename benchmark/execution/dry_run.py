@@ -10,7 +10,7 @@ import numpy as np
 
 from stampbench.benchmark.config.protocol import Protocol
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.network import Architecture
+from stampbench.models.model import Architecture
 from stampbench.strategies.base import ParentCheckpoint, ParentRun, Strategy, Validation
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES, Scores

@@ -17,7 +17,7 @@ from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.split import Split
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.network import Architecture
+from stampbench.models.model import Architecture
 from stampbench.strategies.base import Parent
 from stampbench.strategies.errors import StrategyError
 

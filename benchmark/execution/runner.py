@@ -35,7 +35,7 @@ from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.prepared_case import PreparedCase
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 from stampbench.models.serialization import save_model
 from stampbench.strategies.base import Strategy
 from stampbench.strategies.errors import StrategyError
@@ -196,7 +196,7 @@ def _write_tables(folder: RunFolder, trainer: RunTrainer, scores: list[CaseScore
     folder.write_table("latency.csv", LatencyRow, [each.model_dump() for each in latency])
 
 
-def _latency(model: Network, data: FoldData, place: Workplace) -> list[LatencyRow]:
+def _latency(model: Model, data: FoldData, place: Workplace) -> list[LatencyRow]:
     """Time the selected network on one image, with PyTorch's and this package's kernels."""
     device = place.compute.torch_device
     backends: list[Backend] = ["eager", "fast"] if device.type == "cpu" else ["eager"]

@@ -13,7 +13,7 @@ from stampbench.benchmark.measure.memory import inference_memory, training_memor
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint
 from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.training.trainer import RunTrainer
-from stampbench.models.network import parse_architecture
+from stampbench.models.model import parse_architecture
 
 
 def summarise(trainer: RunTrainer, scores: Sequence[CaseScore], size: tuple[int, ...], model_bytes: int) -> Summary:

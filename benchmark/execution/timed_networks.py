@@ -17,13 +17,13 @@ from stampbench.benchmark.measure.latency import saturating_batch, time_networks
 from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import architectures_of, read_table
-from stampbench.models.network import Network, build
+from stampbench.models.model import Model, build
 
 
 class NetworksToTime(NamedTuple):
     """Networks by name, the reference first, and the spatial size at which they are timed; None: sizes differ."""
 
-    networks: Mapping[str, Network]
+    networks: Mapping[str, Model]
     size: tuple[int, ...] | None
 
     @property
@@ -116,9 +116,9 @@ def time_cell(
 
 def _recorded(
     store: RunStore, runs: Sequence[str], trajectory: int | None
-) -> tuple[dict[str, Network], tuple[int, ...] | None]:
+) -> tuple[dict[str, Model], tuple[int, ...] | None]:
     """Return the networks of recorded runs by label and id, and their size if it is the same."""
-    networks: dict[str, Network] = {}
+    networks: dict[str, Model] = {}
     sizes: set[tuple[int, ...]] = set()
     for text in runs:
         folder, record = store.find(text)
@@ -140,10 +140,10 @@ def _named(
     settings: Mapping[str, Any],
     request: DatasetRequest,
     data_root: Path | None,
-) -> tuple[dict[str, Network], tuple[int, ...]]:
+) -> tuple[dict[str, Model], tuple[int, ...]]:
     """Return, for each strategy, the latest network recorded on the dataset, else the one that it starts with."""
     dataset = request.open(data_root)
-    networks: dict[str, Network] = {}
+    networks: dict[str, Model] = {}
     latest: dict[str, tuple[str, Path, str]] = {}
     for folder, record in store.records([]):
         identity = record.spec.dataset
@@ -160,7 +160,7 @@ def _named(
     return networks, dataset.seen
 
 
-def _check_comparable(networks: Mapping[str, Network], size: tuple[int, ...]) -> None:
+def _check_comparable(networks: Mapping[str, Model], size: tuple[int, ...]) -> None:
     """Check that all networks accept the same images."""
     architectures = {name: network.architecture for name, network in networks.items()}
     (first, one), *others = architectures.items()

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from stampbench.benchmark.errors import UserError
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 
 Format = Literal["onnx", "pt2"]
 _MOST = 4096
@@ -28,7 +28,7 @@ _TOLERANCE = 1e-4
 """Largest accepted difference from the original logits, relative to the largest of them."""
 
 
-def export(model: Network, images: Tensor, path: Path, form: Format) -> float:
+def export(model: Model, images: Tensor, path: Path, form: Format) -> float:
     """Export a network for any batch size and any spatial size that is a multiple of its divisors.
 
     The file is kept only if it computes the same logits as the network.
@@ -111,7 +111,7 @@ def onnx_session(path: Path, threads: int | None = None) -> Callable[[NDArray[np
     return run
 
 
-def exported_program(model: Network, channels: int) -> ExportedProgram:
+def exported_program(model: Model, channels: int) -> ExportedProgram:
     """Return PyTorch's exported program of a network, with dynamic batch and spatial sizes."""
     plain = copy.deepcopy(model).cpu().eval()
     plain.kernels = "plain"
@@ -134,7 +134,7 @@ def _loaded(path: Path) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     return run
 
 
-def _difference(model: Network, run: Callable[[NDArray[np.float32]], NDArray[np.float32]], images: Tensor) -> float:
+def _difference(model: Model, run: Callable[[NDArray[np.float32]], NDArray[np.float32]], images: Tensor) -> float:
     with torch.inference_mode():
         expected = model(images).numpy()
     found = run(images.numpy())

@@ -23,7 +23,7 @@ from stampbench.datasets.picture import Picture
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import check_same_space
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}
 """Endings of formats with header and voxels in two files, and of the same formats in one file."""
@@ -84,7 +84,7 @@ def output_paths(paths: Sequence[Path], folder: Path, *, force: bool) -> list[Pa
 
 
 def segment_file(
-    model: Network,
+    model: Model,
     path: Path,
     output: Path,
     *,

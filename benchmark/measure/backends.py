@@ -15,7 +15,7 @@ from torch import Tensor
 from stampbench.benchmark.environment.precision import HALF, Precision, check_precision
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.export import exported_program, onnx_session, require, write_onnx
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 
 Backend = Literal["eager", "fast", "compile", "onnxruntime", "openvino"]
 BACKENDS: dict[Backend, str] = {
@@ -62,7 +62,7 @@ def default_backends(device: torch.device) -> list[Backend]:
     return ["eager", "onnxruntime"]
 
 
-def open_session(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
+def open_session(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
     """Prepare a network for timing.
 
     Args:
@@ -80,7 +80,7 @@ def open_session(model: Network, images: Tensor, backend: Backend, precision: Pr
     return _torch(model, images, backend, precision)
 
 
-def _torch(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
+def _torch(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
     network = copy.deepcopy(model).to(images.device).eval()
     network.kernels = "fast" if backend == "fast" else "plain"
     if backend == "compile":
@@ -94,7 +94,7 @@ def _torch(model: Network, images: Tensor, backend: Backend, precision: Precisio
     return Session(call, "channels-last" if backend == "fast" else "channels-first")
 
 
-def _onnx(model: Network, images: Tensor, backend: Backend, precision: Precision) -> Session:
+def _onnx(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
     pixels, threads = images.numpy(), torch.get_num_threads()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from stampbench.models.network import Architecture, build, parameter_count
+from stampbench.models.model import Architecture, build, parameter_count
 
 
 class Complexity(NamedTuple):

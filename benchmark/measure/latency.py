@@ -14,7 +14,7 @@ from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.interleaved_timing import Timing, time_interleaved
 from stampbench.benchmark.measure.latency_row import NetworkTiming
 from stampbench.benchmark.measure.memory import inference_memory
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 
 NOISY = 0.10
 """Relative half width of an interval from which on a number is not printed."""
@@ -26,7 +26,7 @@ _MOST_BYTES = 4 * 2**30
 
 
 def time_networks(
-    networks: Mapping[str, Network],
+    networks: Mapping[str, Model],
     images: Tensor,
     backend: Backend,
     precision: Precision,
@@ -60,7 +60,7 @@ def time_networks(
     ]
 
 
-def saturating_batch(network: Network, image: Tensor, backend: Backend, precision: Precision) -> int:
+def saturating_batch(network: Model, image: Tensor, backend: Backend, precision: Precision) -> int:
     """Return the batch size from which on doubling gives no more images per second.
 
     Args:
@@ -86,7 +86,7 @@ def saturating_batch(network: Network, image: Tensor, backend: Backend, precisio
     return max(batch // 2, 1)
 
 
-def _row(network: Network, timing: Timing, images: Tensor, names: dict[str, Any]) -> NetworkTiming:
+def _row(network: Model, timing: Timing, images: Tensor, names: dict[str, Any]) -> NetworkTiming:
     size = tuple(images.shape[2:])
     complexity = count_complexity(network.architecture, size)
     return NetworkTiming(

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from stampbench.models.network import Architecture, Network, build
+from stampbench.models.model import Architecture, Model, build
 
 _ADAM_BYTES = 8
 """Two float32 moments per parameter."""
@@ -51,12 +51,12 @@ def training_memory(architecture: Architecture, size: tuple[int, ...], batch: in
     return _bytes(model) + images.nbytes + moments + _peak(step)
 
 
-def _on_meta_device(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Network, Tensor]:
+def _on_meta_device(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Model, Tensor]:
     with torch.device("meta"):
         return build(architecture), torch.empty(batch, architecture.in_channels, *size)
 
 
-def _bytes(model: Network) -> int:
+def _bytes(model: Model) -> int:
     return sum(each.nbytes for each in model.state_dict().values())
 
 

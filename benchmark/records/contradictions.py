@@ -13,7 +13,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.records.run_tables import read_table
 from stampbench.benchmark.records.schema import Record
-from stampbench.models.network import parameter_count
+from stampbench.models.model import parameter_count
 from stampbench.models.serialization import load_model
 from stampbench.strategies.errors import StrategyError
 

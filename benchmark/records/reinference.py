@@ -22,7 +22,7 @@ from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing import oriented_to_ras
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 from stampbench.reports.overlays import Example, best_plane
 
 _MOST_CASES = 10_000
@@ -98,7 +98,7 @@ class Reinference:
 
     def _ready(
         self, run: str, cases: Sequence[str]
-    ) -> tuple[Network, Record, Dataset, dict[str, PreparedCase]]:  # fmt: skip
+    ) -> tuple[Model, Record, Dataset, dict[str, PreparedCase]]:  # fmt: skip
         model, record = self._store.model(run)
         model.kernels = "fast"
         dataset = self.dataset(record)

@@ -24,7 +24,7 @@ from stampbench.benchmark.records.run_folder import RunFolder
 from stampbench.benchmark.records.schema import Record
 
 if TYPE_CHECKING:
-    from stampbench.models.network import Network
+    from stampbench.models.model import Model
 
 
 class RunStore:
@@ -155,7 +155,7 @@ class RunStore:
             raise UserError(f"run {found[0]} is not finished")
         return found[0], self._intact(found[0])
 
-    def model(self, text: str) -> tuple[Network, Record]:
+    def model(self, text: str) -> tuple[Model, Record]:
         """Return the selected network and the record of a finished run, found as by `find`.
 
         Raises:

@@ -19,7 +19,7 @@ from stampbench.benchmark.records.strict_csv import Values
 from stampbench.benchmark.records.table_schemas import CASES, EPOCHS, LATENCY, PRUNED, TRAJECTORY
 
 if TYPE_CHECKING:
-    from stampbench.models.network import Architecture
+    from stampbench.models.model import Architecture
 
 Table = Literal["cases.csv", "trajectory.csv", "epochs.csv", "pruned.csv", "latency.csv"]
 SCHEMAS = {
@@ -93,7 +93,7 @@ def architectures_of(folder: Path, trajectory: Mapping[str, Values]) -> list[Arc
     Raises:
         UserError: when an architecture is not valid.
     """
-    from stampbench.models.network import parse_architecture  # imports PyTorch, which takes a second
+    from stampbench.models.model import parse_architecture  # imports PyTorch, which takes a second
 
     try:
         return [parse_architecture(text) for text in trajectory["architecture"]]

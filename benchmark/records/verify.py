@@ -14,7 +14,7 @@ from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import read_cases, read_table
 from stampbench.benchmark.records.schema import Record
 from stampbench.models.errors import ModelError
-from stampbench.models.network import parameter_count
+from stampbench.models.model import parameter_count
 
 
 class RecordStatus(NamedTuple):

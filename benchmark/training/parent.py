@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 from stampbench.strategies.base import ParentRun
 
 
@@ -21,7 +21,7 @@ class FinishedParent(NamedTuple):
     """
 
     run: ParentRun
-    model: Network
+    model: Model
     epochs: int
     ranking_passes: int
     seconds: float

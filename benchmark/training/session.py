@@ -28,7 +28,7 @@ from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.benchmark.training.validation import ValidationScore, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
-from stampbench.models.network import Architecture, Network, build, parameter_count, parse_architecture
+from stampbench.models.model import Architecture, Model, build, parameter_count, parse_architecture
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores, gather_norms
@@ -194,7 +194,7 @@ class TrainingSession:
         """Charge a parent run, once."""
         self.charges.charge_parent(name, self.parents[name])
 
-    def built(self, architecture: Architecture) -> Network:
+    def built(self, architecture: Architecture) -> Model:
         """Return a network of an architecture with these compute settings."""
         model = build(architecture, self.compute.kernels)
         model.save_memory = self.compute.save_memory
@@ -259,7 +259,7 @@ class TrainingSession:
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
 
-    def _initialised(self, architecture: Architecture) -> Network:
+    def _initialised(self, architecture: Architecture) -> Model:
         model = self.built(architecture)
         INITIALISATIONS[self.protocol.initialisation](model)
         return model.to(self.device)

@@ -23,7 +23,7 @@ from stampbench.benchmark.training.resume import ResumeFile, detached
 from stampbench.benchmark.training.session import TrainingSession
 from stampbench.benchmark.training.trajectory import SelectedCheckpoint
 from stampbench.models.architecture import Filter
-from stampbench.models.network import Architecture, Network, parse_architecture
+from stampbench.models.model import Architecture, Model, parse_architecture
 from stampbench.models.serialization import load_model, save_model
 from stampbench.strategies.base import ParentRun, Validation
 from stampbench.strategies.importance import Scores
@@ -131,7 +131,7 @@ class RunTrainer:
         return self.session.charges
 
     @property
-    def model(self) -> Network:
+    def model(self) -> Model:
         """The network as it is now."""
         return self.session.model
 
@@ -147,14 +147,14 @@ class RunTrainer:
         self._resume.write(self._snapshot | rows)
         self._saved_at = time.monotonic()
 
-    def checkpoint_models(self) -> Iterator[Network]:
+    def checkpoint_models(self) -> Iterator[Model]:
         """Yield the network of every checkpoint, in evaluation mode, if `trajectory_test` kept them."""
         for row in self.trajectory:
             model = load_model(self._step_folder(row.step)).to(self.session.device)
             model.kernels = self._compute.kernels
             yield model
 
-    def selected_model(self) -> Network:
+    def selected_model(self) -> Model:
         """Return the network of the selected checkpoint, in evaluation mode.
 
         Raises:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, normalise, normalise_and_drop
 from stampbench.models.errors import ModelError
-from stampbench.models.network import Architecture, Network, build
+from stampbench.models.model import Architecture, Model, build
 from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.models.unet import NORM, ConvUnit, UNet
 
@@ -146,7 +146,7 @@ NETWORKS: dict[str, Callable[[int], Architecture]] = {
 }
 
 
-def network(name: str, spatial_dims: int) -> Network:
+def network(name: str, spatial_dims: int) -> Model:
     """Build one of `NETWORKS` with random BatchNorm weights."""
     torch.manual_seed(1)
     model = build(NETWORKS[name](spatial_dims))

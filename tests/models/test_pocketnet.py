@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from stampbench.models.errors import ModelError
-from stampbench.models.network import build, parameter_count, parse_architecture
+from stampbench.models.model import build, parameter_count, parse_architecture
 from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.strategies.registry import STRATEGIES
 

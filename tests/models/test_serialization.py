@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from stampbench.models import serialization
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.errors import ModelError
-from stampbench.models.network import build
+from stampbench.models.model import build
 from stampbench.models.pruning import remove_filters
 from stampbench.models.serialization import load_model, save_model
 from stampbench.models.unet import UNet

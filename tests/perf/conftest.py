@@ -19,7 +19,7 @@ import torch
 from tabulate import tabulate
 
 from stampbench.benchmark.environment.allocator import keep_heap
-from stampbench.models.network import Architecture
+from stampbench.models.model import Architecture
 
 ROUNDS = 7
 THREADS = os.cpu_count() or 1

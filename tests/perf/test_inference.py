@@ -28,7 +28,7 @@ from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.benchmark.training.validation import validate
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.network import Network, build
+from stampbench.models.model import Model, build
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, gather_norms
@@ -89,7 +89,7 @@ PRUNED = {
 @pytest.mark.parametrize("backend", ["eager", "fast", "onnxruntime"])
 def test_latency_of_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
     """The latency of one volume is measured as `stampbench latency` does."""
-    networks: dict[str, Network] = {"standard": fast_unet()}
+    networks: dict[str, Model] = {"standard": fast_unet()}
     for name, levels in PRUNED.items():
         widths = [width for level in (*range(5), *range(3, -1, -1)) for width in [levels[level]] * 2]
         upconvs = tuple(4 * 2**level for level in range(3, -1, -1))  # transposed convolutions are not pruned

@@ -24,7 +24,7 @@ from stampbench.benchmark.training.fold_data import FoldData, Images
 from stampbench.benchmark.training.losses import make_loss
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
-from stampbench.models.network import build, parse_architecture
+from stampbench.models.model import build, parse_architecture
 
 
 def trainer(settings: dict[str, Any]) -> Callable[[int], None]:

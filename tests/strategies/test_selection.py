@@ -133,7 +133,7 @@ def test_every_selection_takes_distinct_filters_and_keeps_min_filters(
 
 
 def test_pruning_stops_at_stop_parameters_and_at_stop_fraction() -> None:
-    from stampbench.models.network import parameter_count
+    from stampbench.models.model import parameter_count
 
     initial = parameter_count(UNetArchitecture.doubling(3, 1, 2))
     by_count = follow("stamp", stop_parameters=100_000)

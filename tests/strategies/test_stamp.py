@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from stampbench.benchmark.config.protocol import PAPER
 from stampbench.benchmark.execution.dry_run import DryRunTrainer
-from stampbench.models.network import parameter_count
+from stampbench.models.model import parameter_count
 from stampbench.strategies.base import ParentCheckpoint, ParentRun
 from stampbench.strategies.dropout import mean_dropout
 from stampbench.strategies.errors import StrategyError

@@ -10,7 +10,7 @@ import pytest
 
 from stampbench.benchmark.records.record_file import model_checksums
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.network import build
+from stampbench.models.model import build
 from stampbench.models.serialization import save_model
 
 pytest.importorskip("onnxscript")

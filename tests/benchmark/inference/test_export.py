@@ -14,7 +14,7 @@ from stampbench.benchmark.inference import export as module
 from stampbench.benchmark.inference.export import Format, export, onnx_session
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.network import Architecture, Network, build
+from stampbench.models.model import Architecture, Model, build
 from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
@@ -23,7 +23,7 @@ pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 
-def pruned_network(spatial_dims: int) -> Network:
+def pruned_network(spatial_dims: int) -> Model:
     torch.manual_seed(0)
     model = build(UNetArchitecture.doubling(spatial_dims, 2, 3, f=2, depth=2), "fast")
     assert isinstance(model, UNet)

@@ -24,12 +24,12 @@ from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.image_io import read
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.network import Network, build
+from stampbench.models.model import Model, build
 
 CPU = torch.device("cpu")
 
 
-def with_all_classes(model: Network, images: torch.Tensor) -> Network:
+def with_all_classes(model: Model, images: torch.Tensor) -> Model:
     """Shift an untrained network so that it predicts every class somewhere."""
     with torch.no_grad():
         logits = model(images).movedim(1, -1).flatten(0, -2)
@@ -44,7 +44,7 @@ def settings_of(size: tuple[int, ...]) -> dict[str, Any]:
     }
 
 
-def untrained_network(spatial_dims: int, channels: int = 1) -> Network:
+def untrained_network(spatial_dims: int, channels: int = 1) -> Model:
     torch.manual_seed(1)
     model = build(UNetArchitecture.doubling(spatial_dims, channels, 3, f=2, depth=2), "fast").eval()
     return with_all_classes(model, torch.randn(1, channels, *(32,) * spatial_dims))

@@ -6,7 +6,7 @@ import torch
 
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.network import build
+from stampbench.models.model import build
 
 
 def test_one_window_of_the_image_size_gives_the_networks_own_output() -> None:

@@ -9,11 +9,11 @@ import torch
 
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.backends import open_session
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 
 
 @pytest.mark.parametrize("backend", ["fast", "onnxruntime", "openvino"])
-def test_backends_give_the_same_logits(network: Network, backend: Any) -> None:
+def test_backends_give_the_same_logits(network: Model, backend: Any) -> None:
     if backend != "fast":
         pytest.importorskip(backend)
         pytest.importorskip("onnxscript")
@@ -27,6 +27,6 @@ def test_backends_give_the_same_logits(network: Network, backend: Any) -> None:
     ("backend", "precision", "message"),
     [("eager", "fp16", "needs a GPU"), ("onnxruntime", "bf16", "does not support precision 'bf16'")],
 )
-def test_unsupported_precisions_are_refused(network: Network, backend: Any, precision: Any, message: str) -> None:
+def test_unsupported_precisions_are_refused(network: Model, backend: Any, precision: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         open_session(network, torch.randn(1, 1, 16, 16), backend, precision)

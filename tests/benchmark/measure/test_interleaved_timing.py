@@ -11,7 +11,7 @@ from torch.utils.benchmark import Timer
 from stampbench.benchmark.measure import interleaved_timing
 from stampbench.benchmark.measure.backends import open_session
 from stampbench.benchmark.measure.interleaved_timing import median_interval, time_interleaved
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 
 CPU = torch.device("cpu")
 
@@ -32,7 +32,7 @@ def test_call_that_takes_twice_as_long_has_a_ratio_of_two() -> None:
     assert timings["short"].p50 <= timings["short"].p90 <= timings["short"].p99
 
 
-def test_times_agree_with_torch_benchmark_within_five_percent(network: Network) -> None:
+def test_times_agree_with_torch_benchmark_within_five_percent(network: Model) -> None:
     """Both time the same call in turns; a machine that is busy with other work gets three tries."""
     call = open_session(network, torch.randn(4, 1, 64, 64), "eager", "fp32").call
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())

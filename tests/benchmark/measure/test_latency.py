@@ -11,13 +11,13 @@ import torch
 
 from stampbench.benchmark.measure import interleaved_timing, latency
 from stampbench.benchmark.measure.latency import saturating_batch, time_networks
-from stampbench.models.network import Network
+from stampbench.models.model import Model
 from stampbench.reports.latency import MixedMachinesError, latency_tables
 
 MACHINE = {"processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", "threads": 1, "torch": "2"}
 
 
-def test_noisy_numbers_are_not_printed(network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_noisy_numbers_are_not_printed(network: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     durations = itertools.cycle([1.0, 9.0, 2.0, 30.0, 4.0])
     monkeypatch.setattr(interleaved_timing, "_milliseconds", lambda call: next(durations))
     monkeypatch.setattr(interleaved_timing, "_warm_up", lambda *_: None)
@@ -32,7 +32,7 @@ def test_noisy_numbers_are_not_printed(network: Network, monkeypatch: pytest.Mon
 
 
 def test_noise_shared_by_all_networks_makes_times_noisy_but_not_ratios(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    network: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rounds = itertools.cycle(value for value in (1.0, 30.0, 2.0, 9.0, 50.0) for _ in range(2))
     monkeypatch.setattr(interleaved_timing, "_milliseconds", lambda call: next(rounds))
@@ -43,7 +43,7 @@ def test_noise_shared_by_all_networks_makes_times_noisy_but_not_ratios(
     assert rows[1].ratio == 1.0
 
 
-def test_timings_of_different_machines_are_not_mixed(network: Network) -> None:
+def test_timings_of_different_machines_are_not_mixed(network: Model) -> None:
     (row,) = time_networks({"a": network}, torch.randn(1, 1, 16, 16), "eager", "fp32", seconds=0.1)
     rows = [row.model_dump() | MACHINE, row.model_dump() | MACHINE | {"threads": 2}]
     with pytest.raises(MixedMachinesError, match="threads: 1, 2"):
@@ -51,12 +51,12 @@ def test_timings_of_different_machines_are_not_mixed(network: Network) -> None:
 
 
 def test_saturating_batch_is_the_last_one_that_raises_throughput(
-    network: Network, monkeypatch: pytest.MonkeyPatch
+    network: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The simulated device takes 1 ms for every four images or part of them."""
     batches: list[int] = []
 
-    def open_fake_session(model: Network, images: torch.Tensor, *_: object) -> Any:
+    def open_fake_session(model: Model, images: torch.Tensor, *_: object) -> Any:
         batches.append(len(images))
         return type("FakeSession", (), {"call": staticmethod(lambda: None)})
 

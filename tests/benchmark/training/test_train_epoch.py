@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.network import build
+from stampbench.models.model import build
 
 
 def test_loss_scaling_gives_the_same_steps() -> None:

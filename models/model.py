@@ -14,12 +14,12 @@ from stampbench.models.errors import ModelError
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
 from stampbench.models.unet import UNet
 
-__all__ = ["Architecture", "Kernels", "Network", "build", "parameter_count", "parse_architecture", "without_memory"]
+__all__ = ["Architecture", "Kernels", "Model", "build", "parameter_count", "parse_architecture", "without_memory"]
 
 Architecture = UNetArchitecture | PocketNetArchitecture
 """An architecture of any network family."""
 
-Network = UNet | PocketNet
+Model = UNet | PocketNet
 """A module of any network family."""
 
 _PARSER: TypeAdapter[Architecture] = TypeAdapter(Annotated[Architecture, Field(discriminator="family")])
@@ -29,7 +29,7 @@ MOST_PARAMETERS = 2**29
 """Larger networks are not built; the weights of one take 2 GB."""
 
 
-def build(architecture: Architecture, kernels: Kernels = "plain") -> Network:
+def build(architecture: Architecture, kernels: Kernels = "plain") -> Model:
     """Build the module of an architecture, with PyTorch's default initialisation.
 
     Raises:
@@ -41,13 +41,13 @@ def build(architecture: Architecture, kernels: Kernels = "plain") -> Network:
     return model
 
 
-def without_memory(architecture: Architecture) -> Network:
+def without_memory(architecture: Architecture) -> Model:
     """Return the module of an architecture without memory for its weights, on PyTorch's device `meta`."""
     with torch.device("meta"):
         return _module(architecture)
 
 
-def _module(architecture: Architecture) -> Network:
+def _module(architecture: Architecture) -> Model:
     return UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
 
 
