@@ -34,6 +34,31 @@ class Filter(NamedTuple):
     score: float = float("nan")
 
 
+def widths_without(layers: Mapping[str, int], filters: Iterable[Filter]) -> dict[str, int]:
+    """Return the filter count of each prunable layer after the removal of `filters`.
+
+    Raises:
+        ModelError: when a layer is unknown, a filter index is out of range or occurs twice, or a layer would lose all
+            its filters.
+    """
+    removed: dict[str, set[int]] = {}
+    for layer, index, *_ in filters:
+        if layer not in layers:
+            raise ModelError(f"layer '{layer}': not a prunable layer; prunable layers are {', '.join(layers)}")
+        if not 0 <= index < layers[layer]:
+            raise ModelError(
+                f"layer '{layer}': filter {index} does not exist; valid filters are 0 to {layers[layer] - 1}"
+            )
+        if index in removed.setdefault(layer, set()):
+            raise ModelError(f"layer '{layer}': filter {index} is listed twice; list each filter once")
+        removed[layer].add(index)
+    remaining = {layer: width - len(removed.get(layer, ())) for layer, width in layers.items()}
+    for layer, width in remaining.items():
+        if width < 1:
+            raise ModelError(f"layer '{layer}': all filters would be removed; keep at least one")
+    return remaining
+
+
 class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
     """A U-Net with the same number of convolutions on every level (Dinsdale et al. 2022, Fig. 3).
 
@@ -167,20 +192,7 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
             ModelError: when a layer is unknown, a filter index is out of range or occurs twice, or a layer would
                 lose all its filters.
         """
-        removed: dict[str, set[int]] = {}
-        for layer, index, *_ in filters:
-            if layer not in self.layers:
-                raise ModelError(f"layer '{layer}': not a prunable layer; prunable layers are {', '.join(self.layers)}")
-            if not 0 <= index < self.layers[layer]:
-                last = self.layers[layer] - 1
-                raise ModelError(f"layer '{layer}': filter {index} does not exist; valid filters are 0 to {last}")
-            if index in removed.setdefault(layer, set()):
-                raise ModelError(f"layer '{layer}': filter {index} is listed twice; list each filter once")
-            removed[layer].add(index)
-        remaining = {layer: width - len(removed.get(layer, ())) for layer, width in self.layers.items()}
-        for layer, width in remaining.items():
-            if width < 1:
-                raise ModelError(f"layer '{layer}': all filters would be removed; keep at least one")
+        remaining = widths_without(self.layers, filters)
         convs = [remaining.get(f"conv{position}", width) for position, width in enumerate(self.convs, start=1)]
         upconvs = [remaining.get(f"up{position}", width) for position, width in enumerate(self.upconvs, start=1)]
         return self.model_copy(update={"convs": tuple(convs), "upconvs": tuple(upconvs)})

@@ -12,14 +12,16 @@ from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.cpu_kernels import Kernels
 from stampbench.models.errors import ModelError
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
+from stampbench.models.traced import TracedModel
+from stampbench.models.traced_architecture import TracedArchitecture
 from stampbench.models.unet import UNet
 
 __all__ = ["Architecture", "Kernels", "Model", "build", "parameter_count", "parse_architecture", "without_memory"]
 
-Architecture = UNetArchitecture | PocketNetArchitecture
+Architecture = UNetArchitecture | PocketNetArchitecture | TracedArchitecture
 """An architecture of any network family."""
 
-Model = UNet | PocketNet
+Model = UNet | PocketNet | TracedModel
 """A module of any network family."""
 
 _PARSER: TypeAdapter[Architecture] = TypeAdapter(Annotated[Architecture, Field(discriminator="family")])
@@ -48,6 +50,8 @@ def without_memory(architecture: Architecture) -> Model:
 
 
 def _module(architecture: Architecture) -> Model:
+    if isinstance(architecture, TracedArchitecture):
+        return TracedModel(architecture)
     return UNet(architecture) if isinstance(architecture, UNetArchitecture) else PocketNet(architecture)
 
 

@@ -1,39 +1,25 @@
-"""Structured pruning of a U-Net: removed filters shrink the tensors (Dinsdale et al. 2022, §2.1 and Fig. 2)."""
+"""Structured pruning: removed filters shrink the tensors (Dinsdale et al. 2022, §2.1 and Fig. 2)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from stampbench.models.architecture import Filter
+from stampbench.models.channel_removal import keep_channels
+from stampbench.models.cut import Cut, cut
+from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
 
 
-class Cut(NamedTuple):
-    """The replacement of a parameter by a smaller one.
-
-    Attributes:
-        old: The parameter before the removal.
-        new: The parameter after it.
-        dim: The dimension along which an entry was removed.
-        kept: Indices of the kept entries along `dim`.
-    """
-
-    old: nn.Parameter
-    new: nn.Parameter
-    dim: int
-    kept: Tensor
-
-
-def remove_filters(model: UNet, filters: Iterable[Filter]) -> list[Cut]:
+def remove_filters(model: UNet | TracedModel, filters: Iterable[Filter]) -> list[Cut]:
     """Remove filters from `model` in place.
 
     All channel indices refer to the network before the call, also when one layer loses several filters. The
     pruned network equals the unpruned one with the outputs of these filters, after BatchNorm and dropout,
-    forced to zero.
+    forced to zero; in networks other than the U-Net, with what later convolutions read of them forced to zero.
 
     Returns:
         The replaced parameters in order, with which an optimiser can carry its moments over.
@@ -44,13 +30,27 @@ def remove_filters(model: UNet, filters: Iterable[Filter]) -> list[Cut]:
     """
     filters = list(filters)
     target = model.architecture.without(filters)
+    cuts = _remove_from_unet(model, filters) if isinstance(model, UNet) else _remove_from_traced(model, filters)
+    model.architecture = target  # type: ignore[assignment]
+    return cuts
+
+
+def _remove_from_traced(model: TracedModel, filters: list[Filter]) -> list[Cut]:
+    widths = model.architecture.layers
+    kept = {layer: set(range(widths[layer])) for layer, *_ in filters}
+    for layer, index, *_ in filters:
+        kept[layer].remove(index)
+    channels = model.architecture.channels
+    return keep_channels(model.net, channels, widths, {layer: sorted(each) for layer, each in kept.items()})
+
+
+def _remove_from_unet(model: UNet, filters: list[Filter]) -> list[Cut]:
     cuts: list[Cut] = []
     for layer, index, *_ in sorted(filters, key=lambda each: (each.layer, -each.channel)):
         if layer.startswith("conv"):
             cuts += _remove_conv(model, int(layer.removeprefix("conv")) - 1, index)
         else:
             cuts += _remove_upconv(model, int(layer.removeprefix("up")) - 1, index)
-    model.architecture = target
     return cuts
 
 
@@ -59,7 +59,8 @@ def _remove_conv(model: UNet, position: int, index: int) -> list[Cut]:
     cuts = [_cut(unit.conv, "weight", 0, index), _cut(unit.conv, "bias", 0, index)]
     cuts += [_cut(unit.norm, name, 0, index) for name in ("weight", "bias")]
     for name in ("running_mean", "running_var"):
-        setattr(unit.norm, name, _without(getattr(unit.norm, name), 0, index)[0])
+        value = getattr(unit.norm, name)
+        setattr(unit.norm, name, value.index_select(0, _others(value, 0, index)))
     unit.conv.out_channels = unit.norm.num_features = unit.conv.weight.shape[0]
 
     depth, per_level = model.architecture.depth, model.architecture.convs_per_level
@@ -92,13 +93,9 @@ def _cut_input(module: nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTrans
 
 
 def _cut(module: nn.Module, name: str, dim: int, index: int) -> Cut:
-    old = getattr(module, name)
-    value, kept = _without(old.detach(), dim, index)
-    new = nn.Parameter(value, requires_grad=old.requires_grad)
-    setattr(module, name, new)
-    return Cut(old, new, dim, kept)
+    value = getattr(module, name)
+    return cut(module, name, dim, _others(value, dim, index))
 
 
-def _without(value: Tensor, dim: int, index: int) -> tuple[Tensor, Tensor]:
-    kept = torch.tensor([i for i in range(value.shape[dim]) if i != index], device=value.device)
-    return value.index_select(dim, kept), kept
+def _others(value: Tensor, dim: int, index: int) -> Tensor:
+    return torch.tensor([i for i in range(value.shape[dim]) if i != index], device=value.device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -152,11 +154,43 @@ class UNet(nn.Module):
         A transposed convolution has no ReLU, so its own output is ranked.
         """
         return {
-            name: self.layer(name).activation
-            if name.startswith("conv")
-            else self.upsampled[int(name.removeprefix("up")) - 1]
+            name: self.layer(name).activation if name.startswith("conv") else self.upsampled[_upconv_step(name)]
             for name in self.architecture.layers
         }
+
+    @contextmanager
+    def watched(self, callback: Callable[[str, Tensor], None]) -> Iterator[None]:
+        """Call `callback(layer, signal)` in every forward pass, once for each prunable layer.
+
+        The signal `(N, filters, *spatial)` is what `activations` names. It is part of the graph of gradients.
+        """
+
+        def report(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
+            callback(name, output)
+
+        hooks = [each.register_forward_hook(partial(report, name)) for name, each in self.activations().items()]
+        try:
+            yield
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def infer_layers(self, images: Tensor) -> None:
+        """Run the forward pass as far as it is watched: up to the last convolution unit, which is never ranked."""
+        self.features(images, units=len(self.units) - 1)
+
+    def writers(self, layer: str) -> list[nn.Module]:
+        """Return the convolution that computes the filters of a prunable layer, in a list."""
+        return [self.layer(layer).conv if layer.startswith("conv") else self.upconv(_upconv_step(layer))]
+
+    def filter_weights(self) -> dict[str, Tensor]:
+        """Return, for each prunable layer, the kernels of its filters, `(filters, weights)`."""
+        weights = {}
+        for name in self.architecture.layers:
+            (module,) = self.writers(name)
+            weight = module.weight.detach()  # type: ignore[union-attr,operator]
+            weights[name] = (weight if name.startswith("conv") else weight.transpose(0, 1)).flatten(1)
+        return weights
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None:
         """Set the channelwise dropout probability of layers `conv1`, `conv2`, …
@@ -189,3 +223,7 @@ class UNet(nn.Module):
             )
         if any(size % divisor for size, divisor in zip(x.shape[2:], a.divisors, strict=True)):
             raise ModelError(f"input of size {tuple(x.shape[2:])}: every size must be a multiple of {a.divisors[0]}")
+
+
+def _upconv_step(name: str) -> int:
+    return int(name.removeprefix("up")) - 1

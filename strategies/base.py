@@ -152,7 +152,8 @@ class Trainer(Protocol):
 class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     """Base class of strategies: the fields are hyperparameters, and `fit` is the training method.
 
-    The inherited fields `f`, `depth` and `convs_per_level` define the U-Net that training starts from.
+    The inherited fields `f`, `depth` and `convs_per_level` define the U-Net that training starts from, unless another
+    network is chosen (`--network`).
     """
 
     f: int = Field(4, ge=1, le=1024, description="filters on the first level")
@@ -179,6 +180,13 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     def unet_hyperparameters(self) -> dict[str, int]:
         """Return the hyperparameters that define the U-Net, for a parent run with the same U-Net."""
         return {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
+
+    def fixed_network(self) -> str | None:
+        """Return why the strategy cannot start from a network of the registry; None, the default: it can.
+
+        A strategy that can leaves its network to `trainer.architecture`; `start` is not called then.
+        """
+        return None
 
     def parents(self) -> Mapping[str, Parent]:
         """Return the parent runs that this strategy builds on; the keys are names for use in `fit`."""

@@ -27,6 +27,10 @@ class Distill(Strategy):
         """Return the student's architecture."""
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)
 
+    def fixed_network(self) -> str | None:
+        """Return that student and teacher are U-Nets."""
+        return "its student and its teacher are U-Nets"
+
     def parents(self) -> Mapping[str, Parent]:
         """Return the parent run that trains the teacher."""
         return {"teacher": Parent("standard", {**self.unet_hyperparameters(), "f": self.teacher_f})}

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, uses_fast_kernels
+from stampbench.models.model import build
+from stampbench.models.pocketnet import PocketNet
+from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
 
@@ -35,7 +38,7 @@ class ImportanceInputs(NamedTuple):
         gathered: Mean L2 norms of the last training epoch, or None if that epoch did not gather them.
     """
 
-    model: UNet
+    model: UNet | TracedModel
     batches: Iterable[tuple[Tensor, Tensor]]
     loss: Callable[[Tensor, Tensor], Tensor]
     rng: np.random.Generator
@@ -71,10 +74,9 @@ def _per_image_norms(inputs: ImportanceInputs, order: int) -> dict[str, Tensor]:
             sums = torch.linalg.vector_norm(output.flatten(2), ord=order, dim=2)
         norms.setdefault(name, []).append(sums)
 
-    with _activation_hooks(inputs.model, add), torch.inference_mode():
+    with _evaluating(inputs.model), inputs.model.watched(add), torch.inference_mode():
         for images, _ in inputs.batches:
-            # The last convolution unit is never ranked, so the forward pass can stop before it.
-            inputs.model.features(images, units=len(inputs.model.units) - 1)
+            inputs.model.infer_layers(images)
     # Convert to double precision on the CPU, because not every device supports it.
     return {name: torch.cat(norms[name]).cpu().double() for name in inputs.model.architecture.layers}
 
@@ -145,7 +147,7 @@ def _taylor(inputs: ImportanceInputs) -> Scores:
         output.retain_grad()
         activations[name] = output
 
-    with _activation_hooks(inputs.model, add), torch.enable_grad():
+    with _evaluating(inputs.model), inputs.model.watched(add), torch.enable_grad():
         for images, labels in inputs.batches:
             inputs.model.zero_grad(set_to_none=True)
             activations.clear()
@@ -160,14 +162,8 @@ def _taylor(inputs: ImportanceInputs) -> Scores:
 
 def _weight_norm(inputs: ImportanceInputs) -> Scores:
     """Return the L2 norm of each filter's kernel (Li et al. 2017 use the L1 norm)."""
-    model, scores = inputs.model, {}
-    for name in model.architecture.layers:
-        if name.startswith("conv"):
-            weight = model.layer(name).conv.weight
-        else:
-            weight = model.upconv(_upconv_step(name)).weight.transpose(0, 1)
-        scores[name] = weight.detach().flatten(1).cpu().double().norm(dim=1).tolist()
-    return scores
+    weights = inputs.model.filter_weights()
+    return {name: each.cpu().double().norm(dim=1).tolist() for name, each in weights.items()}
 
 
 def _random(inputs: ImportanceInputs) -> Scores:
@@ -195,13 +191,14 @@ def _group_norm(inputs: ImportanceInputs, normaliser: str | None) -> Scores:
         ) from None
     images, _ = next(iter(inputs.batches))
     # Torch-Pruning can only trace PyTorch's own modules, so this copy uses the plain kernels.
-    model = UNet(inputs.model.architecture).to(images.device)
+    model = build(inputs.model.architecture).to(images.device).eval()
     model.load_state_dict(inputs.model.state_dict())
+    assert not isinstance(model, PocketNet)
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=images[:1])
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=normaliser)
     scores = {}
     for name, width in model.architecture.layers.items():
-        root: nn.Module = model.layer(name).conv if name.startswith("conv") else model.upconv(_upconv_step(name))
+        root = model.writers(name)[0]
         prune = graph.get_pruner_of_module(root).prune_out_channels
         group = graph.get_pruning_group(root, prune, idxs=list(range(width)))
         scores[name] = importance(group).double().tolist()
@@ -209,25 +206,14 @@ def _group_norm(inputs: ImportanceInputs, normaliser: str | None) -> Scores:
 
 
 @contextmanager
-def _activation_hooks(model: UNet, callback: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Call `callback(layer, output)` for every ranked activation; the model is in evaluation mode meanwhile."""
-
-    def hook(name: str, _module: nn.Module, _inputs: object, output: Tensor) -> None:
-        callback(name, output)
-
-    hooks = [module.register_forward_hook(partial(hook, name)) for name, module in model.activations().items()]
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Set the model to evaluation mode for a while."""
     training = model.training
     model.eval()
     try:
         yield
     finally:
         model.train(training)
-        for each in hooks:
-            each.remove()
-
-
-def _upconv_step(name: str) -> int:
-    return int(name.removeprefix("up")) - 1
 
 
 IMPORTANCES: dict[str, Importance] = {

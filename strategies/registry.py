@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import sys
-from collections.abc import Iterator, Mapping
-from importlib import import_module, metadata, util
+from collections.abc import Iterator
+from importlib import metadata, util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
+from stampbench.models import plugin
+from stampbench.models.registry import register_module as register_networks
 from stampbench.strategies.errors import StrategyError
-
-if TYPE_CHECKING:
-    from stampbench.strategies.base import Strategy
 
 GROUP = "stampbench.strategies"
 """Entry point group of plug-in strategies."""
@@ -21,52 +19,16 @@ GROUP = "stampbench.strategies"
 SELECTION_GROUP = "stampbench.selections"
 """Entry point group of plug-in selections."""
 
-_FAILURES = (Exception, SystemExit)
-"""What the code of a plug-in can raise: any exception, or that of `exit()`."""
-
 SELECTION_CODES: dict[str, str] = {}
 """Code version of each plug-in selection; it is part of the ids of the runs that use it."""
 
 
-class Entry(NamedTuple):
-    """A registered strategy.
+class Entry(plugin.Entry):
+    """A registered strategy."""
 
-    Attributes:
-        target: The class as `module:Class`, which is imported on first use.
-        preset: Hyperparameters that the name stands for.
-        summary: Description for lists; if empty, the first line of the class docstring is used.
-        origin: Package or file of a plug-in; None for a built-in strategy.
-        code: Code version of a plug-in, part of the ids of its runs; None for a built-in strategy.
-        loaded: The class, if it is imported already.
-    """
-
-    target: str
-    preset: Mapping[str, Any] = {}
-    summary: str = ""
-    origin: str | None = None
-    code: str | None = None
-    loaded: type[Strategy] | None = None
-
-    def load(self) -> type[Strategy]:
-        """Return the strategy class; import it if necessary.
-
-        Raises:
-            StrategyError: when a plug-in cannot be imported or is not a valid strategy.
-        """
-        if self.loaded is not None:
-            return self.loaded
-        module, _, name = self.target.partition(":")
-        try:
-            found = getattr(import_module(module), name)
-        except _FAILURES as error:
-            if self.origin is None:
-                raise
-            raise StrategyError(f"{self.origin}: {self.target} cannot be imported ({_one_line(error)})") from error
-        return _checked(found, f"{self.origin or 'stampbench'}: {self.target}")
-
-    def describe(self) -> str:
-        """Return a one-line description for lists."""
-        return self.summary or next(iter((self.load().__doc__ or "").strip().splitlines()), "no description")
+    kind = "strategy"
+    base = "stampbench.strategies.base:Strategy"
+    error = StrategyError
 
 
 _STANDARD = "stampbench.strategies.standard:Standard"
@@ -142,22 +104,6 @@ STRATEGIES: dict[str, Entry] = {
 """Strategies by name; plug-ins add their own."""
 
 
-def register(name: str, entry: Entry) -> None:
-    """Register a plug-in strategy.
-
-    Raises:
-        StrategyError: when another strategy has the name already; the message names the origins of both.
-    """
-    known = STRATEGIES.get(name)
-    # The same unchanged file may be given twice.
-    if known is not None and (known.origin is None or (known.origin, known.code) != (entry.origin, entry.code)):
-        raise StrategyError(
-            f"strategy '{name}' of {entry.origin} ({entry.target}): not registered, because the name is already used "
-            f"by {known.origin or 'stampbench'} ({known.target}); choose another name"
-        )
-    STRATEGIES[name] = entry
-
-
 def discover() -> Iterator[str]:
     """Register the strategies and selections of installed packages.
 
@@ -167,23 +113,15 @@ def discover() -> Iterator[str]:
     Yields:
         One line for each plug-in that cannot be registered, with the reason.
     """
-    for point in metadata.entry_points(group=GROUP):
-        origin = _package(point)
-        entry = Entry(point.value, origin=origin, code=origin)
-        known = STRATEGIES.get(point.name)
-        if known is not None and (known.origin, known.target) == (entry.origin, entry.target):
-            continue
-        try:
-            register(point.name, entry)
-        except StrategyError as error:
-            yield str(error)
+    yield from plugin.discover(STRATEGIES, Entry, GROUP)
     for point in metadata.entry_points(group=SELECTION_GROUP):
+        package = plugin.package_of(point)
         try:
             selection = point.load()
-        except _FAILURES as error:
-            yield f"{_package(point)}: selection {point.value} cannot be imported ({_one_line(error)})"
+        except plugin.FAILURES as error:
+            yield f"{package}: selection {point.value} cannot be imported ({plugin.one_line(error)})"
             continue
-        if problem := register_selection(point.name, selection, _package(point), _package(point)):
+        if problem := register_selection(point.name, selection, package, package):
             yield problem
 
 
@@ -214,17 +152,18 @@ def register_selection(name: str, selection: Any, origin: str, code: str) -> str
 
 
 def load_plugin(path: Path) -> list[str]:
-    """Register the strategies and selections that a Python file defines.
+    """Register the strategies, networks and selections that a Python file defines.
 
-    A strategy is registered under its class name in snake_case. A dictionary `SELECTIONS` in the file registers
-    selections under its keys.
+    A strategy or network is registered under its class name in snake_case. A dictionary `SELECTIONS` in the file
+    registers selections under its keys.
 
     Returns:
         The names of the registered strategies.
 
     Raises:
-        StrategyError: when the file is missing, cannot be imported or defines neither strategies nor selections,
-            when a strategy is not valid, or when a name is already used.
+        StrategyError: when the file is missing, cannot be imported or defines nothing to register, when a strategy is
+            not valid, or when a name is already used.
+        ModelError: the same about a network.
     """
     if not path.is_file():
         raise StrategyError(f"plug-in {path}: no such file")
@@ -235,60 +174,19 @@ def load_plugin(path: Path) -> list[str]:
     sys.modules[spec.name] = module  # pydantic resolves postponed annotations there
     try:
         spec.loader.exec_module(module)
-    except _FAILURES as error:
+    except plugin.FAILURES as error:
         del sys.modules[spec.name]
-        raise StrategyError(f"plug-in {path}: cannot be imported ({_one_line(error)})") from error
-    from stampbench.strategies.base import Strategy
-
+        raise StrategyError(f"plug-in {path}: cannot be imported ({plugin.one_line(error)})") from error
     code = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
-    found = [
-        each
-        for each in vars(module).values()
-        if isinstance(each, type) and issubclass(each, Strategy) and each.__module__ == module.__name__
-    ]
     selections = vars(module).get("SELECTIONS", {})
-    if not found and not selections:
-        raise StrategyError(
-            f"plug-in {path}: defines neither a subclass of stampbench.strategies.base.Strategy nor SELECTIONS"
-        )
     for name, selection in selections.items():
         if problem := register_selection(str(name), selection, f"plug-in {path}", code):
             raise StrategyError(problem)
-    names = []
-    for cls in found:
-        name = snake_case(cls.__name__)
-        checked = _checked(cls, f"plug-in {path}: {cls.__name__}")
-        target = f"{path.name}:{cls.__name__}"
-        register(name, Entry(target, origin=f"plug-in {path}", code=code, loaded=checked))
-        names.append(name)
-    return names
-
-
-def snake_case(name: str) -> str:
-    """Convert a class name such as `MyIdea` to snake_case, `my_idea`."""
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-
-
-def _checked(found: object, what: str) -> type[Strategy]:
-    """Return `found` if it is a strategy class that can be created with its defaults."""
-    from stampbench.strategies.base import Strategy
-
-    if not (isinstance(found, type) and issubclass(found, Strategy)):
-        raise StrategyError(f"{what}: not a subclass of stampbench.strategies.base.Strategy")
-    if missing := getattr(found, "__abstractmethods__", None):
-        raise StrategyError(f"{what}: does not define {', '.join(sorted(missing))}")
-    try:
-        found()
-    except _FAILURES as error:  # besides invalid defaults, pydantic reports errors in the class definition here
+    names = plugin.register_module(STRATEGIES, Entry, module, code)
+    networks = register_networks(module, code)
+    if not (names or networks or selections):
         raise StrategyError(
-            f"{what}: a hyperparameter has no valid default ({_one_line(error)}); give every field a default"
-        ) from error
-    return found
-
-
-def _package(point: metadata.EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else "an unknown package"
-
-
-def _one_line(error: BaseException) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+            f"plug-in {path}: defines neither a subclass of stampbench.strategies.base.Strategy or "
+            "stampbench.models.network.Network nor SELECTIONS"
+        )
+    return names

@@ -8,6 +8,8 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.model import Architecture
+from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.strategies.base import Trainer
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES
@@ -87,7 +89,7 @@ def random_largest(trainer: Trainer, settings: Settings) -> Chosen:
     the most filters, the one with the most weights, or any layer of the level with the most filters. Ties are
     broken at random with equal probability.
     """
-    architecture = _unet(trainer)
+    architecture = trainer.architecture
 
     def choose(prunable: Mapping[str, int]) -> str:
         sizes = _sizes(architecture, prunable, settings.largest_by)
@@ -96,6 +98,7 @@ def random_largest(trainer: Trainer, settings: Settings) -> Chosen:
 
     def shrink(layer: str) -> None:
         nonlocal architecture
+        assert not isinstance(architecture, PocketNetArchitecture)
         architecture = architecture.without([Filter(layer, 0)])
 
     return _one_by_one(trainer, settings, choose, shrink)
@@ -120,9 +123,11 @@ def _one_by_one(
     return Chosen(filters)
 
 
-def _sizes(architecture: UNetArchitecture, layers: Mapping[str, int], by: LargestBy) -> dict[str, int]:
+def _sizes(architecture: Architecture, layers: Mapping[str, int], by: LargestBy) -> dict[str, int]:
     if by == "channels":
         return {layer: architecture.layers[layer] for layer in layers}
+    if not isinstance(architecture, UNetArchitecture):
+        raise StrategyError(f"largest_by={by}: known for the U-Net only; set largest_by=channels")
     if by == "parameters":
         kernel = 3**architecture.spatial_dims
         weights = [i * o * kernel for i, o in zip(architecture.inputs, architecture.convs, strict=True)]
@@ -141,11 +146,6 @@ def _position(layer: str) -> int:
             "set largest_by=channels"
         )
     return int(layer.removeprefix("conv")) - 1
-
-
-def _unet(trainer: Trainer) -> UNetArchitecture:
-    assert isinstance(trainer.architecture, UNetArchitecture)
-    return trainer.architecture
 
 
 def _remaining(trainer: Trainer) -> dict[str, list[int]]:

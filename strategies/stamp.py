@@ -105,6 +105,14 @@ class TrainAndPrune(Strategy):
         unet = self.unet("doubling", spatial_dims, in_channels, out_channels)
         return unet.model_copy(update={"prune_upconvs": self.prune_upconvs})
 
+    def fixed_network(self) -> str | None:
+        """Return that some hyperparameters are defined for the U-Net alone."""
+        if self.prune_upconvs:
+            return "prune_upconvs belongs to the U-Net; other networks lose filters of all layers that can"
+        if self._gathers:
+            return "importance=l2_gathered is known for the U-Net only"
+        return None
+
     def parents(self) -> Mapping[str, Parent]:
         """Return the run with the converged network if `pretrained`, and that of `dropout=matched`."""
         converged = {"converged": Parent("standard", self.unet_hyperparameters())} if self.pretrained else {}

@@ -39,6 +39,10 @@ class Standard(Strategy):
         """Return the U-Net with `f` filters on the first level, doubling or flat."""
         return self.unet(self.shape, spatial_dims, in_channels, out_channels)
 
+    def fixed_network(self) -> str | None:
+        """Return that a shape is one of U-Nets."""
+        return None if self.shape == "doubling" else f"shape={self.shape} is a U-Net's"
+
     def parents(self) -> Mapping[str, Parent]:
         """Return the run that `dropout=matched` takes its probability from."""
         settings = {**self.unet_hyperparameters(), "base_dropout": self.base_dropout, "importance": self.importance}
@@ -87,6 +91,10 @@ class Pocket(Strategy):
             pocket=self.pocket,
             construction=self.construction,
         )
+
+    def fixed_network(self) -> str | None:
+        """Return that the strategy is the training of PocketNet's networks."""
+        return "it trains PocketNet's networks; take the strategy 'standard'"
 
     def fit(self, trainer: Trainer) -> None:
         """Train to convergence and make one checkpoint."""

@@ -11,18 +11,18 @@ from stampbench.benchmark.cli.options import PLUGIN
 
 
 @click.command("list")
-@click.argument("what", type=click.Choice(["strategies", "protocols"]), required=False)
+@click.argument("what", type=click.Choice(["strategies", "networks", "protocols"]), required=False)
 @PLUGIN
 def list_names(what: str | None, plugins: tuple[Path, ...]) -> None:
-    """List strategies, protocols, or both, one per line.
+    """List strategies, networks, protocols, or all of them, one per line.
 
     \b
     Example:
       stampbench list strategies
     """
     if what is None:
-        for title, kind in (("Strategies:", "strategies"), ("Protocols:", "protocols")):
-            click.echo(title)
+        for kind in ("strategies", "networks", "protocols"):
+            click.echo(f"{kind.capitalize()}:")
             _print(kind, plugins, "  ")
         click.echo("See also: stampbench datasets list, stampbench suite list")
     else:
@@ -30,23 +30,24 @@ def list_names(what: str | None, plugins: tuple[Path, ...]) -> None:
 
 
 def _print(what: str, plugins: tuple[Path, ...], indent: str) -> None:
-    lines = _strategies(plugins) if what == "strategies" else _protocols()
+    lines = _protocols() if what == "protocols" else _plugins(what, plugins)
     width = max(map(len, lines))
     for name, line in lines.items():
         click.echo(f"{indent}{name:{width}}  {line}")
 
 
-def _strategies(plugins: tuple[Path, ...]) -> dict[str, str]:
-    from stampbench.strategies.errors import StrategyError
+def _plugins(what: str, plugins: tuple[Path, ...]) -> dict[str, str]:
+    from stampbench.models.registry import DEFAULT, NETWORKS
     from stampbench.strategies.registry import STRATEGIES
 
     discover_plugins(plugins)
-    lines = {}
-    for name, entry in STRATEGIES.items():
+    unet = {DEFAULT: "U-Net with the strategy's f, depth and convs_per_level (Dinsdale et al. 2022, Fig. 3)"}
+    lines = unet if what == "networks" else {}
+    for name, entry in (NETWORKS if what == "networks" else STRATEGIES).items():
         try:
             lines[name] = entry.describe() + (f" [{entry.origin}]" if entry.origin else "")
-        except StrategyError as error:
-            warn(f"strategy '{name}': {error}")
+        except entry.error as error:
+            warn(f"{entry.kind} '{name}': {error}")
     return lines
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--strategy", "strategies", required=True, help="Name, several separated by commas, or all")
+@click.option("--network", "networks", default="unet", show_default=True, help="Name, or several separated by commas")
 @click.option("--dataset", required=True, help="Name, phantom2d:size=48,cases=20, or a folder")
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation images included")
 @click.option(
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the runs")
 @click.option("--protocol", default="paper", show_default=True, help="See 'stampbench list protocols'")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Hyperparameter, repeatable")
+@click.option("--network-set", multiple=True, metavar="KEY=VALUE", help="Hyperparameter of the network, repeatable")
 @click.option("--protocol-set", multiple=True, metavar="KEY=VALUE", help="Setting of the protocol, repeatable")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Same as --protocol-set precision=…")
 @compute_options()
@@ -48,16 +50,16 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the runs and their epochs only")
 @click.option("--quiet", is_flag=True, help="Show no progress")
 def run(
-    strategies: str, dataset: str, n_train: str, training_set: int, folds: str, seed: int, protocol: str,
-    settings: tuple[str, ...], protocol_set: tuple[str, ...], precision: str | None, compute: ComputeSettings,
-    executors: ExecutorSettings,
-    form: Form, data_root: Path | None, runs_folder: Path, plugins: tuple[Path, ...], force: bool, dry_run: bool,
-    quiet: bool,
+    strategies: str, networks: str, dataset: str, n_train: str, training_set: int, folds: str, seed: int,
+    protocol: str, settings: tuple[str, ...], network_set: tuple[str, ...], protocol_set: tuple[str, ...],
+    precision: str | None, compute: ComputeSettings, executors: ExecutorSettings, form: Form, data_root: Path | None,
+    runs_folder: Path, plugins: tuple[Path, ...], force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Train strategies on a dataset and record them; finished runs are skipped.
 
     --folds names folds of the protocol's five. A dataset with fewer training subjects than folds is an
     error; --protocol-set folds=2 makes fewer folds, which is another protocol and another table.
+    --network takes names of 'stampbench list networks' and classes such as mypackage.nets:MyNet.
 
     \b
     Example:
@@ -76,6 +78,7 @@ def run(
         protocol_settings["precision"] = precision
     given = {
         "strategies": _entries(parse_names(strategies), protocol, protocol_settings, parse_settings("--set", settings)),
+        "networks": _network_entries(parse_names(networks), parse_settings("--network-set", network_set)),
         "datasets": [form.request(dataset)],
         "n_train": [parsed("--n-train", parse_n_train, n_train)],
         "training_sets": [training_set],
@@ -108,4 +111,13 @@ def _entries(
             "set": {key: value for key, value in settings.items() if key in type(each.strategy).model_fields},
         }
         for each in resolved
+    ]
+
+
+def _network_entries(names: list[str], settings: dict[str, str]) -> list[dict[str, Any]]:
+    from stampbench.benchmark.config.resolve import resolve_networks
+
+    return [
+        {"name": name, "set": {} if each is None else {k: settings[k] for k in each.defaults if k in settings}}
+        for name, each in zip(names, resolve_networks(names, settings), strict=True)
     ]

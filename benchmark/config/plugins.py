@@ -1,4 +1,4 @@
-"""Plug-ins: strategies, datasets and image formats of installed packages, and strategies of single files."""
+"""Plug-ins: strategies, networks, datasets and image formats of packages; strategies and networks of single files."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from stampbench.datasets.catalogue import discover as discover_datasets
+from stampbench.models.registry import discover as discover_networks
 from stampbench.strategies.registry import discover as discover_strategies
 from stampbench.strategies.registry import load_plugin
 
@@ -14,7 +15,12 @@ from stampbench.strategies.registry import load_plugin
 def discover() -> list[str]:
     """Register the plug-ins of installed packages; return a line for each that cannot be loaded."""
     problems: list[str] = []
-    found = (("format", _readers()), ("dataset", discover_datasets()), ("strategy", discover_strategies()))
+    found = (
+        ("format", _readers()),
+        ("dataset", discover_datasets()),
+        ("network", discover_networks()),
+        ("strategy", discover_strategies()),
+    )
     for kind, lines in found:
         try:
             problems.extend(lines)
@@ -32,10 +38,10 @@ def _readers() -> Iterable[str]:
 
 
 def load_plugins(paths: Iterable[Path]) -> None:
-    """Register the strategies that Python files define.
+    """Register the strategies and networks that Python files define.
 
     Raises:
-        StrategyError: when a file cannot be loaded.
+        StrategyError, ModelError: when a file cannot be loaded.
     """
     for path in paths:
         load_plugin(path)

@@ -16,6 +16,7 @@ from stampbench.benchmark.environment.provenance import Environment
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.definition import WHOLE
+from stampbench.models.registry import NETWORKS
 from stampbench.strategies.errors import StrategyError
 
 
@@ -27,6 +28,7 @@ def rerun_command(spec: RunSpec, dataset: DatasetDescription, environment: Envir
     `--plugin` besides; if it is not known here, all its hyperparameters are written.
     """
     words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
+    words += _network(spec)
     words += ["--n-train", str(spec.n_train)]
     words += ["--training-set", str(spec.training_set)] if spec.training_set else []
     words += ["--folds", str(spec.fold), "--seed", str(spec.seed)]
@@ -38,6 +40,19 @@ def rerun_command(spec: RunSpec, dataset: DatasetDescription, environment: Envir
         if named is None or getattr(spec.protocol, key) != getattr(named, key):
             words += ["--protocol-set", f"{key}={_text(getattr(spec.protocol, key))}"]
     return shlex.join([*words, *_compute(environment)])
+
+
+def _network(spec: RunSpec) -> list[str]:
+    if spec.network is None:
+        return []
+    name = spec.network.name
+    words = ["--network", name]
+    known = NETWORKS[name].preset if name in NETWORKS else {}
+    defaults = {**NETWORKS[name].load()().model_dump(mode="json"), **known} if name in NETWORKS else {}
+    for key, value in spec.network.hyperparameters.items():
+        if value is not None and (key not in defaults or value != defaults[key]):
+            words += ["--network-set", f"{key}={_text(value)}"]
+    return words
 
 
 def _compute(environment: Environment) -> list[str]:

@@ -8,14 +8,34 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE, Protocol
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.errors import UserError, unknown
+from stampbench.models.registry import DEFAULT, NETWORKS, register_target
+from stampbench.models.registry import Entry as NetworkEntry
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, Entry
 
 if TYPE_CHECKING:  # it imports torch
+    from stampbench.models.model import Architecture
+    from stampbench.models.network import Network
     from stampbench.strategies.base import Strategy
 
 Folds = Literal["all"] | tuple[int, ...]
 """All folds of a protocol, or some by number."""
+
+
+class ResolvedNetwork(NamedTuple):
+    """A network that is ready to be built.
+
+    Attributes:
+        name: its registered name.
+        network: the network with its hyperparameters.
+        defaults: the hyperparameters that it would have if the user had set none.
+        code: version of a plug-in's code; None: the network is built in.
+    """
+
+    name: str
+    network: Network
+    defaults: dict[str, Any]
+    code: str | None = None
 
 
 class ResolvedStrategy(NamedTuple):
@@ -26,12 +46,45 @@ class ResolvedStrategy(NamedTuple):
         strategy: the strategy with its hyperparameters.
         defaults: the hyperparameters that it would have if the user had set none.
         code: version of a plug-in's code; None: the strategy is built in.
+        network: the network that it starts from; None: the strategy builds its own, the U-Net or PocketNet's.
     """
 
     name: str
     strategy: Strategy
     defaults: dict[str, Any]
     code: str | None = None
+    network: ResolvedNetwork | None = None
+
+    def on(self, network: ResolvedNetwork | None) -> ResolvedStrategy:
+        """Return the same strategy on a network; None: on its own.
+
+        Raises:
+            UserError: when the strategy does not run on other networks than its own.
+        """
+        if network is not None and (fixed := self.strategy.fixed_network()):
+            raise UserError(
+                f"strategy '{self.name}': cannot start from network '{network.name}', because {fixed}",
+                setting="network",
+            )
+        return self._replace(network=network)
+
+    def architecture(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
+        """Return the architecture that training starts from.
+
+        Args:
+            spatial_dims: 2 or 3.
+            in_channels: channels of the input image.
+            out_channels: output channels, one per class including the background.
+
+        Raises:
+            ModelError: when the network cannot be built in these dims.
+        """
+        from stampbench.models.traced_architecture import TracedArchitecture  # it imports torch
+
+        if self.network is None:
+            return self.strategy.start(spatial_dims, in_channels, out_channels)
+        name, network, *_ = self.network
+        return TracedArchitecture.unpruned(name, network, spatial_dims, in_channels, out_channels)
 
 
 def resolve_protocol(name: str, settings: Mapping[str, Any]) -> Protocol:
@@ -99,6 +152,56 @@ def resolve_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) -
     return ResolvedStrategy(name, strategy, validated(cls, f"strategy '{name}'", base).model_dump(mode="json"), code)
 
 
+def resolve_network(name: str, values: Mapping[str, Any]) -> ResolvedNetwork | None:
+    """Return a network with its own defaults, overridden by its name's and these values; None for the default, `unet`.
+
+    A name such as `mypackage.nets:MyNet` is imported.
+
+    Raises:
+        UserError: when the name or a hyperparameter is unknown, or a value is not valid.
+        ModelError: when a plug-in cannot be loaded.
+    """
+    if name == DEFAULT:
+        if values:
+            raise UserError(
+                f"network '{name}': strategies have its hyperparameters; set {', '.join(values)} there",
+                setting="network",
+            )
+        return None
+    entry = _network_entry(name)
+    cls = entry.load()
+    for key in values:
+        if key not in cls.model_fields:
+            raise unknown(f"hyperparameter of network {name}", key, cls.model_fields)
+    network = validated(cls, f"network '{name}'", dict(entry.preset) | dict(values))
+    defaults = validated(cls, f"network '{name}'", dict(entry.preset)).model_dump(mode="json")
+    return ResolvedNetwork(name, network, defaults, entry.code)
+
+
+def resolve_networks(names: Sequence[str], settings: Mapping[str, Any]) -> list[ResolvedNetwork | None]:
+    """Return networks by name; each gets the settings that it has.
+
+    Raises:
+        UserError: when a name is unknown, no network has a setting, or a value is not valid.
+        ModelError: when a plug-in cannot be loaded.
+    """
+    if not names:
+        raise unknown("network", "", [DEFAULT, *NETWORKS])
+    fields = {name: _network_entry(name).load().model_fields for name in names if name != DEFAULT}
+    for key in settings:
+        if not any(key in each for each in fields.values()):
+            if not fields:
+                raise UserError(
+                    f"network '{DEFAULT}': its hyperparameters are those of strategies; set {key} there",
+                    setting="network",
+                )
+            raise unknown(f"hyperparameter of network {', '.join(fields)}", key, sorted(set().union(*fields.values())))
+    return [
+        resolve_network(name, {key: value for key, value in settings.items() if key in fields.get(name, {})})
+        for name in names
+    ]
+
+
 def resolve_folds(folds: Folds, protocol: Protocol) -> list[int]:
     """Return the numbers of the folds.
 
@@ -129,3 +232,11 @@ def _entry(name: str) -> Entry:
     if name not in STRATEGIES:
         raise unknown("strategy", name, [*STRATEGIES, "all"])
     return STRATEGIES[name]
+
+
+def _network_entry(name: str) -> NetworkEntry:
+    if ":" in name:
+        register_target(name)
+    if name not in NETWORKS:
+        raise unknown("network", name, [DEFAULT, *NETWORKS])
+    return NETWORKS[name]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -62,10 +63,19 @@ class DatasetIdentity(BaseModel):
         return self.patch or self.size
 
 
-class RunSpec(BaseModel):
-    """Strategy × dataset × training size × training set × fold × seed × protocol; device and folders do not count.
+class NetworkIdentity(BaseModel):
+    """A network and its hyperparameters."""
 
-    `parents` is stored as `sources`: ids of published runs are hashes over that key.
+    model_config = ConfigDict(frozen=True)
+
+    name: str = Field(max_length=200, description="registered name of the network")
+    hyperparameters: dict[str, Any] = Field(description="all its hyperparameters, defaults included")
+
+
+class RunSpec(BaseModel):
+    """Strategy × network × dataset × training size × training set × fold × seed × protocol.
+
+    Device and folders do not count. `parents` is stored as `sources`: ids of published runs are hashes over that key.
     """
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
@@ -78,16 +88,19 @@ class RunSpec(BaseModel):
     seed: Count = Field(description="seed of initialisation, order of images, dropout and the strategy's draws")
     protocol: Protocol = Field(description="everything of training that is the same for all strategies")
     training_set: Count = Field(0, description="number of the draw of training images, from 0; 0 is left out")
-    code: str | None = Field(None, description="version of a plug-in's code; null: the strategy is built in")
+    network: NetworkIdentity | None = Field(
+        None, description="network that the strategy starts from; left out: the strategy's own"
+    )
+    code: str | None = Field(None, description="version of a plug-in's code; null: nothing is a plug-in")
     parents: dict[str, RunId] = Field(
         default={}, alias="sources", description="ids of the parent runs, by the strategy's names for them"
     )
 
     @model_serializer(mode="wrap")
     def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the first training set, so that the ids of runs hold that are older than training sets."""
+        """Leave out the first training set and the strategy's own network, so that the ids of older runs hold."""
         stored: dict[str, Any] = serialise(self)
-        return {key: value for key, value in stored.items() if key != "training_set" or value}
+        return {key: value for key, value in stored.items() if key not in ("training_set", "network") or value}
 
     @property
     def id(self) -> str:
@@ -128,15 +141,28 @@ class RunSpec(BaseModel):
             },
         )
 
-    def label(self, defaults: dict[str, Any]) -> str:
-        """The strategy's name, followed by hyperparameters that differ from `defaults` and a plug-in's version."""
-        changed = {key: value for key, value in self.hyperparameters.items() if value != defaults.get(key)}
-        return _label(self.strategy, changed | ({"code": self.code} if self.code else {}))
+    def label(self, defaults: Mapping[str, Any], network_defaults: Mapping[str, Any] | None = None) -> str:
+        """The strategy's name, followed by its network, by what differs from defaults, and by a plug-in's version.
+
+        Args:
+            defaults: hyperparameters of the strategy that are not named.
+            network_defaults: the same of the network.
+        """
+        named: dict[str, Any] = {}
+        if self.network is not None:
+            settings = _changed(self.network.hyperparameters, network_defaults or {})
+            named = {"network": " ".join([self.network.name, *(f"{key}={value}" for key, value in settings.items())])}
+        named |= _changed(self.hyperparameters, defaults)
+        return _label(self.strategy, named | ({"code": self.code} if self.code else {}))
 
     def stream(self, purpose: str) -> int:
         """A seed for one purpose such as `dropout`, derived from seed, fold and training set."""
         drawn = [self.training_set] if self.training_set else []
         return int(_digest([self.seed, self.fold, purpose, *drawn]), 16)
+
+
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value != defaults.get(key)}
 
 
 def _digest(content: object) -> str:

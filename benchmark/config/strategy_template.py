@@ -6,7 +6,8 @@ import keyword
 from pathlib import Path
 
 from stampbench.benchmark.errors import UserError
-from stampbench.strategies.registry import STRATEGIES, snake_case
+from stampbench.models.plugin import snake_case
+from stampbench.strategies.registry import STRATEGIES
 
 _STRATEGY = '''"""{name}: describe the idea in one line."""
 

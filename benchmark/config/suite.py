@@ -57,8 +57,8 @@ NTrain = Annotated[int | Literal["all"], BeforeValidator(parse_n_train)]
 """Training images, validation images included."""
 
 
-class StrategyEntry(BaseModel, frozen=True, extra="forbid"):
-    """A strategy with hyperparameters set to one value, or to each of several in a grid."""
+class Entry(BaseModel, frozen=True, extra="forbid"):
+    """A strategy or network with hyperparameters set to one value, or to each of several in a grid."""
 
     name: str
     set: dict[str, Any] = {}
@@ -76,13 +76,14 @@ class StrategyEntry(BaseModel, frozen=True, extra="forbid"):
 
 
 class Block(BaseModel, frozen=True, extra="forbid"):
-    """Strategies × datasets × training sizes × training sets × folds × seeds under one protocol.
+    """Strategies × networks × datasets × training sizes × training sets × folds × seeds under one protocol.
 
-    An entry of `strategies` is a name, or has `name`, `set` and `grid`; an entry of `datasets` is a name or folder,
-    or has the fields of a `DatasetRequest`.
+    An entry of `strategies` or `networks` is a name, or has `name`, `set` and `grid`; an entry of `datasets` is a name
+    or folder, or has the fields of a `DatasetRequest`.
     """
 
-    strategies: Annotated[list[StrategyEntry], BeforeValidator(_named)] = []
+    strategies: Annotated[list[Entry], BeforeValidator(_named)] = []
+    networks: Annotated[list[Entry], BeforeValidator(_named)] = [Entry(name="unet")]
     datasets: Annotated[list[DatasetRequest], BeforeValidator(_named)] = []
     n_train: Annotated[list[NTrain], BeforeValidator(_listed)] = ["all"]
     training_sets: list[Number] = [0]

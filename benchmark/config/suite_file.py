@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from stampbench.benchmark.config.bounded_yaml import read_yaml
 from stampbench.benchmark.config.dataset_request import DatasetRequest
-from stampbench.benchmark.config.suite import Block, StrategyEntry, Suite
+from stampbench.benchmark.config.suite import Block, Entry, Suite
 from stampbench.benchmark.config.validated import explain
 from stampbench.benchmark.errors import UserError, unknown
 
@@ -131,7 +131,7 @@ def _located(file: SuiteFile, error: ValidationError, within: Keys) -> UserError
 
 
 def _known_keys(keys: Sequence[str | int]) -> list[str]:
-    for part, model in (("strategies", StrategyEntry), ("datasets", DatasetRequest)):
+    for part, model in (("strategies", Entry), ("networks", Entry), ("datasets", DatasetRequest)):
         if part in keys[:-1]:
             return list(model.model_fields)
     return list((Block if "runs" in keys[:-1] else Suite).model_fields)

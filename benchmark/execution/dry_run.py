@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.models.architecture import Filter, UNetArchitecture
+from stampbench.models.architecture import Filter
 from stampbench.models.model import Architecture
+from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.strategies.base import ParentCheckpoint, ParentRun, Strategy, Validation
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES, Scores
@@ -70,7 +71,7 @@ class DryRunTrainer:
         return {layer: [1.0] * width for layer, width in self.architecture.layers.items()}
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
-        assert isinstance(self.architecture, UNetArchitecture)
+        assert not isinstance(self.architecture, PocketNetArchitecture)
         self.architecture = self.architecture.without(filters)
         self._gathered = False
 

@@ -7,7 +7,12 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from stampbench.benchmark.config.dataset_request import DatasetRequest
-from stampbench.benchmark.config.resolve import resolve_folds, resolve_protocol, resolve_strategies
+from stampbench.benchmark.config.resolve import (
+    resolve_folds,
+    resolve_network,
+    resolve_protocol,
+    resolve_strategies,
+)
 from stampbench.benchmark.config.suite import Block
 from stampbench.benchmark.config.suite_file import SuiteFile
 from stampbench.benchmark.errors import UserError
@@ -15,6 +20,7 @@ from stampbench.benchmark.execution.job import Job, Task
 from stampbench.benchmark.execution.run import Draw, Run, plan_run, with_parents
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.errors import DatasetError
+from stampbench.models.errors import ModelError
 from stampbench.strategies.errors import StrategyError
 
 Open = Callable[[DatasetRequest], Dataset]
@@ -88,17 +94,22 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
         place = ("folds",)
         folds = resolve_folds(block.folds, protocol)
         _check_size(block, len(folds))
+        networks = []
+        for index, entry in enumerate(block.networks):
+            place = ("networks", index)
+            networks += [resolve_network(entry.name, point) for point in entry.settings()]
         for index, entry in enumerate(block.strategies):
             place = ("strategies", index)
             if entry.name == "all" or "," in entry.name:
                 raise UserError(f"strategy '{entry.name}': an entry names one strategy")
-            for point in entry.settings():
+            for point, network in itertools.product(entry.settings(), networks):
                 (resolved,) = resolve_strategies([entry.name], protocol, point)
+                on_network = resolved.on(network)
                 grid = itertools.product(block.n_train, block.training_sets, folds, block.seeds)
                 for size, drawn, fold, seed in grid:
                     draw = Draw(None if size == "all" else size, fold, seed, drawn)
-                    yield plan_run(resolved, dataset, protocol, draw)
-    except (UserError, DatasetError, StrategyError) as error:
+                    yield plan_run(on_network, dataset, protocol, draw)
+    except (UserError, DatasetError, ModelError, StrategyError) as error:
         if locate is None:
             raise
         raise UserError(f"{locate(*place)}: {error}") from error
@@ -107,7 +118,8 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
 def _check_size(block: Block, folds: int) -> None:
     """Check the size of a grid before anything is planned."""
     draws = len(block.n_train) * len(block.training_sets) * folds * len(block.seeds)
-    runs = sum(entry.variants for entry in block.strategies) * len(block.datasets) * draws
+    networks = sum(entry.variants for entry in block.networks)
+    runs = sum(entry.variants for entry in block.strategies) * networks * len(block.datasets) * draws
     if runs > MOST_RUNS:
         raise UserError(f"{runs:,} runs in one grid; at most {MOST_RUNS:,}")
 

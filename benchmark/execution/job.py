@@ -13,7 +13,8 @@ from pydantic import AfterValidator, BaseModel
 
 from stampbench.benchmark.config import plugins
 from stampbench.benchmark.config.dataset_request import DatasetRequest
-from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategy
+from stampbench.benchmark.config.resolve import resolve_network, resolve_protocol, resolve_strategy
+from stampbench.benchmark.config.spec import NetworkIdentity
 from stampbench.benchmark.environment.allocator import keep_heap
 from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
 from stampbench.benchmark.environment.progress import Progress
@@ -60,6 +61,7 @@ class Job(BaseModel, frozen=True):
     dataset: DatasetRequest
     strategy: str
     hyperparameters: dict[str, Any]
+    network: NetworkIdentity | None = None
     protocol: str
     protocol_settings: dict[str, Any]
     n_train: int | None
@@ -78,6 +80,7 @@ class Job(BaseModel, frozen=True):
             dataset=dataset,
             strategy=run.resolved.name,
             hyperparameters=run.spec.hyperparameters,
+            network=run.spec.network,
             protocol=run.spec.protocol.name,
             protocol_settings=dict(protocol_settings),
             n_train=run.spec.n_train,
@@ -93,7 +96,9 @@ class Job(BaseModel, frozen=True):
             UserError: when it gets another id, because data or packages differ.
         """
         protocol = resolve_protocol(self.protocol, self.protocol_settings)
-        resolved = resolve_strategy(self.strategy, protocol, self.hyperparameters)
+        named = self.network
+        network = None if named is None else resolve_network(named.name, named.hyperparameters)
+        resolved = resolve_strategy(self.strategy, protocol, self.hyperparameters).on(network)
         draw = Draw(self.n_train, self.fold, self.seed, self.training_set)
         run = plan_run(resolved, _opened(self.dataset, data_root), protocol, draw)
         if run.spec.id != self.id:

@@ -6,9 +6,11 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import torch
+
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.benchmark.config.resolve import ResolvedStrategy, resolve_strategy
-from stampbench.benchmark.config.spec import DatasetIdentity, RunSpec
+from stampbench.benchmark.config.resolve import ResolvedNetwork, ResolvedStrategy, resolve_strategy
+from stampbench.benchmark.config.spec import DatasetIdentity, NetworkIdentity, RunSpec
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import UserError
@@ -17,7 +19,9 @@ from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.split import Split
 from stampbench.models.architecture import UNetArchitecture
-from stampbench.models.model import Architecture
+from stampbench.models.errors import ModelError
+from stampbench.models.model import Architecture, without_memory
+from stampbench.models.traced_architecture import TracedArchitecture
 from stampbench.strategies.base import Parent
 from stampbench.strategies.errors import StrategyError
 
@@ -53,7 +57,8 @@ class Run(NamedTuple):
     @property
     def label(self) -> str:
         """The strategy's name in tables."""
-        return self.spec.label(self.resolved.defaults)
+        network = self.resolved.network
+        return self.spec.label(self.resolved.defaults, None if network is None else network.defaults)
 
 
 class Draw(NamedTuple):
@@ -94,7 +99,7 @@ def plan_run(
         raise UserError(f"strategy '{resolved.name}' builds on itself: {cycle}")
     parents = {
         name: plan_run(
-            resolve_strategy(parent.strategy, protocol, parent.hyperparameters),
+            resolve_strategy(parent.strategy, protocol, parent.hyperparameters).on(resolved.network),
             dataset,
             protocol,
             draw if parent.seed is None else draw._replace(seed=parent.seed),
@@ -102,14 +107,17 @@ def plan_run(
         )
         for name, parent in named_parents.items()
     }
+    network = resolved.network
+    codes = (resolved.code, None if network is None else network.code)
     values = {
         "strategy": resolved.name,
+        "network": None if network is None else _network_identity(network),
         "hyperparameters": resolved.strategy.model_dump(mode="json"),
         "dataset": _identity(dataset),
         **draw._asdict(),
         "n_train": len(images.training) + len(images.validation),
         "protocol": protocol,
-        "code": resolved.code,
+        "code": ", ".join(each for each in codes if each) or None,
         "parents": {name: each.spec.id for name, each in parents.items()},
     }
     spec = validated(RunSpec, f"run of {resolved.name}", values)
@@ -161,16 +169,41 @@ def _identity(dataset: Dataset) -> DatasetIdentity:
     return validated(DatasetIdentity, f"dataset '{dataset.name}'", values)
 
 
+def _network_identity(network: ResolvedNetwork) -> NetworkIdentity:
+    return NetworkIdentity(name=network.name, hyperparameters=network.network.model_dump(mode="json"))
+
+
 def _start(resolved: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, Mapping[str, Parent]]:
     """Return where a strategy starts and what it builds on."""
     try:
         strategy = resolved.strategy
-        architecture = strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
+        architecture = resolved.architecture(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
         if not isinstance(architecture, Architecture):
             raise TypeError(f"start returned {type(architecture).__name__}, not an architecture")
         return architecture, strategy.parents()
+    except ModelError:
+        raise
     except Exception as error:  # a plug-in may fail in any way
         raise StrategyError(f"strategy '{resolved.name}': {type(error).__name__}: {error}") from error
+
+
+def _needing(name: str, architecture: Architecture) -> str:
+    if isinstance(architecture, TracedArchitecture):
+        return f"network '{architecture.name}'"
+    return f"strategy '{name}': depth {architecture.depth}"
+
+
+def _try_batch(dataset: Dataset, architecture: TracedArchitecture, number: int) -> None:
+    """Check that the network trains on the dataset's smallest batch, without memory for its tensors."""
+    batch = torch.empty(number, architecture.in_channels, *dataset.seen, device="meta")
+    try:
+        without_memory(architecture).train()(batch)
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"network '{architecture.name}': does not train on {number} images of {dataset.name} of size "
+            f"{'×'.join(map(str, dataset.seen))} ({' '.join(str(error).split())[:200]})",
+            setting="batch_size",
+        ) from error
 
 
 def _check_fit(
@@ -179,10 +212,13 @@ def _check_fit(
     for edge, divisor in zip(dataset.seen, architecture.divisors, strict=True):
         if edge % divisor:
             raise UserError(
-                f"strategy '{name}': depth {architecture.depth} needs sizes that are multiples of {divisor}, "
-                f"but {dataset.name} has {edge}",
+                f"{_needing(name, architecture)} needs sizes that are multiples of {divisor}, but {dataset.name} has "
+                f"{edge}",
                 setting="image_size",
             )
+    if isinstance(architecture, TracedArchitecture):
+        _try_batch(dataset, architecture, training_images % protocol.batch_size or protocol.batch_size)
+        return
     bottleneck = math.prod(edge // each for edge, each in zip(dataset.seen, architecture.divisors, strict=True))
     single = protocol.batch_size == 1 or training_images % protocol.batch_size == 1
     if bottleneck == 1 and single and isinstance(architecture, UNetArchitecture):

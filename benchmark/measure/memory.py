@@ -45,7 +45,9 @@ def training_memory(architecture: Architecture, size: tuple[int, ...], batch: in
     model, images = _on_meta_device(architecture, size, batch)
 
     def step() -> None:
-        model.train()(images).sum().backward()
+        output = model.train()(images)
+        heads = output if isinstance(output, list) else [output]  # deep supervision
+        torch.stack([each.sum() for each in heads]).sum().backward()  # type: ignore[no-untyped-call]
 
     moments = sum(_ADAM_BYTES * each.numel() for each in model.parameters())
     return _bytes(model) + images.nbytes + moments + _peak(step)

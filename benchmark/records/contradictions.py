@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategy
+from stampbench.benchmark.config.resolve import resolve_network, resolve_protocol, resolve_strategy
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.records.run_tables import read_table
 from stampbench.benchmark.records.schema import Record
+from stampbench.models.errors import ModelError
 from stampbench.models.model import parameter_count
 from stampbench.models.serialization import load_model
 from stampbench.strategies.errors import StrategyError
@@ -70,16 +71,18 @@ def _of_the_spec(record: Record, trajectory: pd.DataFrame) -> Iterator[str]:
     try:
         protocol = resolve_protocol(spec.protocol.name, {})
         resolved = resolve_strategy(spec.strategy, protocol, spec.hyperparameters)
-        if record.label != (label := spec.label(resolved.defaults)):
+        named = spec.network
+        network = None if named is None else resolve_network(named.name, named.hyperparameters)
+        if record.label != (label := spec.label(resolved.defaults, None if network is None else network.defaults)):
             yield f"its strategy is called '{record.label}', but is {label}"
         if not spec.parents:
             data = record.dataset
-            start = resolved.strategy.start(spec.dataset.spatial_dims, len(data.channels), len(data.classes))
+            start = resolved.on(network).architecture(spec.dataset.spatial_dims, len(data.channels), len(data.classes))
             expected = parameter_count(start)
             first = int(trajectory["parameters"].iloc[0])
             if first != expected:
                 yield f"{spec.strategy} starts with {expected:,} parameters, its trajectory with {first:,}"
-    except (UserError, StrategyError) as error:
+    except (UserError, ModelError, StrategyError) as error:
         yield f"its strategy cannot be checked: {error}"
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 from monai.losses import DiceCELoss, DiceLoss
 from torch import Tensor, nn
 
@@ -26,6 +27,25 @@ def l2_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:
     y = nn.functional.one_hot(labels.squeeze(1), logits.shape[1]).movedim(-1, 1).flatten(2).to(p.dtype)
     ratio = (y - p).square().sum(2) / (y.square().sum(2) + p.square().sum(2) + 1e-7)
     return ratio.mean()
+
+
+def deep_supervision_loss(loss: Callable[[Tensor, Tensor], Tensor], heads: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """Return the mean loss of logits at several resolutions, with weights 1, 1/2, 1/4, … (Isensee et al. 2021).
+
+    Args:
+        loss: loss of logits `(N, classes, *spatial)` and labels `(N, *spatial)`.
+        heads: logits, of which the first has the size of the labels; others may be smaller.
+        labels: labels `(N, *spatial)`; for smaller logits the nearest label counts.
+    """
+    weights = [0.5**index for index in range(len(heads))]
+    total = torch.zeros((), device=labels.device)
+    for weight, logits in zip(weights, heads, strict=True):
+        target = labels
+        if logits.shape[2:] != labels.shape[1:]:
+            resized = nn.functional.interpolate(labels.unsqueeze(1).float(), logits.shape[2:], mode="nearest-exact")
+            target = resized.squeeze(1).to(labels.dtype)
+        total = total + weight * loss(logits.float(), target)
+    return total / sum(weights)
 
 
 def distillation_loss(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.models.pruning import Cut
+from stampbench.models.cut import Cut
 
 
 def new_optimiser(

@@ -14,12 +14,12 @@ from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.precision import HALF
 from stampbench.benchmark.environment.progress import Progress
-from stampbench.benchmark.errors import TrainingFailedError
+from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.fold_data import FoldData
-from stampbench.benchmark.training.losses import distillation_loss, make_loss
+from stampbench.benchmark.training.losses import deep_supervision_loss, distillation_loss, make_loss
 from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import detached
@@ -29,7 +29,9 @@ from stampbench.benchmark.training.validation import ValidationScore, validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
 from stampbench.models.model import Architecture, Model, build, parameter_count, parse_architecture
+from stampbench.models.pocketnet import PocketNet
 from stampbench.models.pruning import remove_filters
+from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores, gather_norms
 
@@ -109,7 +111,8 @@ class TrainingSession:
 
     def train_epoch_gathering_norms(self) -> None:
         """Train one epoch and keep the mean L2 norms of its ReLU outputs, for the importance `l2_gathered`."""
-        assert isinstance(self.model, UNet)
+        if not isinstance(self.model, UNet):
+            raise TrainingFailedError("importance 'l2_gathered' is known for the U-Net only; choose another importance")
         with gather_norms(self.model) as norms:
             self.train_epoch()
         self._gathered = {name: torch.cat(each).cpu().double().mean(0).tolist() for name, each in norms.items()}
@@ -141,7 +144,7 @@ class TrainingSession:
         """Score every prunable filter; `call` is the number of this call in the journal and seeds random scores."""
         chosen = IMPORTANCES[importance]
         batches = ((pixels.to(self.device), labels.to(self.device)) for pixels, labels in self._sampler.in_order())
-        assert isinstance(self.model, UNet)
+        assert not isinstance(self.model, PocketNet)
         # Not the strategy's generator, which draws again in a replay, where nothing is scored again.
         rng = np.random.default_rng([self._score_seed, call])
         scores = chosen.score(ImportanceInputs(self.model, batches, self.label_loss, rng, self._gathered))
@@ -150,7 +153,7 @@ class TrainingSession:
 
     def prune(self, filters: Sequence[Filter], optimiser: str) -> None:
         """Remove filters; `optimiser` is `new` or `carry`."""
-        assert isinstance(self.model, UNet)
+        assert not isinstance(self.model, PocketNet)
         cuts = remove_filters(self.model, filters)
         old = self.optimiser
         self._renew()
@@ -197,6 +200,8 @@ class TrainingSession:
     def built(self, architecture: Architecture) -> Model:
         """Return a network of an architecture with these compute settings."""
         model = build(architecture, self.compute.kernels)
+        if self.compute.save_memory and isinstance(model, TracedModel):
+            raise UserError(f"network '{model.architecture.name}': trains without saving memory", setting="save_memory")
         model.save_memory = self.compute.save_memory
         return model
 
@@ -212,6 +217,8 @@ class TrainingSession:
         half = HALF.get(self.protocol.precision)
         with torch.autocast(self.device.type, half, enabled=half is not None):
             logits = self.model(pixels)
+        if isinstance(logits, list):  # deep supervision, without distillation
+            return deep_supervision_loss(self.label_loss, logits, labels)
         logits = logits.float()
         loss = self.label_loss(logits, labels)
         if self.teacher is None:

@@ -1,0 +1,31 @@
+"""Parameters that are replaced by smaller ones."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Cut(NamedTuple):
+    """The replacement of a parameter by a smaller one.
+
+    Attributes:
+        old: The parameter before the removal.
+        new: The parameter after it.
+        dim: The dimension along which entries were removed.
+        kept: Indices of the kept entries along `dim`.
+    """
+
+    old: nn.Parameter
+    new: nn.Parameter
+    dim: int
+    kept: Tensor
+
+
+def cut(module: nn.Module, name: str, dim: int, kept: Tensor) -> Cut:
+    """Replace a parameter of a module by its kept entries along a dimension."""
+    old = getattr(module, name)
+    new = nn.Parameter(old.detach().index_select(dim, kept), requires_grad=old.requires_grad)
+    setattr(module, name, new)
+    return Cut(old, new, dim, kept)

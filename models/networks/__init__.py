@@ -1,0 +1,1 @@
+"""Networks that come with stampbench, besides the U-Net and PocketNet's networks."""
