@@ -71,7 +71,10 @@ def find_channels(model: nn.Module, image: Tensor) -> NetworkChannels:
 
 
 class _Layers:
-    """Groups labels into layers: channels that occur in the same places, in the same order and without gaps."""
+    """Groups labels into layers: channels of a convolution that occur in the same places.
+
+    Concatenations and additions keep the order of channels, so those of a layer follow each other everywhere.
+    """
 
     def __init__(self, labels: ChannelLabels) -> None:
         self._labels = labels
@@ -82,9 +85,6 @@ class _Layers:
     def channels(self) -> NetworkChannels:
         """Return the layers and where they are."""
         self._find()
-        while torn := [name for name in self._found if not self._is_whole(name)]:
-            for name in torn:
-                self._pinned |= set(self._found.pop(name))
         segments = {place: self._segments(roots) for place, roots in self._places.items()}
         readers = {path: self._segments(self._roots(labels)) for path, labels in self._labels.read.items()}
         writers = {
@@ -116,21 +116,6 @@ class _Layers:
                     by_places.setdefault(frozenset(occurs[root]), {})[root] = None
             for number, together in enumerate(by_places.values(), start=1):
                 self._found[path if number == 1 else f"{path}#{number}"] = tuple(together)
-
-    def _is_whole(self, name: str) -> bool:
-        """Whether the filters of a layer follow each other, all and in order, wherever one of them occurs."""
-        roots = self._found[name]
-        for found in self._places.values():
-            own = set(roots)
-            if own.isdisjoint(found):
-                continue
-            starts = [index for index, root in enumerate(found) if root == roots[0]]
-            covered = {start + offset for start in starts for offset in range(len(roots))}
-            if any(found[start : start + len(roots)] != roots for start in starts) or covered != {
-                index for index, root in enumerate(found) if root in own
-            }:
-                return False
-        return True
 
     def _segments(self, roots: Sequence[int]) -> tuple[Segment, ...]:
         starts = {each[0]: name for name, each in self._found.items()}

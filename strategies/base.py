@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
 from pydantic import BaseModel, Field
@@ -155,6 +155,9 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     The inherited fields `f`, `depth` and `convs_per_level` define the U-Net that training starts from, unless another
     network is chosen (`--network`).
     """
+
+    prunes: ClassVar[bool] = False
+    """Whether the strategy removes filters, so that it needs a network that can lose some."""
 
     f: int = Field(4, ge=1, le=1024, description="filters on the first level")
     depth: int = Field(4, ge=1, le=7, description="number of pooling steps")

@@ -26,6 +26,8 @@ class TrainAndPrune(Strategy):
     the validation loss stops improving.
     """
 
+    prunes = True
+
     recovery_epochs: int = Field(5, ge=1, description="R, training epochs after every prune")
     filters_per_step: int = Field(1, ge=1, description="filters removed per pruning step")
     min_filters: int = Field(1, ge=1, description="filters that remain in every layer")

@@ -33,6 +33,7 @@ COMMANDS = {
     "publish": "publish:publish",
     "render": "render:render",
     "submit": "submit:submit",
+    "new-network": "new_network:new_network",
     "new-strategy": "new_strategy:new_strategy",
     "doctor": "doctor:doctor",
 }

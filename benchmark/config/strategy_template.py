@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import keyword
 from pathlib import Path
 
-from stampbench.benchmark.errors import UserError
-from stampbench.models.plugin import snake_case
+from stampbench.benchmark.config.template import write_template
 from stampbench.strategies.registry import STRATEGIES
 
 _STRATEGY = '''"""{name}: describe the idea in one line."""
@@ -62,21 +60,5 @@ def write_strategy(name: str, folder: Path) -> tuple[Path, Path]:
     Raises:
         UserError: when the name is not a snake_case identifier or is taken, or a file exists or cannot be written.
     """
-    if not name.isidentifier() or keyword.iskeyword(name) or name != name.lower() or name.startswith("_"):
-        raise UserError(f"strategy name '{name}' is not a snake_case identifier such as my_idea")
-    if name in STRATEGIES:
-        raise UserError(f"strategy name '{name}' is taken by {STRATEGIES[name].origin or 'stampbench'}")
-    cls = "".join(part.capitalize() for part in name.split("_"))
-    if snake_case(cls) != name:
-        raise UserError(f"strategy name '{name}' does not match its class name {cls}; use '{snake_case(cls)}'")
-    texts = {folder / f"{name}.py": _STRATEGY, folder / f"test_{name}.py": _TEST}
-    for path in texts:
-        if path.exists():
-            raise UserError(f"{path} exists already")
-    try:
-        for path, text in texts.items():
-            path.write_text(text.format(name=name, cls=cls))
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
-    first, second = texts
-    return first, second
+    taken = {known: entry.origin for known, entry in STRATEGIES.items()}
+    return write_template("strategy", name, taken, folder, (_STRATEGY, _TEST))

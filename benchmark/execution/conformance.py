@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from stampbench.benchmark.config.dataset_request import find_definition
-from stampbench.benchmark.config.resolve import ResolvedStrategy, resolve_protocol
+from stampbench.benchmark.config.resolve import ResolvedNetwork, ResolvedStrategy, resolve_protocol
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.execution.parents import read_parent
@@ -42,7 +42,13 @@ TINY: dict[str, Any] = {
 """Hyperparameters that are set if a strategy has them, so that a run takes seconds."""
 
 
-def check_conformance(strategy: Strategy, spatial_dims: int, folder: Path, compute: ComputeSettings = _CPU) -> None:
+def check_conformance(
+    strategy: Strategy,
+    spatial_dims: int,
+    folder: Path,
+    compute: ComputeSettings = _CPU,
+    network: ResolvedNetwork | None = None,
+) -> None:
     """Run all checks on one strategy.
 
     Hyperparameters are validated; the strategy ends with a valid architecture and a selected network; it never grows
@@ -54,12 +60,13 @@ def check_conformance(strategy: Strategy, spatial_dims: int, folder: Path, compu
         spatial_dims: 2 or 3.
         folder: an empty folder for files.
         compute: compute settings.
+        network: the network to start from; None: the strategy's own.
 
     Raises:
         AssertionError: when a check fails; the message names it.
     """
     check_hyperparameters(strategy)
-    bench = Bench(strategy, spatial_dims, folder, compute)
+    bench = Bench(strategy, spatial_dims, folder, compute, network)
     complete = bench.train("complete")
     check_result(complete, bench)
     check_trajectory(complete)
@@ -108,14 +115,21 @@ class CountingTrainer(RunTrainer):
 class Bench:
     """A tiny dataset and protocol on which one strategy is trained, after its parent runs."""
 
-    def __init__(self, strategy: Strategy, spatial_dims: int, folder: Path, compute: ComputeSettings = _CPU) -> None:
+    def __init__(
+        self,
+        strategy: Strategy,
+        spatial_dims: int,
+        folder: Path,
+        compute: ComputeSettings = _CPU,
+        network: ResolvedNetwork | None = None,
+    ) -> None:
         fields = type(strategy).model_fields
         tiny = {name: value for name, value in TINY.items() if name in fields}
         self.strategy = type(strategy).model_validate(strategy.model_dump() | tiny)
         protocol = resolve_protocol("quick", {"folds": 2, "batch_size": 2, "max_epochs": 2})
         dataset = open_dataset(find_definition(f"phantom{spatial_dims}d:size=16,cases=8"), cache=folder / "cache")
         resolved = ResolvedStrategy("under_test", self.strategy, self.strategy.model_dump(mode="json"))
-        self.run = plan_run(resolved, dataset, protocol, Draw(None, fold=0, seed=0))
+        self.run = plan_run(resolved.on(network), dataset, protocol, Draw(None, fold=0, seed=0))
         self._folder, self._progress = folder, Progress("test", 1, quiet=True)
         prepared = prepare_cases([self.run], self._progress)
         store, self._compute = RunStore(folder / "parents"), compute

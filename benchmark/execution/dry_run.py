@@ -76,6 +76,8 @@ class DryRunTrainer:
         self._gathered = False
 
     def set_dropout(self, probabilities: Mapping[str, float]) -> None:
+        if not probabilities:
+            raise StrategyError("sets dropout, but no layer of the network has any")
         self._dropout = sum(probabilities.values()) / len(probabilities)
 
     def keep(self) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
-
-import torch
 
 from stampbench.benchmark.config.protocol import Protocol
 from stampbench.benchmark.config.resolve import ResolvedNetwork, ResolvedStrategy, resolve_strategy
@@ -15,13 +12,12 @@ from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.dry_run import DryRunTrainer, dry_run
+from stampbench.benchmark.execution.network_fit import check_fit
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.split import Split
-from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
-from stampbench.models.model import Architecture, without_memory
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.model import Architecture
 from stampbench.strategies.base import Parent
 from stampbench.strategies.errors import StrategyError
 
@@ -88,12 +84,13 @@ def plan_run(
 
     Raises:
         DatasetError: when the dataset does not allow the split.
-        UserError: when the network does not fit the image size, or parent runs need each other.
+        UserError: when the network does not fit the images or the strategy, or parent runs need each other.
+        ModelError: when the network cannot be built, or its filters cannot be removed correctly.
         StrategyError: when the strategy fails.
     """
     images = dataset.split(draw.n_train, draw.fold, protocol.folds, draw.training_set, protocol.split)
     architecture, named_parents = _start(resolved, dataset)
-    _check_fit(resolved.name, dataset, architecture, len(images.training) * dataset.tiles, protocol)
+    check_fit(resolved, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if resolved.name in needed_by:
         cycle = " → ".join((*needed_by, resolved.name))
         raise UserError(f"strategy '{resolved.name}' builds on itself: {cycle}")
@@ -185,46 +182,3 @@ def _start(resolved: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, 
         raise
     except Exception as error:  # a plug-in may fail in any way
         raise StrategyError(f"strategy '{resolved.name}': {type(error).__name__}: {error}") from error
-
-
-def _needing(name: str, architecture: Architecture) -> str:
-    if isinstance(architecture, TracedArchitecture):
-        return f"network '{architecture.name}'"
-    return f"strategy '{name}': depth {architecture.depth}"
-
-
-def _try_batch(dataset: Dataset, architecture: TracedArchitecture, number: int) -> None:
-    """Check that the network trains on the dataset's smallest batch, without memory for its tensors."""
-    batch = torch.empty(number, architecture.in_channels, *dataset.seen, device="meta")
-    try:
-        without_memory(architecture).train()(batch)
-    except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"network '{architecture.name}': does not train on {number} images of {dataset.name} of size "
-            f"{'×'.join(map(str, dataset.seen))} ({' '.join(str(error).split())[:200]})",
-            setting="batch_size",
-        ) from error
-
-
-def _check_fit(
-    name: str, dataset: Dataset, architecture: Architecture, training_images: int, protocol: Protocol
-) -> None:
-    for edge, divisor in zip(dataset.seen, architecture.divisors, strict=True):
-        if edge % divisor:
-            raise UserError(
-                f"{_needing(name, architecture)} needs sizes that are multiples of {divisor}, but {dataset.name} has "
-                f"{edge}",
-                setting="image_size",
-            )
-    if isinstance(architecture, TracedArchitecture):
-        _try_batch(dataset, architecture, training_images % protocol.batch_size or protocol.batch_size)
-        return
-    bottleneck = math.prod(edge // each for edge, each in zip(dataset.seen, architecture.divisors, strict=True))
-    single = protocol.batch_size == 1 or training_images % protocol.batch_size == 1
-    if bottleneck == 1 and single and isinstance(architecture, UNetArchitecture):
-        raise UserError(
-            f"{dataset.name}: {training_images} training {'patches' if dataset.patch else 'images'} in batches of "
-            f"{protocol.batch_size} leave a batch with a single one, which depth {architecture.depth} shrinks to one "
-            "voxel, too few for BatchNorm; change batch_size or depth",
-            setting="batch_size",
-        )

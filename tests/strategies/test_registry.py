@@ -143,6 +143,10 @@ two_epochs = "outsider:TwoEpochs"
 standard = "outsider:TwoEpochs"
 broken = "outsider.absent:Nothing"
 no_strategy = "outsider:lowest_last"
+[project.entry-points."stampbench.networks"]
+two_convs = "outsider:TwoConvs"
+dynunet = "outsider:TwoConvs"
+no_network = "outsider:TwoEpochs"
 [project.entry-points."stampbench.selections"]
 lowest_last = "outsider:lowest_last"
 lowest = "outsider:lowest_last"
@@ -150,7 +154,16 @@ missing = "outsider:missing"
 """,
     "outsider.py": GOOD
     + """
+from torch import nn
+from stampbench.models.network import Network
 from stampbench.strategies.selection import Chosen, rank
+
+class TwoConvs(Network, frozen=True):
+    '''Two convolutions.'''
+    f: int = 4
+    def build(self, spatial_dims, in_channels, out_channels):
+        conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
+        return nn.Sequential(conv(in_channels, self.f, 3, padding=1), nn.ReLU(), conv(self.f, out_channels, 1))
 
 def lowest_last(trainer, settings):
     ranking = rank(trainer, settings.importance)
@@ -190,6 +203,11 @@ def test_plugins_of_an_installed_package_appear_in_list_run_and_leaderboard(tmp_
         "outsider 1.2: selection outsider:missing cannot be imported",
     ):
         assert sum(part in line for line in warnings) == 1, part
+    networks = stampbench("list", "networks")
+    assert "two_convs" in networks.stdout
+    assert "Two convolutions. [outsider 1.2]" in networks.stdout
+    assert "MONAI's DynUNet" in networks.stdout  # the built-in network is kept
+    assert "outsider:TwoEpochs: not a subclass of stampbench.models.network.Network" in networks.stderr
     words = ["--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--protocol", "quick"]
     small = ["--set", "f=2", "--set", "depth=1"]
     ran = stampbench("run", "--strategy", "two_epochs", *words, *small)
@@ -197,10 +215,16 @@ def test_plugins_of_an_installed_package_appear_in_list_run_and_leaderboard(tmp_
     selected = ["--set", "selection=lowest_last", "--set", "filters_per_step=8", "--set", "recovery_epochs=1"]
     ran = stampbench("run", "--strategy", "stamp", *words, *small, *selected)
     assert ran.returncode == 0, ran.stderr
+    other = ["--network", "two_convs,outsider:TwoConvs", "--network-set", "f=8", "--set", "recovery_epochs=1"]
+    ran = stampbench("run", "--strategy", "stamp", *words, *other, "--set", "filters_per_step=4")
+    assert ran.returncode == 0, ran.stderr
     (board,) = json.loads(stampbench("leaderboard", "--format", "json").stdout)["boards"]
     labels = [row["strategy"] for row in board["rows"]]
     assert "two_epochs (f=2, depth=1, code=outsider 1.2)" in labels
     assert any("selection=lowest_last" in label for label in labels)
+    for name, version in (("two_convs", "outsider 1.2"), ("outsider:TwoConvs", "")):
+        (label,) = (each for each in labels if f"stamp (network={name} f=8" in each)
+        assert f"code={version}" in label
     planned = stampbench("run", "--strategy", "all", *words, "--dry-run")
     assert planned.returncode == 0
     assert "warning: skipped: outsider 1.2: outsider.absent:Nothing" in planned.stderr
