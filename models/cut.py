@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -21,6 +22,18 @@ class Cut(NamedTuple):
     new: nn.Parameter
     dim: int
     kept: Tensor
+
+
+def carried(states: Mapping[Tensor, dict[str, Any]], cuts: Iterable[Cut]) -> dict[Tensor, dict[str, Any]]:
+    """Return an optimiser's state by parameter, without the entries of removed filters."""
+    left = dict(states)
+    for each in cuts:
+        if state := left.pop(each.old, None):
+            left[each.new] = {
+                name: value.index_select(each.dim, each.kept) if isinstance(value, Tensor) and value.ndim else value
+                for name, value in state.items()
+            }
+    return left
 
 
 def cut(module: nn.Module, name: str, dim: int, kept: Tensor) -> Cut:

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from stampbench.models.architecture import Filter
-from stampbench.models.channel_removal import keep_channels
 from stampbench.models.cut import Cut, cut
 from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
@@ -30,18 +29,9 @@ def remove_filters(model: UNet | TracedModel, filters: Iterable[Filter]) -> list
     """
     filters = list(filters)
     target = model.architecture.without(filters)
-    cuts = _remove_from_unet(model, filters) if isinstance(model, UNet) else _remove_from_traced(model, filters)
+    cuts = _remove_from_unet(model, filters) if isinstance(model, UNet) else model.filters.remove(filters)
     model.architecture = target  # type: ignore[assignment]
     return cuts
-
-
-def _remove_from_traced(model: TracedModel, filters: list[Filter]) -> list[Cut]:
-    widths = model.architecture.layers
-    kept = {layer: set(range(widths[layer])) for layer, *_ in filters}
-    for layer, index, *_ in filters:
-        kept[layer].remove(index)
-    channels = model.architecture.channels
-    return keep_channels(model.net, channels, widths, {layer: sorted(each) for layer, each in kept.items()})
 
 
 def _remove_from_unet(model: UNet, filters: list[Filter]) -> list[Cut]:

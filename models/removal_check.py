@@ -49,7 +49,7 @@ def silence(model: TracedModel, filters: Iterable[Filter]) -> None:
     for path, segments in model.architecture.channels.readers.items():
         module, start = model.net.get_submodule(path), 0
         assert isinstance(module, nn.modules.conv._ConvNd)
-        for name, width in model.layer_segments(segments):
+        for name, width in model.filters.segments(segments):
             for channel in silent.get(name or "", []):
                 module.weight.data.select(0 if module.transposed else 1, start + channel).zero_()
             start += width

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -12,8 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, uses_fast_kernels
-from stampbench.models.model import build
-from stampbench.models.pocketnet import PocketNet
 from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
 from stampbench.strategies.errors import StrategyError
@@ -191,9 +190,8 @@ def _group_norm(inputs: ImportanceInputs, normaliser: str | None) -> Scores:
         ) from None
     images, _ = next(iter(inputs.batches))
     # Torch-Pruning can only trace PyTorch's own modules, so this copy uses the plain kernels.
-    model = build(inputs.model.architecture).to(images.device).eval()
-    model.load_state_dict(inputs.model.state_dict())
-    assert not isinstance(model, PocketNet)
+    model = copy.deepcopy(inputs.model).eval()
+    model.kernels = "plain"
     graph = tp.DependencyGraph().build_dependency(model, example_inputs=images[:1])
     importance = tp.importance.GroupMagnitudeImportance(p=2, group_reduction="mean", normalizer=normaliser)
     scores = {}

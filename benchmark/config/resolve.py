@@ -164,7 +164,7 @@ def resolve_network(name: str, values: Mapping[str, Any]) -> ResolvedNetwork | N
     if name == DEFAULT:
         if values:
             raise UserError(
-                f"network '{name}': strategies have its hyperparameters; set {', '.join(values)} there",
+                f"network '{name}': its hyperparameters are those of strategies; set {', '.join(values)} there",
                 setting="network",
             )
         return None

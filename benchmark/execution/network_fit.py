@@ -37,8 +37,8 @@ def check_fit(
     for edge, divisor in zip(dataset.seen, architecture.divisors, strict=True):
         if edge % divisor:
             raise UserError(
-                f"{_named(resolved.name, architecture)} needs sizes that are multiples of {divisor}, but {dataset.name} "
-                f"has {edge}",
+                f"{_named(resolved.name, architecture)} needs sizes that are multiples of {divisor}, "
+                f"but {dataset.name} has {edge}",
                 setting="image_size",
             )
     rest = training_images % protocol.batch_size

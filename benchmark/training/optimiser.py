@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.models.cut import Cut
+from stampbench.models.cut import Cut, carried
 
 
 def new_optimiser(
@@ -40,12 +40,7 @@ def carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model:
         model: the pruned network.
         cuts: which entries of which parameters were kept.
     """
-    states = dict(old.state)
-    for cut in cuts:
-        if state := states.pop(cut.old, None):
-            states[cut.new] = {
-                name: value.index_select(cut.dim, cut.kept) if value.ndim else value for name, value in state.items()
-            }
+    states = carried(old.state, cuts)
     for parameter in model.parameters():
         if parameter in states:
             new.state[parameter] = states[parameter]

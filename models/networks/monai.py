@@ -18,7 +18,7 @@ class DynUNet(Network, frozen=True):
     """MONAI's DynUNet, the plain network of nnU-Net (Isensee et al. 2021): InstanceNorm, leaky ReLU, strides."""
 
     f: int = Field(32, ge=1, le=1024, description="filters on the first level")
-    depth: int = Field(4, ge=1, le=7, description="number of steps that halve the size")
+    depth: int = Field(4, ge=2, le=7, description="number of steps that halve the size")
     most_filters: int = Field(512, ge=1, le=2**14, description="most filters of a level")
     residual: bool = Field(False, description="residual blocks")
     deep_supervision: int = Field(0, ge=0, le=6, description="levels below the full size that are trained on too")

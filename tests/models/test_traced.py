@@ -175,7 +175,7 @@ def test_a_removed_filter_is_a_silenced_one() -> None:
     with torch.no_grad():
         model(image)
     mask = torch.tensor([1.0, 1, 0, 1], dtype=torch.double).unsqueeze(1).expand(4, 3)
-    model._mask = lambda segment, x: mask if segment.layer == layer else x.new_ones(segment.width, len(x))  # type: ignore[method-assign]
+    model.filters._mask = lambda segment, x: mask if segment.layer == layer else x.new_ones(segment.width, len(x))  # type: ignore[method-assign]
     with torch.no_grad():
         assert torch.allclose(model(image), pruned(image))
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.config.resolve import resolve_network
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import check_conformance
@@ -16,3 +17,20 @@ from stampbench.strategies.testing import check_conformance
 def test_built_in_strategy_conforms(name: str, spatial_dims: int, tmp_path: Path, compute: ComputeSettings) -> None:
     entry = STRATEGIES[name]
     check_conformance(entry.load()(**entry.preset), spatial_dims, tmp_path, compute)
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "hyperparameters"),
+    [
+        ("stamp_plus", "dynunet", {"f": 2, "depth": 2, "deep_supervision": 1}),
+        ("prune_finetune", "residual_unet", {"f": 2, "depth": 1}),
+        ("random_largest", "attention_unet", {"f": 2, "depth": 1}),
+        ("standard_plus", "dynunet", {"f": 2, "depth": 2, "residual": True}),
+    ],
+)
+def test_strategies_conform_on_other_networks(
+    name: str, network: str, hyperparameters: dict[str, int], tmp_path: Path, compute: ComputeSettings
+) -> None:
+    entry = STRATEGIES[name]
+    resolved = resolve_network(network, hyperparameters)
+    check_conformance(entry.load()(**entry.preset), 2, tmp_path, compute, resolved)
