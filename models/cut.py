@@ -37,7 +37,14 @@ def carried(states: Mapping[Tensor, dict[str, Any]], cuts: Iterable[Cut]) -> dic
 
 
 def cut(module: nn.Module, name: str, dim: int, kept: Tensor) -> Cut:
-    """Replace a parameter of a module by its kept entries along a dimension."""
+    """Replace a parameter of a module by its kept entries along a dimension.
+
+    Args:
+        module: The module.
+        name: Name of the parameter.
+        dim: The dimension.
+        kept: Indices of the kept entries.
+    """
     old = getattr(module, name)
     new = nn.Parameter(old.detach().index_select(dim, kept), requires_grad=old.requires_grad)
     setattr(module, name, new)

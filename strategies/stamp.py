@@ -129,9 +129,9 @@ class TrainAndPrune(Strategy):
         else:
             trainer.train(epochs=1, gather=self._gathers)
         self._checkpoint(trainer)
-        limit = self._parameter_limit(trainer.architecture)
+        limit = self.parameter_limit(parameter_count(trainer.architecture))
         while trainer.architecture.prunable(self.min_filters) and parameter_count(trainer.architecture) > limit:
-            self._prune(trainer)
+            self.prune_once(trainer)
             if self.recovery == "epochs":
                 trainer.train(epochs=self.recovery_epochs, gather=self._gathers)
             else:
@@ -146,12 +146,14 @@ class TrainAndPrune(Strategy):
         size = parameter_count(trainer.architecture)
         trainer.checkpoint(candidate=self.select_parameters is None or size <= self.select_parameters)
 
-    def _parameter_limit(self, initial: Architecture) -> int:
+    def parameter_limit(self, start: int) -> int:
+        """Return the number of parameters at which pruning ends, for a network that started with `start`."""
         if self.stop_fraction is not None:
-            return int(self.stop_fraction * parameter_count(initial))
+            return int(self.stop_fraction * start)
         return self.stop_parameters or 0
 
-    def _prune(self, trainer: Trainer) -> None:
+    def prune_once(self, trainer: Trainer) -> None:
+        """Choose and remove filters, and set targeted dropout."""
         chosen = SELECTIONS[self.selection](trainer, self)
         trainer.prune(chosen.filters, self.optimiser)
         if self.dropout == "targeted":

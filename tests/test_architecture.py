@@ -104,7 +104,7 @@ def test_only_the_command_line_speaks_of_options() -> None:
     commands_of_others = {"benchmark/config/rerun_command.py", "benchmark/environment/provenance.py"}
     commands_of_others |= {"benchmark/environment/machine.py", "datasets/catalogue.py"}  # nvidia-smi, FreeSurfer
     commands_of_others |= {"benchmark/records/documents.py", "benchmark/execution/rerun.py"}
-    commands_of_others |= {"benchmark/config/strategy_template.py"}
+    commands_of_others |= {"benchmark/config/network_template.py", "benchmark/config/strategy_template.py"}
     found = {
         f"{name}:{node.lineno}": node.value
         for name, tree in TREES.items()
