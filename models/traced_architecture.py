@@ -77,7 +77,7 @@ class TracedArchitecture(BaseModel, frozen=True, extra="forbid"):
             return values
         name = values.get("name")
         if name not in NETWORKS:
-            raise ValueError(f"network '{name}' is not registered; install its package or load the file that defines it")
+            raise ValueError(f"network '{name}' is not registered; install its package or load its file")
         try:
             return values | {"network": NETWORKS[name].load().model_validate(values["network"])}
         except ModelError as error:

@@ -37,6 +37,7 @@ from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.models.model import Model
 from stampbench.models.serialization import save_model
+from stampbench.models.traced import TracedModel
 from stampbench.strategies.base import Strategy
 from stampbench.strategies.errors import StrategyError
 
@@ -199,7 +200,8 @@ def _write_tables(folder: RunFolder, trainer: RunTrainer, scores: list[CaseScore
 def _latency(model: Model, data: FoldData, place: Workplace) -> list[LatencyRow]:
     """Time the selected network on one image, with PyTorch's and this package's kernels."""
     device = place.compute.torch_device
-    backends: list[Backend] = ["eager", "fast"] if device.type == "cpu" else ["eager"]
+    fast = device.type == "cpu" and not isinstance(model, TracedModel)
+    backends: list[Backend] = ["eager", "fast"] if fast else ["eager"]
     if not place.timed:
         return []
     try:

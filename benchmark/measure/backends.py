@@ -16,6 +16,7 @@ from stampbench.benchmark.environment.precision import HALF, Precision, check_pr
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.export import exported_program, onnx_session, require, write_onnx
 from stampbench.models.model import Model
+from stampbench.models.traced import TracedModel
 
 Backend = Literal["eager", "fast", "compile", "onnxruntime", "openvino"]
 BACKENDS: dict[Backend, str] = {
@@ -81,6 +82,8 @@ def open_session(model: Model, images: Tensor, backend: Backend, precision: Prec
 
 
 def _torch(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
+    if backend == "fast" and isinstance(model, TracedModel):
+        raise UserError(f"backend 'fast': network '{model.architecture.name}' has no fast kernels; 'eager' is the same")
     network = copy.deepcopy(model).to(images.device).eval()
     network.kernels = "fast" if backend == "fast" else "plain"
     if backend == "compile":

@@ -9,7 +9,9 @@ import torch
 
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.backends import open_session
-from stampbench.models.model import Model
+from stampbench.models.model import Model, build
+from stampbench.models.networks.monai import ResidualUNet
+from stampbench.models.traced_architecture import TracedArchitecture
 
 
 @pytest.mark.parametrize("backend", ["fast", "onnxruntime", "openvino"])
@@ -30,3 +32,18 @@ def test_backends_give_the_same_logits(network: Model, backend: Any) -> None:
 def test_unsupported_precisions_are_refused(network: Model, backend: Any, precision: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         open_session(network, torch.randn(1, 1, 16, 16), backend, precision)
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime", "openvino"])
+def test_networks_of_the_registry_are_timed_too(backend: Any) -> None:
+    if backend != "eager":
+        pytest.importorskip(backend)
+        pytest.importorskip("onnxscript")
+    architecture = TracedArchitecture.unpruned("residual_unet", ResidualUNet(f=2, depth=2), 2, 1, 2)
+    model = build(architecture).eval()
+    images = torch.randn(2, 1, 16, 24)
+    logits = open_session(model, images, backend, "fp32").call()
+    logits = next(iter(logits.values())) if backend == "openvino" else logits  # type: ignore[attr-defined]
+    torch.testing.assert_close(torch.as_tensor(logits).detach(), model(images).detach(), rtol=1e-3, atol=1e-4)
+    with pytest.raises(UserError, match="network 'residual_unet' has no fast kernels; 'eager' is the same"):
+        open_session(model, images, "fast", "fp32")
