@@ -33,6 +33,7 @@ NETWORKS: dict[str, Entry] = {
     "segresnet": Entry(f"{_MONAI}:SegResNet", {}, "MONAI's SegResNet (Myronenko 2018)"),
     "flexible_unet": Entry(f"{_MONAI}:FlexibleUNet", {}, "MONAI's FlexibleUNet with an EfficientNet encoder"),
     "mednext_s": Entry(f"{_MONAI}:MedNeXt", {}, "MONAI's MedNeXt in its small form (Roy et al. 2023)"),
+    "swift_unet": Entry("stampbench.models.networks.swift:SwiftUNet"),
 }
 """Networks by name, besides `unet`, which strategies build from their own hyperparameters; plug-ins add theirs."""
 
