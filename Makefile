@@ -99,7 +99,7 @@ tables: $(READY)
 	$(BIN)/stampbench render --check README.md leaderboards/*.md
 	$(BIN)/stampbench store schema | diff docs/records.md -
 	$(BIN)/pytest -q tests/test_published_documents.py tests/benchmark/records/test_publish.py \
-		tests/benchmark/records/test_documents.py $(ARGS)
+		tests/benchmark/records/test_documents.py tests/benchmark/cli/test_datasets.py $(ARGS)
 
 # Hashes of all packages but PyTorch, whose builds with and without CUDA come from different indexes.
 constraints-hashed.txt: constraints.txt $(READY)

@@ -27,9 +27,11 @@ LINK = re.compile(r"(?P<start>\]\()(?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)"
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Add the pages that not every checkout has."""
+    """Add the pages that not every checkout has, and the card of each dataset."""
     if (ROOT / "SECURITY.md").is_file():
         config.nav[-1]["Project"].append({"Security": "SECURITY.md"})
+    cards = [f"dataset_cards/{path.name}" for path in sorted((ROOT / "docs" / "dataset_cards").glob("*.md"))]
+    next(each["Reference"] for each in config.nav if "Reference" in each).append({"Datasets": cards})
     return config
 
 

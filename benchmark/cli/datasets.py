@@ -10,6 +10,7 @@ import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
 from stampbench.benchmark.cli.create_dataset import create
+from stampbench.benchmark.cli.dataset_card import dataset_card
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
 from stampbench.benchmark.cli.export_dataset import export_dataset
 from stampbench.benchmark.cli.hints import hint
@@ -87,10 +88,18 @@ def list_datasets(data_root: Path | None, style: str) -> None:
 
 @datasets.command()
 @click.argument("name")
+@click.option(
+    "--format",
+    "style",
+    type=click.Choice(["text", "markdown"]),
+    default="text",
+    show_default=True,
+    help="markdown: the dataset's card",
+)
 @form_options
 @DATA_ROOT
 @MAX_VOXELS
-def show(name: str, form: Form, data_root: Path | None) -> None:
+def show(name: str, style: str, form: Form, data_root: Path | None) -> None:
     """Show a dataset, how to get it, and which files it has.
 
     \b
@@ -103,6 +112,9 @@ def show(name: str, form: Form, data_root: Path | None) -> None:
     from stampbench.datasets.errors import DatasetError
 
     definition = _define(name, form)
+    if style == "markdown":
+        echo(dataset_card(definition).rstrip())
+        return
     lines = {
         "name": f"{definition.name}, version {definition.version}",
         "what": definition.summary + (" (synthetic)" if definition.synthetic else ""),

@@ -29,6 +29,19 @@ def test_documented_table_equals_the_output_of_datasets_list(stampbench: Command
         assert definition.citation
 
 
+def test_each_dataset_has_a_card_that_its_definition_generates(stampbench: Command, tmp_path: Path) -> None:
+    cards = {path.stem: path.read_text() for path in (DOCS.parent / "dataset_cards").glob("*.md")}
+    assert set(cards) == set(CATALOGUE)
+    for name, card in cards.items():
+        code, out, _ = stampbench("datasets", "show", name, "--format", "markdown", "--data-root", tmp_path)
+        assert code == 0
+        assert out == card
+        assert f"(dataset_cards/{name}.md)" in DOCS.read_text()
+        definition = CATALOGUE[name]
+        assert definition.archive is None or str(definition.archive.md5) in card
+        assert all(f"{each}: " in card for each in definition.classes or {})
+
+
 def test_list_marks_the_datasets_that_are_present(stampbench: Command, tmp_path: Path) -> None:
     (tmp_path / "Task09_Spleen").mkdir()
     (tmp_path / "Task09_Spleen" / "dataset.json").touch()
