@@ -14,11 +14,11 @@ from stampbench.benchmark.environment.signals import treat_termination_like_ctrl
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.executors.base import Executor
 from stampbench.benchmark.execution.job import Task, WorkerSettings
-from stampbench.benchmark.execution.run import prepare_cases
+from stampbench.benchmark.execution.run import Run, prepare_cases
 from stampbench.benchmark.execution.scheduler import Reporter, Scheduler
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.duplicates import REMEDY, find_duplicates
+from stampbench.datasets.duplicates import REMEDY, find_copies, find_duplicates
 
 
 class ExecutorSettings(BaseModel, frozen=True, extra="forbid"):
@@ -81,6 +81,8 @@ def launch(
         if warning := busy_warning():
             report.problem(f"warning: {warning}")
         _prepare(tasks, report, quiet=quiet)  # once, not in every worker
+    else:
+        _find_copies(tasks, report)
     workers = workers.model_copy(update={"timed": executors.timed})
     executor = _executor(executors, workers, len(tasks), quiet=quiet)
     if executors.kind == "serial":  # each run shows its own progress
@@ -90,19 +92,32 @@ def launch(
 
 
 def _prepare(tasks: Sequence[Task], report: Reporter, *, quiet: bool) -> None:
-    datasets: dict[int, list[Task]] = {}
-    for task in tasks:
-        datasets.setdefault(id(task.run.dataset), []).append(task)
-    for group in datasets.values():
-        dataset: Dataset = group[0].run.dataset
+    for dataset, runs in _by_dataset(tasks):
         with Progress(dataset.name, 1, quiet=quiet) as progress:
-            prepared = prepare_cases([task.run for task in group], progress)
-        for same, different_subjects in find_duplicates((c.id, c.subject, c.digest) for c in prepared.values()):
-            if different_subjects:
-                report.problem(
-                    f"warning: {dataset.name}: cases {', '.join(same)} have the same image but different subjects, so "
-                    f"it may be in both the training and the test set; {REMEDY}"
-                )
+            prepared = prepare_cases(runs, progress)
+        _warn_of_duplicates(dataset, find_duplicates((c.id, c.subject, c.digest) for c in prepared.values()), report)
+
+
+def _find_copies(tasks: Sequence[Task], report: Reporter) -> None:
+    """Warn of equal image files; preparing all cases to compare their content is up to the nodes of a cluster."""
+    for dataset, _ in _by_dataset(tasks):
+        _warn_of_duplicates(dataset, find_copies(dataset.reader.cases), report)
+
+
+def _by_dataset(tasks: Sequence[Task]) -> list[tuple[Dataset, list[Run]]]:
+    found: dict[int, tuple[Dataset, list[Run]]] = {}
+    for task in tasks:
+        found.setdefault(id(task.run.dataset), (task.run.dataset, []))[1].append(task.run)
+    return list(found.values())
+
+
+def _warn_of_duplicates(dataset: Dataset, found: list[tuple[tuple[str, ...], bool]], report: Reporter) -> None:
+    for same, different_subjects in found:
+        if different_subjects:
+            report.problem(
+                f"warning: {dataset.name}: cases {', '.join(same)} have the same image but different subjects, so "
+                f"it may be in both the training and the test set; {REMEDY}"
+            )
 
 
 def _executor(settings: ExecutorSettings, workers: WorkerSettings, total: int, *, quiet: bool) -> Executor:

@@ -54,6 +54,7 @@ def check_submission(
     published: Records | None,
     data_root: Path | None = None,
     *,
+    folder: str | None = None,
     rescore: int | None = 3,
     report: Callable[[int, int, str], None] = lambda done, total, folder: None,
 ) -> SubmissionReport:
@@ -69,6 +70,7 @@ def check_submission(
         root: the submitted store.
         published: the tables that the runs are to join; None: none.
         data_root: folder that holds the named datasets' folders.
+        folder: folder or definition file of the data of runs on anything but a named dataset.
         rescore: number of cases per run, drawn at random, to segment again; None: all.
         report: called with the number of checked runs, the number of all, and the folder that is checked next.
     """
@@ -78,7 +80,7 @@ def check_submission(
     problems: list[str] = []
     rescored = 0
     specs: dict[str, RunSpec] = {}
-    reinference = Reinference(store, data_root, trusted=False)
+    reinference = Reinference(store, data_root, folder, trusted=False)
     total = len(store.paths())
     report(0, total, str(root))
     for number, status in enumerate(verify_store(store), start=1):

@@ -33,6 +33,7 @@ def check_in_child(
     published: Records | None,
     data_root: Path | None,
     *,
+    folder: str | None = None,
     rescore: int | None,
     limits: Limits,
     report: Callable[[int, int], None],
@@ -43,6 +44,7 @@ def check_in_child(
         root: the submitted store.
         published: the tables that the runs are to join; None: none.
         data_root: folder that holds the named datasets' folders.
+        folder: folder or definition file of the data of runs on anything but a named dataset.
         rescore: number of cases per run, drawn at random, to segment again; None: all.
         limits: limits of the child process; a submission that exceeds one is refused.
         report: called with the number of checked runs and the number of all.
@@ -53,7 +55,7 @@ def check_in_child(
     # A forked process has the plug-ins of this one; elsewhere, forking is not safe.
     context: Any = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     receiver, sender = context.Pipe(duplex=False)
-    options = {"root": root, "published": published, "data_root": data_root, "rescore": rescore}
+    options = {"root": root, "published": published, "data_root": data_root, "folder": folder, "rescore": rescore}
     process = context.Process(target=_check, args=(sender, limits, context.get_start_method() != "fork", options))
     process.start()
     sender.close()

@@ -47,6 +47,18 @@ def test_commands_find_the_folder_where_it_was_below_the_data_root_or_by_option(
     assert stampbench(*figure, "--folder", moved)[0] == 0
 
 
+def test_submissions_on_a_folder_are_checked_with_the_checkers_copy(
+    folder: Path, stampbench: Command, tmp_path: Path
+) -> None:
+    check = ("submit", "check", "runs", "--rescore", "1")
+    out = stampbench(*check)[1]
+    assert "was not segmented again: dataset 'Organ': its folder is not known" in out
+    assert "\ndata of runs that were not segmented again: see --data-root, --folder and --rescore\n" in out
+    out = stampbench(*check, "--folder", folder)[1]
+    assert "was not segmented again" not in out
+    assert out.splitlines()[-1] == "refused: 1 runs, 1 cases segmented again"  # a fold is missing
+
+
 def test_tables_take_the_path_that_run_took(folder: Path, stampbench: Command) -> None:
     code, out, err = stampbench("leaderboard", "--dataset", folder)
     assert code == 0, err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -243,3 +244,14 @@ def test_a_duplicated_image_is_reported(decathlon: Callable[..., Path], stampben
     assert code == 0
     assert "warning: Task05_Prostate: cases case_03, case_06 have the same image but different subjects" in err
     assert "delete all but one of them" in err
+
+
+def test_a_copied_image_is_reported_before_runs_are_given_to_a_cluster(
+    decathlon: Callable[..., Path], stampbench: Command
+) -> None:
+    folder = decathlon(cases=8)
+    shutil.copy(folder / "imagesTr" / "case_03.nii.gz", folder / "imagesTr" / "case_06.nii.gz")
+    words = ("run", "--strategy", "standard", "--dataset", folder, "--folds", "0", "--protocol", "quick")
+    code, _, err = stampbench(*words, "--protocol-set", "folds=2", "--executor", "slurm")
+    assert "warning: Task05_Prostate: cases case_03, case_06 have the same image but different subjects" in err
+    assert (code, "error: executor 'slurm'" in err) == (2, True)  # it is not installed here
