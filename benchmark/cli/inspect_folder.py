@@ -15,6 +15,7 @@ from stampbench.benchmark.cli.create_dataset import NO_OPTIONS, define_files
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.options import MAX_VOXELS, Form
 from stampbench.benchmark.errors import UserError
+from stampbench.datasets.errors import DatasetError
 
 if TYPE_CHECKING:
     from stampbench.datasets.definition import Definition
@@ -74,17 +75,52 @@ def _propose(folder: Path, guess: Guess, picture: Path | None) -> int:
         options = _options(guess, labels)
         if options["ignore"]:
             echo(f"without a partner, to be ignored: {', '.join(options['ignore'])}")
-        words = ["stampbench", "datasets", "create", name, "--folder", str(folder), *_words(options)]
         try:
-            definition, _ = define_files(name, folder, options.pop("images"), options.pop("labels"), Form(), options)
-            if number == 0:
-                echo(_draw(definition, picture))
+            overlap = _try(name, folder, options, picture, draw=number == 0)
+            if overlap is not None:
+                echo(f"question: which classes keep the voxels that several claim? {overlap}")
+                options["priority"] = ",".join(_smallest_first(options, labels))
+                _try(name, folder, options, picture, draw=True)
         except ValueError as error:  # UserError and DatasetError
             problems.append(f"problem: {error}{hint(getattr(error, 'setting', None))}")
+        words = ["stampbench", "datasets", "create", name, "--folder", str(folder), *_words(options)]
         echo(f"next: {shlex.join(words)}")
     for problem in problems:
         echo(problem)
     return 1 if problems else 0
+
+
+def _try(name: str, folder: Path, options: dict[str, Any], picture: Path | None, *, draw: bool) -> str | None:
+    """Define a dataset and draw some of its cases; return how classes overlap if they do, else None.
+
+    Args:
+        name: its name.
+        folder: folder of the files.
+        options: options of `create`.
+        picture: file of the picture; None: in the cache folder.
+        draw: whether cases are read and drawn.
+
+    Raises:
+        UserError, DatasetError: when the files do not fit the options in another way.
+    """
+    others = {key: value for key, value in options.items() if key not in ("images", "labels")}
+    definition, _ = define_files(name, folder, options["images"], options["labels"], Form(), others)
+    try:
+        if draw:
+            echo(_draw(definition, picture))
+    except DatasetError as error:
+        if error.setting != "priority" or options["priority"]:
+            raise
+        return str(error)
+    return None
+
+
+def _smallest_first(options: dict[str, Any], labels: Sequence[GroupFacts]) -> list[str]:
+    """Return classes in a likely order: a small structure lies on top of a large one, and a high value on a low one."""
+    if options["classes"]:
+        return [each.partition("=")[0] for each in reversed(options["classes"])]
+    shares = zip(labels, options["labels"], strict=True)
+    return [named.partition("=")[0] for _, named in sorted(shares, key=lambda each: each[0].foreground)]
 
 
 def _line(facts: GroupFacts) -> str:
@@ -138,7 +174,14 @@ def _ignore(stray: set[str], used: set[str]) -> tuple[str, ...]:
 
 def _words(options: dict[str, Any]) -> list[str]:
     """Return options of `create` as words of a command line."""
-    names = {"images": "--images", "labels": "--labels", "classes": "--class", "ignore": "--ignore", "test": "--test"}
+    names = {
+        "images": "--images",
+        "labels": "--labels",
+        "classes": "--class",
+        "priority": "--priority",
+        "ignore": "--ignore",
+        "test": "--test",
+    }
     words = []
     for key, option in names.items():
         given = options[key] or ()

@@ -106,6 +106,23 @@ def test_volumes_of_other_formats_are_recognised_and_checked(ending: str, stampb
     assert "1 errors" not in out
 
 
+def test_overlapping_structures_get_an_order_and_a_question(stampbench: Command, tmp_path: Path) -> None:
+    for number in range(12):
+        pair(tmp_path / "data", f"images/{number}.png", f"masks/organ/{number}.png", number)
+        lesion = np.zeros((20, 24), np.uint8)
+        lesion[number % 8 + 1 : number % 8 + 3, 5:8] = 1
+        path = tmp_path / "data" / "masks" / "lesion" / f"{number}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(lesion).save(path)
+    code, out, _ = stampbench("datasets", "inspect", "data")
+    assert code == 0, out
+    assert "question: which classes keep the voxels that several claim? " in out
+    assert "6 voxels belong to both" in out
+    (words,) = commands(out)
+    assert words[words.index("--priority") + 1] == "lesion,organ"
+    assert stampbench(*words)[1].startswith("data.yaml: 12 cases")
+
+
 def test_files_without_a_partner_are_ignored_by_the_command(stampbench: Command, tmp_path: Path) -> None:
     for number in range(12):
         pair(tmp_path / "data", f"train/image/{number}.png", f"train/mask/{number}.png", number)
