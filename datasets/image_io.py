@@ -11,7 +11,7 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import NDArray
 
-from stampbench.datasets import itk_format, nifti_format, numpy_format, pillow_format, tiff_format
+from stampbench.datasets import dicom_format, itk_format, nifti_format, numpy_format, pillow_format, tiff_format
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.nifti_format import check_affine, spacing_of
 from stampbench.datasets.picture import Format, Header, Picture
@@ -26,6 +26,7 @@ FORMATS: list[Format] = [
     pillow_format.FORMAT,
     tiff_format.FORMAT,
     itk_format.FORMAT,
+    dicom_format.FORMAT,
     numpy_format.FORMAT,
 ]
 """All formats; `discover` adds those of installed packages."""
@@ -107,10 +108,15 @@ def _call(path: Path, function: Callable[[], _Result]) -> _Result:
         raise DatasetError(f"{path}: cannot be read; the file may be truncated ({reason})") from error
 
 
-def _header(path: Path) -> Header:
-    header = format_of(path).header
-    if header is not None:
-        return _call(path, lambda: header(path))
+def header(path: Path) -> Header:
+    """Return shape and affine of an image along the axes of its file; of most formats only the header is read.
+
+    Raises:
+        DatasetError: when the file cannot be read.
+    """
+    found = format_of(path).header
+    if found is not None:
+        return _call(path, lambda: found(path))
     picture = read(path)
     return Header(picture.pixels.shape[1:], picture.affine)
 
@@ -121,7 +127,7 @@ def shape(path: Path) -> tuple[int, ...]:
     Raises:
         DatasetError: when the file cannot be read.
     """
-    return ras_shape(*_header(path))
+    return ras_shape(*header(path)[:2])
 
 
 def spacing(path: Path) -> tuple[float, ...]:
@@ -130,7 +136,7 @@ def spacing(path: Path) -> tuple[float, ...]:
     Raises:
         DatasetError: when the file cannot be read.
     """
-    affine = _header(path).affine
+    affine = header(path).affine
     return (1.0, 1.0, 1.0) if affine is None else _in_ras(spacing_of(affine), affine)
 
 
@@ -157,6 +163,42 @@ def companions(path: Path) -> tuple[Path, ...]:
     """Return other files that belong to an image file, such as the JSON file with the spacing of a TIFF stack."""
     found = format_of(path).companions
     return () if found is None else found(path)
+
+
+def first(path: Path) -> Path | None:
+    """Return the file that stands for the image of which a file is a part, such as a series; None: it is no image.
+
+    Raises:
+        DatasetError: when the file cannot be read.
+    """
+    found = format_of(path).first if path.name.lower().endswith(endings()) else None
+    return path if found is None else _call(path, lambda: found(path))
+
+
+def structures(path: Path) -> tuple[str, ...]:
+    """Return the names of the structures in a file; none for an image or a label map.
+
+    Raises:
+        DatasetError: when the file cannot be read.
+    """
+    found = format_of(path).structures if path.name.lower().endswith(endings()) else None
+    return () if found is None else _call(path, lambda: found(path))
+
+
+def mask(path: Path, names: tuple[str, ...], image: Path) -> NDArray[np.uint8]:
+    """Return the mask `(*spatial)` of structures in a file, in the grid of an image.
+
+    Args:
+        path: A file with structures.
+        names: Their names.
+        image: The image.
+
+    Raises:
+        DatasetError: when a file cannot be read, or has no such structure.
+    """
+    found, grid = format_of(path).mask, header(image)
+    assert found is not None
+    return _call(path, lambda: found(path, names, grid))
 
 
 def spacing_lost(shapes: Iterable[tuple[int, ...]], spacings: Iterable[tuple[float, ...]]) -> bool:

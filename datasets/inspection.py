@@ -12,7 +12,7 @@ import numpy as np
 from stampbench.datasets import image_io
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.file_groups import FileGroup, group_files, without_prefix
-from stampbench.datasets.patterns import list_files
+from stampbench.datasets.matching import list_files
 
 _SAMPLE = 6
 """Files that are read of each group."""

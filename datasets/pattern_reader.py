@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from stampbench.datasets import image_io
 from stampbench.datasets.dataset_json import Case, subject_of
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.patterns import MatchedCase, Patterns, match_cases
+from stampbench.datasets.matching import MatchedCase, match_cases
+from stampbench.datasets.patterns import Patterns
 from stampbench.datasets.picture import Picture
 from stampbench.datasets.readers import RawCase, check_same_space
 
@@ -56,7 +58,7 @@ class PatternReader:
     def recipe(self) -> dict[str, Any]:
         """How files are read."""
         recipe = self._patterns.model_dump(
-            mode="json", include={"colour", "priority", "resize_labels", "spacing"}, exclude_defaults=True
+            mode="json", include={"colour", "priority", "resize_labels", "spacing", "structures"}, exclude_defaults=True
         )
         recipe |= self._definition.model_dump(
             mode="json", include={"test_cases", "test_subjects", "surface_tolerance"}, exclude_defaults=True
@@ -85,7 +87,11 @@ class PatternReader:
                 setting="channels",
             )
         matched, shape = self._matched[case.id], image.shape[1:]
-        label = self._unite(case, {path: self._read_label(path, pictures[0], shape) for path, _ in matched.labels})
+        labels = [
+            (path, name, self._read_label(path, pictures[0], shape, name, case.images[0]))
+            for path, name in matched.labels
+        ]
+        label = self._unite(case, labels)
         affine, spacing = pictures[0].affine, self._patterns.spacing
         if spacing is not None and len(spacing) != len(shape):
             raise DatasetError(f"{case.images[0]}: is {len(shape)}D, but the spacing has {len(spacing)} numbers")
@@ -106,8 +112,12 @@ class PatternReader:
             pixels = pixels[:1]
         return Picture(pixels, picture.affine)
 
-    def _read_label(self, path: Path, image: Picture, shape: tuple[int, ...]) -> NDArray[np.generic]:
-        """Return the values `(*shape)` of a label map."""
+    def _read_label(
+        self, path: Path, image: Picture, shape: tuple[int, ...], name: str | None, image_path: Path
+    ) -> NDArray[np.generic]:
+        """Return the values `(*shape)` of a label map, or the mask of a class in a file with structures."""
+        if name is not None and image_io.structures(path):
+            return image_io.mask(path, self._patterns.structures.get(name, (name,)), image_path)
         picture = image_io.read(path, label=True)
         pixels = picture.pixels
         if len(pixels) > 1 and (pixels[:3] == pixels[:1]).all():
@@ -132,14 +142,14 @@ class PatternReader:
         resized: NDArray[np.generic] = pixels[0][np.ix_(*nearest)]
         return resized
 
-    def _unite(self, case: Case, labels: Mapping[Path, NDArray[np.generic]]) -> NDArray[np.uint8]:
+    def _unite(self, case: Case, labels: Sequence[tuple[Path, str | None, NDArray[np.generic]]]) -> NDArray[np.uint8]:
         """Return the class index of each voxel, from all label maps and masks of a case."""
         matched = self._matched[case.id]
         claims: dict[str, NDArray[np.bool_]] = {}
-        for path, mask_of in matched.labels:
-            for name, claim in self._claims(path, labels[path], mask_of).items():
+        for path, mask_of, label in labels:
+            for name, claim in self._claims(path, label, mask_of).items():
                 claims[name] = claims[name] | claim if name in claims else claim
-        result = np.zeros(next(iter(labels.values())).shape, np.uint8)
+        result = np.zeros(labels[0][2].shape, np.uint8)
         priority = self._patterns.priority
         if not priority and len(matched.labels) > 1:
             _check_overlaps(matched, claims)
@@ -190,9 +200,9 @@ class PatternReader:
             DatasetError: when a file cannot be read.
         """
         digest = hashlib.sha256()
-        masks = dict(self._matched[case.id].labels)
-        for path in self.files(case):
-            digest.update(f"{masks.get(path) or ''}\n".encode())
+        classes = [None for _ in case.images] + [name for _, name in self._matched[case.id].labels]
+        for path, name in zip_longest(self.files(case), classes):
+            digest.update(f"{name or ''}\n".encode())
             try:
                 with path.open("rb") as file:
                     digest.update(hashlib.file_digest(file, "sha256").digest())

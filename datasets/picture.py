@@ -28,10 +28,12 @@ class Header(NamedTuple):
     Attributes:
         shape: Spatial shape along the axes of the file.
         affine: 4×4 matrix from voxel indices to mm; None for a 2D image.
+        frame: Identifier of the coordinate system, if the format has one.
     """
 
     shape: tuple[int, ...]
     affine: NDArray[np.float64] | None
+    frame: str | None = None
 
 
 class Format(NamedTuple):
@@ -48,6 +50,11 @@ class Format(NamedTuple):
         companions: Returns other files that belong to a file; None: there are none.
         write: Writes a label map `(*spatial)` in the grid of the image in its first argument to the path in its second;
             None: label maps of such images are written as PNG files.
+        first: Returns the file that stands for the image of which a file is a part; None: the file is no image. If this
+            function is None, every file is an image of its own.
+        structures: Returns the names of the structures whose masks `mask` reads; none for an image. None: files have no
+            structures.
+        mask: Returns the mask `(*spatial)` of the structures with some names in the grid of an image.
     """
 
     endings: tuple[str, ...]
@@ -56,6 +63,9 @@ class Format(NamedTuple):
     palette: Callable[[Path], bool] | None = None
     companions: Callable[[Path], tuple[Path, ...]] | None = None
     write: Callable[[Path, Path, NDArray[np.generic]], None] | None = None
+    first: Callable[[Path], Path | None] | None = None
+    structures: Callable[[Path], tuple[str, ...]] | None = None
+    mask: Callable[[Path, tuple[str, ...], Header], NDArray[np.uint8]] | None = None
 
 
 def with_palette(indices: NDArray[np.generic], colours: NDArray[np.generic]) -> NDArray[np.generic]:

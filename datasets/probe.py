@@ -10,7 +10,7 @@ import numpy as np
 
 from stampbench.datasets import image_io
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.patterns import MatchedCase
+from stampbench.datasets.matching import MatchedCase
 from stampbench.datasets.readers import CaseReader
 
 _MOST = 20

@@ -15,12 +15,13 @@ from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.patterns import MatchedCase, Patterns
+    from stampbench.datasets.matching import MatchedCase
+    from stampbench.datasets.patterns import Patterns
 
 
 NO_OPTIONS: dict[str, Any] = {
-    "classes": (), "channels": None, "priority": None, "resize_labels": False, "spacing": None, "ignore": (),
-    "test": None, "licence": "", "citation": "",
+    "classes": (), "structures": (), "channels": None, "priority": None, "resize_labels": False, "spacing": None,
+    "ignore": (), "test": None, "licence": "", "citation": "",
 }  # fmt: skip
 """Defaults of the options of `create`."""
 
@@ -41,6 +42,9 @@ NO_OPTIONS: dict[str, Any] = {
     help="Label maps; with CLASS=, masks of one class each",
 )
 @click.option("--class", "classes", multiple=True, metavar="NAME=VALUE,…", help="Label values of a class, repeatable")
+@click.option(
+    "--structure", "structures", multiple=True, metavar="CLASS=NAME,…", help="Other names of a class in DICOM files"
+)
 @click.option("--channels", type=click.Choice(["grey", "rgb"]), help="How to read colours  [default: as they are]")
 @click.option("--priority", help="Classes that keep contested pixels, the first one first")
 @click.option("--resize-labels", is_flag=True, help="Resize label maps of another size to their images")
@@ -112,7 +116,7 @@ def define_files(
     from stampbench.benchmark.config.validated import validated
     from stampbench.datasets.catalogue import CATALOGUE
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.patterns import match_cases
+    from stampbench.datasets.matching import match_cases
     from stampbench.datasets.probe import find_channels
 
     if name in CATALOGUE or not name or set(name) & {"/", "\\", ":"}:
@@ -172,6 +176,7 @@ def _patterns(
             "resize_labels": options["resize_labels"],
             "spacing": options["spacing"] and options["spacing"].replace("x", ",").split(","),
             "ignore": options["ignore"],
+            "structures": _structures(options["structures"]),
         },
     )
 
@@ -193,6 +198,16 @@ def _classes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
     return classes
 
 
+def _structures(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    structures = {}
+    for text in texts:
+        name, equals, names = text.partition("=")
+        if not equals or not name.strip() or not parse_names(names):
+            raise UserError(f"--structure takes CLASS=NAME or CLASS=NAME,NAME, not '{text}'")
+        structures[name.strip()] = tuple(parse_names(names))
+    return structures
+
+
 def _values(cases: tuple[MatchedCase, ...]) -> str:
     from stampbench.datasets.probe import values_of
 
@@ -202,7 +217,7 @@ def _values(cases: tuple[MatchedCase, ...]) -> str:
 
 def _test_cases(text: str | None, folder: Path, cases: tuple[MatchedCase, ...]) -> tuple[str, ...]:
     """Return the ids of the test cases that a file lists, or whose images a pattern matches."""
-    from stampbench.datasets.patterns import matches
+    from stampbench.datasets.matching import matches
 
     if text is None:
         return ()

@@ -1,0 +1,224 @@
+"""Cases of a folder whose files match patterns."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import unicodedata
+from collections.abc import Collection, Iterator, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import NamedTuple
+
+from stampbench.datasets import image_io
+from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.patterns import TOKEN, Patterns
+
+_SHOWN = 3
+"""Most names that a message lists."""
+
+
+class MatchedCase(NamedTuple):
+    """The files of a case.
+
+    Attributes:
+        id: Case id.
+        subject: Subject id.
+        images: A file per image pattern.
+        labels: Files of label maps and masks with the class of a mask; None: a label map.
+    """
+
+    id: str
+    subject: str
+    images: tuple[Path, ...]
+    labels: tuple[tuple[Path, str | None], ...]
+
+
+_Key = tuple[str, ...]
+"""What the placeholders of a path matched: the case, or subject and case."""
+
+
+def match_cases(folder: Path, patterns: Patterns) -> tuple[MatchedCase, ...]:
+    """Return the cases of a folder, sorted by id.
+
+    Raises:
+        DatasetError: when a pattern matches nothing, files are missing or superfluous, or two ids differ in upper and
+            lower case only.
+    """
+    files = [path for path in list_files(folder) if not any(_ignored(path, each) for each in patterns.ignore)]
+    sources = [(pattern, None) for pattern in patterns.labels] + [(each, name) for name, each in patterns.masks.items()]
+    claimed = {path for pattern, _ in sources for path in _label_files(folder, pattern, files)}
+    images = [_find_images(folder, pattern, files, claimed) for pattern in patterns.images]
+    keys = sorted(images[0])
+    for pattern, found in zip(patterns.images[1:], images[1:], strict=True):
+        _same_cases(f"images of the pattern '{pattern}'", keys, found)
+    labels: dict[_Key, list[tuple[Path, str | None]]] = {key: [] for key in keys}
+    for pattern, name in sources:
+        matched = _find_labels(folder, pattern, files, keys)
+        if name is not None:
+            _same_cases(f"mask of class '{name}'", keys, matched)
+        for key, paths in matched.items():
+            labels[key] += [(folder / path, name) for path in paths]
+    _same_cases("label map", keys, [key for key in keys if labels[key]])
+    cases = [
+        MatchedCase("_".join(key), key[0], tuple(folder / found[key] for found in images), tuple(labels[key]))
+        for key in keys
+    ]
+    return _checked(cases)
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Return whether a pattern matches a path, which is relative to the folder."""
+    return _regex(pattern).fullmatch(_text(path)) is not None
+
+
+def list_files(folder: Path) -> list[str]:
+    """Return the paths of all files below a folder, sorted; hidden ones are skipped, links to folders are followed."""
+    return sorted(_walk(folder))
+
+
+def _walk(folder: Path) -> Iterator[str]:
+    seen = {os.path.realpath(folder)}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        kept = []
+        for name in folders:
+            real = os.path.realpath(os.path.join(parent, name))  # noqa: PTH118  # a circle of links ends here
+            if not name.startswith(".") and real not in seen:
+                seen.add(real)
+                kept.append(name)
+        folders[:] = sorted(kept)
+        yield from (Path(parent, name).relative_to(folder).as_posix() for name in names if not name.startswith("."))
+
+
+def _find_images(folder: Path, pattern: str, files: Sequence[str], claimed: set[str]) -> dict[_Key, str]:
+    """Return the image of each case; files that are label maps are none, and a series of files is one image."""
+    found: dict[_Key, str] = {}
+    of: dict[str, _Key] = {}
+    regex = _regex(pattern)
+    for path in files:
+        match = None if path in claimed else regex.fullmatch(_text(path))
+        if match is None:
+            continue
+        key, first = _key(match), image_io.first(folder / path)
+        if first is None:
+            continue
+        path = first.relative_to(folder).as_posix()
+        if of.setdefault(path, key) != key:
+            raise DatasetError(
+                f"{folder}: cases '{'_'.join(of[path])}' and '{'_'.join(key)}' are images of one series; the pattern "
+                f"'{pattern}' needs {{case}} in the name of a folder"
+            )
+        if found.get(key, path) != path:
+            raise DatasetError(
+                f"{folder}: case '{'_'.join(key)}' has two images, {found[key]} and {path}; make the pattern "
+                f"'{pattern}' match one of them, or ignore the other"
+            )
+        found[key] = path
+    if not found:
+        raise _nothing(folder, pattern, [path for path in files if path not in claimed])
+    return found
+
+
+def _find_labels(folder: Path, pattern: str, files: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, list[str]]:
+    """Return the label maps of each case that a pattern matches; the longest fitting case id wins."""
+    found: dict[_Key, list[str]] = {}
+    known, strays = set(keys), list[str]()
+    subjects = "{subject}" in pattern
+    by_case = {key if subjects else key[-1:]: key for key in keys}
+    if len(by_case) < len(keys):
+        raise DatasetError(f"{folder}: case ids repeat, so the pattern '{pattern}' needs {{subject}}, too")
+    exact = _regex(pattern, sorted({key[-1] for key in keys}, key=len, reverse=True))
+    for path in _label_files(folder, pattern, files):
+        match = _regex(pattern).fullmatch(_text(path))
+        assert match is not None
+        key = by_case.get(_key(match))
+        if key not in known:
+            match = exact.fullmatch(_text(path))
+            key = None if match is None else by_case.get(_key(match))
+        if key is None:
+            strays.append(path)
+        else:
+            first = image_io.first(folder / path)
+            name = path if first is None else first.relative_to(folder).as_posix()
+            found.setdefault(key, []).extend(() if name in found.get(key, ()) else (name,))
+    if strays:
+        raise DatasetError(
+            f"{folder}: {len(strays)} label maps belong to no image ({_listed(strays)}); correct the patterns, or "
+            "ignore these files",
+            setting="ignore",
+        )
+    if not found:
+        raise _nothing(folder, pattern, files)
+    return found
+
+
+def _label_files(folder: Path, pattern: str, files: Sequence[str]) -> list[str]:
+    """Return the files that a pattern of label maps matches: only those with structures if some have them."""
+    matched = [path for path in files if _regex(pattern).fullmatch(_text(path))]
+    with_structures = [path for path in matched if image_io.structures(folder / path)]
+    return with_structures or matched
+
+
+def _same_cases(what: str, keys: Sequence[_Key], found: Collection[_Key]) -> None:
+    """Raise an error unless exactly these cases were found."""
+    have = set(found)
+    if absent := ["_".join(key) for key in keys if key not in have]:
+        raise DatasetError(
+            f"{len(absent)} of {len(keys)} cases have no {what} ({_listed(absent)}); ignore their images",
+            setting="ignore",
+        )
+    if more := ["_".join(key) for key in have if key not in set(keys)]:
+        raise DatasetError(f"{len(more)} {what} belong to no case ({_listed(sorted(more))})")
+
+
+def _checked(cases: Sequence[MatchedCase]) -> tuple[MatchedCase, ...]:
+    lower: dict[str, str] = {}
+    for case in cases:
+        if (other := lower.setdefault(case.id.lower(), case.id)) != case.id:
+            raise DatasetError(f"cases '{other}' and '{case.id}' differ in upper and lower case only; rename one")
+    ids = [case.id for case in cases]
+    if twice := sorted({id for id in ids if ids.count(id) > 1}) if len(set(ids)) < len(ids) else []:
+        raise DatasetError(f"two cases have the id '{twice[0]}', which is made of subject and case")
+    return tuple(sorted(cases))
+
+
+def _regex(pattern: str, cases: Sequence[str] = ()) -> re.Pattern[str]:
+    """Return a pattern as a regular expression; `cases` are the only case ids that it matches, the first one first."""
+    parts, named = list[str](), set[str]()
+    for match in TOKEN.finditer(unicodedata.normalize("NFC", pattern)):
+        name = match["name"]
+        if name in named:
+            parts.append(f"(?P={name})")
+        elif name is not None:
+            named.add(name)
+            choices = "|".join(map(re.escape, cases)) if cases and name == "case" else "[^/]+?"
+            parts.append(f"(?P<{name}>{choices})")
+        else:
+            wild = {"folders": "(?:[^/]+/)*", "any": "[^/]*", "one": "[^/]"}
+            parts.append(wild.get(str(match.lastgroup)) or re.escape(match[0]))
+    return re.compile("".join(parts))
+
+
+def _key(match: re.Match[str]) -> _Key:
+    groups = match.groupdict()
+    return (groups["subject"], groups["case"]) if "subject" in groups else (groups["case"],)
+
+
+def _text(path: str) -> str:
+    """Return a path with composed characters: some file systems store é as two characters."""
+    return unicodedata.normalize("NFC", path)
+
+
+def _ignored(path: str, pattern: str) -> bool:
+    return fnmatch(path, pattern) or fnmatch(path.rpartition("/")[2], pattern)
+
+
+def _nothing(folder: Path, pattern: str, files: Sequence[str]) -> DatasetError:
+    near = difflib.get_close_matches(pattern, files[:2000], n=_SHOWN, cutoff=0.3) or list(files[:_SHOWN])
+    text = f"; files are for example {', '.join(near)}" if near else ""
+    return DatasetError(f"{folder}: the pattern '{pattern}' matches none of {len(files)} files{text}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
