@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stampbench.datasets import image_io
+from stampbench.datasets.dicom_groups import group_series
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.file_groups import FileGroup, group_files, without_prefix
 from stampbench.datasets.matching import list_files
@@ -36,6 +37,8 @@ class GroupFacts(NamedTuple):
         lowest: Lowest value.
         highest: Highest value.
         foreground: Mean share of pixels that are not 0.
+        structures: Names of structures that all files have, in DICOM-SEG and RTSTRUCT files.
+        others: Names of structures that some files have.
     """
 
     group: FileGroup
@@ -46,11 +49,13 @@ class GroupFacts(NamedTuple):
     lowest: float
     highest: float
     foreground: float
+    structures: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
     @property
     def label(self) -> bool:
         """Whether the files can be label maps."""
-        return bool(self.values) and self.channels == (1,)
+        return bool(self.structures) or (bool(self.values) and self.channels == (1,))
 
 
 class Guess(NamedTuple):
@@ -77,7 +82,9 @@ def inspect(folder: Path) -> tuple[list[GroupFacts], Guess | None]:
     Raises:
         DatasetError: when the folder contains no image files.
     """
-    groups = group_files(list_files(folder))
+    files = list_files(folder)
+    series, taken = group_series(folder, files)
+    groups = [*series, *group_files(path for path in files if path not in taken)]
     if not groups:
         raise DatasetError(f"{folder}: contains no image files; known endings are {', '.join(image_io.endings())}")
     facts = [each for each in (_facts(folder, group) for group in groups) if each is not None]
@@ -133,6 +140,8 @@ def _facts(folder: Path, group: FileGroup) -> GroupFacts | None:
     """Read a sample of a group; None if no file of it can be read."""
     paths = [paths[0] for paths in group.files.values()]
     chosen = sorted({int(index) for index in np.linspace(0, len(paths) - 1, _SAMPLE)})
+    if image_io.structures(folder / paths[0]):
+        return _structures(folder, group, [paths[index] for index in chosen])
     sizes, channels, values, foreground = set(), set(), set[float](), []
     coloured, many, low, high = False, False, np.inf, -np.inf
     for index in chosen:
@@ -156,3 +165,11 @@ def _facts(folder: Path, group: FileGroup) -> GroupFacts | None:
     return GroupFacts(
         group, tuple(sorted(sizes)), tuple(sorted(channels)), coloured, few, low, high, float(np.mean(foreground))
     )
+
+
+def _structures(folder: Path, group: FileGroup, paths: Sequence[str]) -> GroupFacts:
+    """Return the names of structures in a sample of files; their masks are not read, which needs the images."""
+    names = [image_io.structures(folder / path) for path in paths]
+    common = tuple(name for name in names[0] if all(name in each for each in names))
+    others = sorted({name for each in names for name in each if name not in common})
+    return GroupFacts(group, (), (), False, (), 0, 0, 0, common, tuple(others))

@@ -6,7 +6,7 @@ WORKDIR /source
 COPY . .
 RUN python -m venv /opt/stampbench \
     && /opt/stampbench/bin/pip install --no-cache-dir --constraint constraints.txt \
-        --extra-index-url https://download.pytorch.org/whl/cpu ".[depgraph,export,ray,slurm]"
+        --extra-index-url https://download.pytorch.org/whl/cpu ".[depgraph,export,formats,ray,slurm]"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 1000 stampbench \

@@ -6,7 +6,7 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /source
 COPY . .
 RUN python -m venv /opt/stampbench \
-    && /opt/stampbench/bin/pip install --no-cache-dir --constraint constraints.txt ".[depgraph,export,gpu,ray,slurm]"
+    && /opt/stampbench/bin/pip install --no-cache-dir --constraint constraints.txt ".[depgraph,export,formats,gpu,ray,slurm]"
 
 FROM python:3.11-slim-bookworm
 RUN useradd --create-home --uid 1000 stampbench \

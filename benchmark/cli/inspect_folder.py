@@ -119,12 +119,18 @@ def _smallest_first(options: dict[str, Any], labels: Sequence[GroupFacts]) -> li
     """Return classes in a likely order: a small structure lies on top of a large one, and a high value on a low one."""
     if options["classes"]:
         return [each.partition("=")[0] for each in reversed(options["classes"])]
+    if labels[0].structures:
+        return [named.partition("=")[0] for named in reversed(options["labels"])]
     shares = zip(labels, options["labels"], strict=True)
     return [named.partition("=")[0] for _, named in sorted(shares, key=lambda each: each[0].foreground)]
 
 
 def _line(facts: GroupFacts) -> str:
     """Return a line about a group of files."""
+    if facts.structures or facts.others:
+        some = f"; {', '.join(facts.others)} in some of them only" if facts.others else ""
+        named = ", ".join(facts.structures) or "none in all"
+        return f"{facts.group.pattern}: {len(facts.group.files)} cases, structures {named}{some}"
     sizes = ["×".join(map(str, size)) for size in (facts.sizes[0], facts.sizes[-1])]
     channels = "three equal channels" if facts.coloured and facts.channels == (1,) else ""
     channels = channels or f"{' or '.join(map(str, facts.channels))} channel{'s' if facts.channels != (1,) else ''}"
@@ -141,12 +147,16 @@ def _options(guess: Guess, labels: Sequence[GroupFacts]) -> dict[str, Any]:
 
     images = guess.images.group
     options = NO_OPTIONS | {"images": (images.pattern,), "labels": tuple(each.group.pattern for each in labels)}
-    if guess.structures:
-        named = zip(structure_names(labels), labels, strict=True)
-        options["labels"] = tuple(f"{name}={each.group.pattern}" for name, each in named)
+    if labels[0].structures:
+        named = {re.sub(r"[/{}*?=,]+", "-", name): name for name in labels[0].structures}
+        options["labels"] = tuple(f"{name}={labels[0].group.pattern}" for name in named)
+        options["structures"] = tuple(f"{name}={own}" for name, own in named.items() if name != own)
+    elif guess.structures:
+        by_folder = zip(structure_names(labels), labels, strict=True)
+        options["labels"] = tuple(f"{name}={each.group.pattern}" for name, each in by_folder)
     else:
         options["classes"] = tuple(f"{name}={value}" for name, value in class_values(labels[0]).items())
-    options["resize_labels"] = any(not set(each.sizes) & set(guess.images.sizes) for each in labels)
+    options["resize_labels"] = any(each.sizes and not set(each.sizes) & set(guess.images.sizes) for each in labels)
     cases = set(images.files)
     stray = {case: paths for each in labels for case, paths in each.group.files.items() if case not in cases}
     complete = cases.intersection(*(each.group.files for each in labels))
@@ -178,6 +188,7 @@ def _words(options: dict[str, Any]) -> list[str]:
         "images": "--images",
         "labels": "--labels",
         "classes": "--class",
+        "structures": "--structure",
         "priority": "--priority",
         "ignore": "--ignore",
         "test": "--test",

@@ -19,7 +19,7 @@ from stampbench.datasets.path_pattern import is_here
 EXTRAS = {
     "depgraph": ("torch-pruning",),
     "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
-    "formats": ("SimpleITK",),
+    "formats": ("highdicom", "SimpleITK"),
     "gpu": ("nvidia-ml-py",),
     "ray": ("ray",),
     "slurm": ("submitit",),

@@ -18,6 +18,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.datasets import image_io
+from stampbench.datasets.dicom_files import DICOM
 from stampbench.datasets.image_io import endings, ras_shape
 from stampbench.datasets.picture import Picture
 from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
@@ -49,6 +50,7 @@ def find_images(paths: Sequence[Path], channels: int) -> list[Path]:
             for each in path.iterdir()
             if each.name.lower().endswith(endings()) and not each.name.startswith(".")
             if channels == 1 or not _is_further_channel(each)
+            if image_io.first(each) == each
         )
         if not images:
             raise UserError(f"{path}: contains no images; supported are {', '.join(endings())}")
@@ -95,7 +97,8 @@ def segment_file(
 ) -> Path:
     """Segment an image and write its label map in the image's own grid and orientation.
 
-    The label map has the image's format; it is a PNG file for JPEG, BMP and GIF images.
+    The label map has the image's format; it is a PNG file for JPEG, BMP and GIF images, and a NIfTI file for a DICOM
+    series.
 
     The image is prepared as the training images were. If it is larger than they were, overlapping windows of their
     size are blended; if it is smaller, it is padded.
@@ -163,6 +166,10 @@ def _in_channels(picture: Picture, channels: int) -> Picture:
 
 def _output_name(path: Path) -> str:
     name = re.sub(r"_0000(\.[^/]*)$", r"\1", path.name)
+    if path.suffix.lower() in DICOM:
+        if image_io.companions(path):  # the files of a series have names that are the same for all series
+            name = path.absolute().parent.name + path.suffix
+        return Path(name).stem + (".nii.gz" if len(image_io.shape(path)) == 3 else ".png")
     name = f"{Path(name).stem}{_ONE_FILE[path.suffix.lower()]}" if path.suffix.lower() in _ONE_FILE else name
     # JPEG would change label values, and GIF and BMP are of no use for label maps.
     return f"{Path(name).stem}.png" if image_io.format_of(path).write is None else name
@@ -177,7 +184,7 @@ def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output:
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     try:
-        write = image_io.format_of(path).write
+        write = None if output.suffix == ".png" else image_io.format_of(path).write
         if write is None and coded.ndim != 2:
             raise UserError(f"cannot write {output}: label maps of volumes in this format cannot be written")
         if write is None:
