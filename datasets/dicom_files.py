@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import warnings
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,10 +56,19 @@ def highdicom(path: Path) -> Any:
     return _imported(path, "highdicom")
 
 
+@lru_cache
+def _quiet(pydicom: Any) -> None:
+    """Silence warnings: files of scanners often break small rules of the standard, and what matters is checked here."""
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    logging.getLogger("pydicom").addHandler(logging.NullHandler())
+    warnings.filterwarnings("ignore", module="pydicom|highdicom")
+
+
 def _imported(path: Path, name: str) -> Any:
     from importlib import import_module
 
     try:
+        _quiet(import_module("pydicom"))
         return import_module(name)
     except ImportError as error:
         raise DatasetError(

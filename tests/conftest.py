@@ -9,7 +9,9 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import util
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -164,3 +166,15 @@ def run_page() -> Callable[..., str]:
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def dicom() -> ModuleType:
+    """Writers of DICOM files, which need an extra."""
+    pytest.importorskip("highdicom")
+    spec = util.spec_from_file_location("dicom_writers", Path(__file__).parent / "datasets" / "dicom.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

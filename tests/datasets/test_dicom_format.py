@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,20 +14,8 @@ import pytest
 from stampbench.datasets import image_io
 from stampbench.datasets.errors import DatasetError
 
-pytest.importorskip("highdicom")
 VOLUME = np.random.default_rng(0).integers(-1000, 1000, (12, 10, 8)).astype(np.int16)
 SIDES = [(1, 2), (7, 2), (7, 6), (1, 6)]
-
-
-@pytest.fixture(scope="module")
-def dicom() -> ModuleType:
-    """Writers of DICOM files."""
-    spec = util.spec_from_file_location("dicom_writers", Path(__file__).with_name("dicom.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def rectangle(z: float, *, shift: float = 0.5) -> np.ndarray:

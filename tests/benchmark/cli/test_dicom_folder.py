@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
-from importlib import util
 from pathlib import Path
 from types import ModuleType
 
@@ -12,23 +11,10 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-pytest.importorskip("highdicom")
 Command = Callable[..., tuple[int, str, str]]
 SHORT = ("--folds", "0", "--set", "f=1", "--set", "depth=1", "--protocol", "quick", "--protocol-set", "folds=2",
          "--protocol-set", "max_epochs=1", "--quiet", "--spatial-dims", "2")  # fmt: skip
 SHAPE = (20, 16, 4)
-
-
-@pytest.fixture(scope="module")
-def dicom() -> ModuleType:
-    """Writers of DICOM files."""
-    path = Path(__file__).parents[2] / "datasets" / "dicom.py"
-    spec = util.spec_from_file_location("dicom_writers", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def patients(dicom: ModuleType, root: Path, *, ct: str, labels: str, structures: str) -> dict[str, np.ndarray]:
