@@ -24,15 +24,22 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT /
 PYTHON_PAGE = (ROOT / "docs" / "reference" / "python.md").read_text()
 
 
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    """The script that makes reference pages."""
-    spec = util.spec_from_file_location("site_reference", ROOT / "tools" / "site_reference.py")
+def tool(name: str) -> ModuleType:
+    """Return a script of the folder `tools`, which may import others of it."""
+    spec = util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tools"))
+        spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def reference() -> ModuleType:
+    """The script that makes reference pages."""
+    return tool("site_reference")
 
 
 class _Page(HTMLParser):
@@ -106,13 +113,47 @@ def test_every_command_and_option_has_an_entry(reference: ModuleType) -> None:
         assert all(f"{title} {command}" in sections for command in commands), title
 
 
-def test_every_strategy_has_an_entry_with_its_hyperparameters(reference: ModuleType) -> None:
-    page = reference.strategies_page(ROOT / "leaderboards" / "boards.md")
+def test_every_strategy_has_an_entry_with_formulas_and_hyperparameters(reference: ModuleType) -> None:
+    page = reference.strategies_page(ROOT / "leaderboards" / "boards.md", {"stamp": "a run"})
+    assert page.count("![Trajectory of a run](trajectories/stamp.svg)") == 1
     for name, entry in STRATEGIES.items():
         if entry.origin is None:
             section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+            assert re.search(r"\n    F_?l? .*=", section), name
             assert all(f"| `{field}` |" in section for field in entry.load().model_fields), name
             assert all(f"**{value}**" in section for value in entry.preset.values()), name
+
+
+def test_formulas_say_what_distinguishes_strategies(reference: ModuleType) -> None:
+    page = reference.strategies_page(ROOT / "leaderboards" / "boards.md", {})
+    sections = dict(re.findall(r"^## (\w+)\n((?:(?!^## ).*\n)*)", page, re.MULTILINE))
+    expected = {
+        "standard": ("f · 2^i", "`patience` epochs"), "flat": ("every level = f",), "stamp": ("argmin s_lk", "train R"),
+        "stamp_d": ("p_l = 0.037",), "stamp_plus": ("p_l = b · μ_l / max_m μ_m",), "random_largest": ("argmax F_l",),
+        "random_uniform": ("~ U over all filters",), "prune_finetune": ("in a parent run", "and prune again"),
+        "depgraph": ("mean_k m_lk",), "distill": ("KL(",), "retrain_scratch": ("checkpoint s of the parent run",),
+    }  # fmt: skip
+    for name, texts in expected.items():
+        assert all(text in sections[name] for text in texts), name
+    assert "argmin" not in sections["random_largest"]
+    assert "p_l" not in sections["stamp"].partition("| hyperparameter")[0]
+
+
+def test_trajectories_are_published_runs_or_dry_runs() -> None:
+    figures = tool("trajectory_figures")
+    published = figures._published(ROOT / "leaderboards")
+    assert {"stamp", "stamp_plus", "random_largest", "prune_finetune"} <= set(published)
+    assert "validation Dice" in svg_text(figures.draw(published["stamp"]))
+    dry = figures._dry("random_uniform")
+    counts = dry.checkpoints["parameters"]
+    assert counts.is_monotonic_decreasing
+    assert counts.iloc[-1] < counts.iloc[0] / 50
+    assert figures.draw(dry) == figures.draw(dry)
+
+
+def svg_text(text: str) -> str:
+    """Return the texts of an SVG that matplotlib wrote, which are comments beside their outlines."""
+    return "\n".join(re.findall(r"<!-- (.*?) -->", text))
 
 
 def test_rows_of_variants_belong_to_their_strategy(reference: ModuleType) -> None:

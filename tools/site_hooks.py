@@ -20,7 +20,9 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tools"))
 
-from site_reference import cli_page, strategies_page  # noqa: E402  (mkdocs loads hooks without their folder)
+# mkdocs loads hooks without their folder.
+from site_reference import cli_page, strategies_page  # noqa: E402
+from trajectory_figures import draw, trajectories  # noqa: E402
 
 OUTSIDE = ("CHANGELOG.md", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "RELEASE.md", "SECURITY.md")
 LINK = re.compile(r"(?P<start>\]\()(?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)")
@@ -44,8 +46,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     paths += [each for each in published if each.suffix in (".md", ".svg")]
     for path in paths:
         files.append(File.generated(config, path.relative_to(ROOT).as_posix(), abs_src_path=str(path)))
-    boards = ROOT / "leaderboards" / "boards.md"
-    for uri, content in (("reference/cli.md", cli_page(cli)), ("reference/strategies.md", strategies_page(boards))):
+    figures = trajectories(ROOT / "leaderboards")
+    captions = {name: figure.caption for name, figure in figures.items()}
+    pages = {
+        "reference/cli.md": cli_page(cli),
+        "reference/strategies.md": strategies_page(ROOT / "leaderboards" / "boards.md", captions),
+    } | {f"reference/trajectories/{name}.svg": draw(figure) for name, figure in figures.items()}
+    for uri, content in pages.items():
         files.append(File.generated(config, uri, content=content))
     return files
 

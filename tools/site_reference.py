@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from strategy_formulas import NOTATION, formulas
 
 BOARD = re.compile(r"^### (?P<title>.+)$", re.MULTILINE)
 COLUMNS = ("tier", "strategy", "Dice (95 %)", "Δ to standard (95 %)", "decision")
@@ -64,11 +65,12 @@ def _meaning(option: click.Option, context: click.Context) -> str:
     return escape(" ".join(record[1].split())) if record else ""
 
 
-def strategies_page(boards: Path) -> str:
-    """Return the page about all built-in strategies: paper, hyperparameters, and rows on the published leaderboards.
+def strategies_page(boards: Path, captions: dict[str, str]) -> str:
+    """Return the page about all built-in strategies: paper, formulas, hyperparameters, trajectory, published rows.
 
     Args:
         boards: the published `boards.md`.
+        captions: captions of the figures of trajectories by strategy, which are beside the page in `trajectories/`.
     """
     from stampbench.strategies.registry import STRATEGIES
 
@@ -78,7 +80,10 @@ def strategies_page(boards: Path) -> str:
         "Generated from the registry. [Strategies](../strategies.md) explains STAMP beside its paper, what each run is"
         " charged for, and how to add a strategy. Rows come from the"
         " [published leaderboards](../leaderboards/boards.md), with their limits:"
-        " [what these runs say](../leaderboards/README.md).",
+        " [what these runs say](../leaderboards/README.md). Figures show what a strategy does with the protocol `cpu`,"
+        " and not how good it is: each is one published run, or a dry run. Strategies without a figure make one"
+        " checkpoint, at the end of a training to convergence.",
+        NOTATION,
     ]
     for name, entry in STRATEGIES.items():
         if entry.origin is not None:
@@ -89,6 +94,10 @@ def strategies_page(boards: Path) -> str:
             escape(entry.describe()),
             escape(" ".join(inspect.cleandoc(kind.__doc__ or "").split())),
         ]
+        values = {field: info.default for field, info in kind.model_fields.items()} | dict(entry.preset)
+        parts.append("\n".join(f"    {formula}" for formula in formulas(values)))
+        if name in captions:
+            parts.append(f"![Trajectory of {captions[name]}](trajectories/{name}.svg)")
         parts.append(f"Class `{kind.__module__}.{kind.__name__}`. Defaults that differ by name are set in bold.")
         fields = [_hyperparameter(field, info, entry.preset) for field, info in kind.model_fields.items()]
         parts.append(table(("hyperparameter", "default", "values", "meaning"), fields))
