@@ -10,8 +10,10 @@ import pandas as pd
 from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.records.croissant import FILE as CROISSANT
+from stampbench.benchmark.records.croissant import describe_tables
 from stampbench.benchmark.records.record_file import RECORD, read_record
-from stampbench.benchmark.records.tables import Records, folder_of, merge, read_records, write_tables
+from stampbench.benchmark.records.tables import TABLES, Records, folder_of, merge, read_records, write_tables
 from stampbench.reports.leaderboard import leaderboards
 from stampbench.reports.overall import overall_ranking
 from stampbench.reports.table_formats import to_markdown
@@ -51,6 +53,7 @@ def _merge_into(folder: Path, records: Records, problems: list[str]) -> Records:
     # Rendered from the written files, so that anyone can repeat it.
     records = read_records(folder, problems)
     write_text(folder / BOARDS, render(records))
+    write_text(folder / CROISSANT, describe_tables(folder, TABLES))
     return records
 
 

@@ -30,7 +30,8 @@ from stampbench.benchmark.records.table_schemas import (
 )  # fmt: skip
 from stampbench.benchmark.records.timings import read_timings
 
-_TABLES = {"runs": RUNS, "cases": PUBLISHED_CASES, "trajectories": PUBLISHED_TRAJECTORIES, "timings": TIMINGS}
+TABLES = {"runs": RUNS, "cases": PUBLISHED_CASES, "trajectories": PUBLISHED_TRAJECTORIES, "timings": TIMINGS}
+"""Schemas of the published tables by their names."""
 _MOST_BYTES = 1 << 28
 """Largest published table."""
 _MARGIN = DatasetDescription.model_fields["equivalence_margin"].default
@@ -104,7 +105,7 @@ def write_tables(records: Records, root: Path) -> None:
         ["dataset", "n_train", "protocol", "strategy", "training_set", "fold", "seed", "run"]
     )
     order = {run: number for number, run in enumerate(runs["run"])}
-    for name, table in reversed([*zip(_TABLES, (runs, *records[1:]), strict=True)]):
+    for name, table in reversed([*zip(TABLES, (runs, *records[1:]), strict=True)]):
         if name != "runs" and len(table):
             table = table.iloc[table["run"].map(order).argsort(kind="stable")]
         columns = {"cases": CASE_COLUMNS, "trajectories": TRAJECTORY_COLUMNS}.get(name, list(table.columns))
@@ -124,7 +125,7 @@ def merge(older: Records, newer: Records) -> Records:
 
 def _published(root: Path, problems: list[str]) -> Records:
     tables = []
-    for name, schema in _TABLES.items():
+    for name, schema in TABLES.items():
         path = root / f"{name}.csv"
         try:
             tables.append(pd.DataFrame(schema.parse(read_bounded(path, _MOST_BYTES))))
