@@ -23,22 +23,26 @@ from stampbench.benchmark.records.run_store import RunStore
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
 
-# Training to convergence, training and pruning, and pruning and fine-tuning after a parent run.
+# Training to convergence, training and pruning, and pruning and fine-tuning after a parent run; a run takes several times
+# as long as it is disturbed.
 RUNS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "standard": (("max_epochs=700", "patience=700"), {}),
-    "stamp_plus": (("max_epochs=700",), {"filters_per_step": 1, "recovery_epochs": 90}),
-    "prune_finetune": (("max_epochs=200", "patience=200", "finetune_patience=40"), {"filters_per_step": 2}),
+    "standard": ((f"max_epochs={100 + 30 * ROUNDS}", f"patience={100 + 30 * ROUNDS}"), {}),
+    "stamp_plus": ((), {"filters_per_step": 1, "recovery_epochs": 10 + 4 * ROUNDS}),
+    "prune_finetune": (
+        (f"max_epochs={20 + 15 * ROUNDS}", f"patience={20 + 15 * ROUNDS}", f"finetune_patience={10 + 2 * ROUNDS}"),
+        {"filters_per_step": 2},
+    ),
 }
 
 
-def execute_with_parents(run: Run, store: Path) -> None:
+def execute_with_parents(run: Run, store: Path, save_every: float) -> None:
     """Execute a run and its parent runs in a child process; write the traceback of an error to a file."""
     progress = Progress("soak", 1, quiet=True)
     records = RunStore(store)
     try:
         for each in with_parents([run]):
             if records.status(each.spec) != "finished":
-                compute = ComputeSettings(device="cpu", save_every=0.0)
+                compute = ComputeSettings(device="cpu", save_every=save_every)
                 execute(each, prepare_cases([each], progress), Workplace(records, compute, progress, timed=False))
     except BaseException:
         error_file(store).write_text(traceback.format_exc())  # the output of the child process is not shown
@@ -71,7 +75,7 @@ def test_run_killed_at_random_moments_ends_like_an_undisturbed_one(
     context, random_numbers = multiprocessing.get_context("fork"), random.Random(name)
 
     def start(store: str) -> Any:
-        process = context.Process(target=execute_with_parents, args=(run, tmp_path / store))
+        process = context.Process(target=execute_with_parents, args=(run, tmp_path / store, 0.0 if store == "killed" else 60.0))
         process.start()
         return process
 

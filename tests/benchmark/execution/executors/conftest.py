@@ -30,7 +30,7 @@ strategies:
   - {name: stamp_plus, set: {f: 2, depth: 1, filters_per_step: 3, recovery_epochs: 1}}
   - {name: flat, set: {f: 2, depth: 1}}
 datasets: ["phantom2d:size=16,cases=14", "phantom3d:size=16,cases=14"]
-n_train: [6, 8]
+n_train: [6]
 folds: [0, 1]
 protocol: quick
 protocol_set: {folds: 2, max_epochs: 3}
@@ -64,7 +64,7 @@ class Logged(Standard):
 
 @pytest.fixture
 def suite_text() -> str:
-    """Content of a suite file of 24 runs on two phantoms."""
+    """Content of a suite file of 12 runs on two phantoms."""
     return SUITE
 
 

@@ -44,7 +44,7 @@ def test_records_are_the_same_with_one_worker_two_workers_and_a_cluster(
     executor = RayExecutor(worker_settings(tmp_path / "ray"), cluster.address)
     assert schedule(tasks, tmp_path / "ray", executor) == {}
     reference = read_store(tmp_path / "one")
-    assert len(reference) == 24
+    assert len(reference) == 12
     assert read_store(tmp_path / "two") == reference
     assert read_store(tmp_path / "ray") == reference
 
@@ -79,9 +79,9 @@ def test_runs_of_a_killed_node_are_resumed_on_another_node(
     assert schedule(tasks, tmp_path / "ray", executor) == {}
     killer.join()
     epochs = logged_suite.epochs()
-    assert len(epochs) == 24 * 12
+    assert len(epochs) == 12 * 12
     # Only the epoch during which the node was killed is trained again.
-    assert sum(epochs.values()) <= 24 * 12 + 2
+    assert sum(epochs.values()) <= 12 * 12 + 2
     other_log = tmp_path / "other"
     logged_suite.make_fast(other_log)
     local = worker_settings(tmp_path / "local", **logged_suite.worker_options(other_log))

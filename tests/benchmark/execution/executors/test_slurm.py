@@ -25,7 +25,7 @@ def test_records_are_the_same_through_submitit(
     pytest.importorskip("submitit", reason="the extra slurm is not installed")
     from stampbench.benchmark.execution.executors.slurm import SlurmExecutor
 
-    tasks = write_tasks(suite_text.replace("n_train: [6, 8]", "n_train: [6]").replace("folds: [0, 1]", "folds: [0]"))
+    tasks = write_tasks(suite_text.replace("folds: [0, 1]", "folds: [0]"))
     executor = SlurmExecutor(worker_settings(tmp_path / "slurm"), tmp_path / "logs", cluster="local", minutes=5)
     assert schedule(tasks, tmp_path / "slurm", executor) == {}
     serial = SerialExecutor(worker_settings(tmp_path / "one"), len(tasks), quiet=True)
