@@ -123,6 +123,30 @@ def test_release_moves_the_unreleased_entries_below_the_version(release: ModuleT
         release.released(after, "0.3.0", date(2026, 3, 5))
 
 
+def test_entries_of_the_folder_changes_get_into_their_sections(release: ModuleType, tmp_path: Path) -> None:
+    before = "# Changelog\n\n## Unreleased\n\n### Changed\n\n- A.\n\n## 0.1.0 (2026-01-01)\n\n- First.\n"
+    (tmp_path / "README.md").write_text("# Changes\n")
+    assert release.gathered(before, release.fragments(tmp_path)) == before
+    (tmp_path / "b.changed.md").write_text("- B,\n  in two lines.\n")
+    (tmp_path / "c-1.added.md").write_text("- C.")
+    after = release.gathered(before, release.fragments(tmp_path))
+    assert after == before.replace(
+        "### Changed\n\n- A.\n", "### Added\n\n- C.\n\n### Changed\n\n- A.\n- B,\n  in two lines.\n"
+    )
+    (tmp_path / "d.new.md").write_text("- D.")
+    with pytest.raises(release.ReleaseError, match=r"changes/d\.new\.md: expected NAME\.KIND\.md"):
+        release.fragments(tmp_path)
+    (tmp_path / "d.new.md").rename(tmp_path / "d.fixed.md").write_text("D.")
+    with pytest.raises(release.ReleaseError, match="begins with '- '"):
+        release.fragments(tmp_path)
+
+
+def test_changelog_and_changes_of_this_repository_can_be_gathered(release: ModuleType) -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    assert release.gathered(text, []) == text
+    release.gathered(text, release.fragments(ROOT / "changes"))
+
+
 def test_release_writes_the_version_where_tests_compare_it(release: ModuleType) -> None:
     day = date(2026, 3, 4)
     text = release.with_version((ROOT / "pyproject.toml").read_text(), "7.8.9")

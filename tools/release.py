@@ -13,6 +13,8 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)")
+KINDS = ("added", "changed", "fixed", "removed")
+"""Kinds of changes, in the order of the changelog."""
 CHECKS = ("check", "wheel", "docs")
 """Make targets that have to pass."""
 
@@ -44,6 +46,46 @@ def released(changelog: str, version: str, day: date) -> str:
     section = f"## Unreleased\n\n## {version} ({day.isoformat()})\n\n{found[1].strip()}\n"
     rest = changelog[found.end() :]
     return changelog[: found.start()] + section + (f"\n{rest}" if rest else "")
+
+
+def fragments(folder: Path) -> list[Path]:
+    """Return the files with entries of the changelog, `NAME.KIND.md`, sorted.
+
+    Raises:
+        ReleaseError: when a file has another name, or an entry does not begin with a dash.
+    """
+    found = sorted(path for path in folder.glob("*") if path.name != "README.md")
+    for path in found:
+        if not re.fullmatch(rf"[\w-]+\.({'|'.join(KINDS)})\.md", path.name):
+            raise ReleaseError(f"changes/{path.name}: expected NAME.KIND.md, where KIND is {', '.join(KINDS)}")
+        if not path.read_text().startswith("- "):
+            raise ReleaseError(f"changes/{path.name}: an entry begins with '- '")
+    return found
+
+
+def gathered(changelog: str, entries: list[Path]) -> str:
+    """Return the changelog with entries of files added below `Unreleased`, each in the section of its kind."""
+    start = re.search(r"^## Unreleased\n", changelog, re.MULTILINE)
+    if start is None:
+        raise ReleaseError("CHANGELOG.md: no section '## Unreleased'")
+    following = re.compile(r"^## ", re.MULTILINE).search(changelog, start.end())
+    end = len(changelog) if following is None else following.start()
+    before, sections = changelog[: start.end()], {}
+    first, *parts = re.split(r"^### (\w+)\n", changelog[start.end() : end], flags=re.MULTILINE)
+    for title, text in zip(parts[::2], parts[1::2], strict=True):
+        sections[title.lower()] = text.strip("\n")
+    for path in entries:
+        kind = path.name.split(".")[-2]
+        sections[kind] = "\n".join(filter(None, (sections.get(kind, ""), path.read_text().strip("\n"))))
+    order = [*KINDS, *(kind for kind in sections if kind not in KINDS)]
+    written = [f"### {kind.capitalize()}\n\n{sections[kind].lstrip()}\n" for kind in order if kind in sections]
+    return (
+        before
+        + (f"{first.rstrip()}\n\n" if first.strip() else "\n")
+        + "\n".join(written)
+        + "\n" * (following is not None)
+        + changelog[end:]
+    )
 
 
 def with_version(text: str, version: str) -> str:
@@ -82,7 +124,10 @@ def check_repository(root: Path, version: str) -> None:
 def prepare(root: Path, version: str, day: date) -> None:
     """Write the version and the date into the files that have them."""
     changelog = root / "CHANGELOG.md"
-    changelog.write_text(released(changelog.read_text(), version, day))
+    entries = fragments(root / "changes")
+    changelog.write_text(released(gathered(changelog.read_text(), entries), version, day))
+    for path in entries:
+        path.unlink()
     project, citation = root / "pyproject.toml", root / "CITATION.cff"
     project.write_text(with_version(project.read_text(), version))
     citation.write_text(cited(citation.read_text(), version, day))

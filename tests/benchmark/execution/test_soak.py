@@ -23,8 +23,8 @@ from stampbench.benchmark.records.run_store import RunStore
 
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
 
-# Training to convergence, training and pruning, and pruning and fine-tuning after a parent run; a run takes several times
-# as long as it is disturbed.
+# Training to convergence, training and pruning, and pruning and fine-tuning after a parent run. A run takes several
+# times as long as it is disturbed.
 RUNS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "standard": ((f"max_epochs={100 + 30 * ROUNDS}", f"patience={100 + 30 * ROUNDS}"), {}),
     "stamp_plus": ((), {"filters_per_step": 1, "recovery_epochs": 10 + 4 * ROUNDS}),
@@ -75,7 +75,9 @@ def test_run_killed_at_random_moments_ends_like_an_undisturbed_one(
     context, random_numbers = multiprocessing.get_context("fork"), random.Random(name)
 
     def start(store: str) -> Any:
-        process = context.Process(target=execute_with_parents, args=(run, tmp_path / store, 0.0 if store == "killed" else 60.0))
+        process = context.Process(
+            target=execute_with_parents, args=(run, tmp_path / store, 0.0 if store == "killed" else 60.0)
+        )
         process.start()
         return process
 
