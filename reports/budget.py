@@ -43,6 +43,8 @@ class Budget(NamedTuple):
         return " and ".join([", ".join(limits[:-1]), limits[-1]]) if len(limits) > 1 else "".join(limits)
 
 
+_NAMED = 6
+"""Most strategies that an answer names."""
 _COLUMNS = {"latency": "latency_ratio"}
 _WORDS = {"flops": "FLOPs"}
 
@@ -63,10 +65,14 @@ def answer(board: Board, budget: Budget) -> str:
     fitting = within(board, budget).rows
     if fitting.empty:
         return f"{start}no strategy. {_nearest(board, budget)}"
-    best = list(fitting.loc[fitting["tier"] == fitting["tier"].min(), "strategy"])
+    best = fitting[fitting["tier"] == fitting["tier"].min()]
     if float(fitting["dice"].max()) < LEARNT:
         return f"{start}no strategy reaches Dice {LEARNT:g}: too little is learnt here to recommend one."
-    return f"{start}{', '.join(best)}{'; not told apart' if len(best) > 1 else ''}."
+    if len(best) > _NAMED:
+        least = best.iloc[int(best["parameters"].argmin())]
+        size = f"{short(least['parameters'])} parameters"
+        return f"{start}{len(best)} strategies, not told apart; the smallest is {least['strategy']} ({size})."
+    return f"{start}{', '.join(best['strategy'])}{'; not told apart' if len(best) > 1 else ''}."
 
 
 def _nearest(board: Board, budget: Budget) -> str:

@@ -68,7 +68,7 @@ def _rank_group(protocol: str, n_train: int, boards: Sequence[Board]) -> Overall
     strategies = sorted(set.intersection(*enough))
     if len(strategies) < 2:
         return None
-    tables = [_common(board, strategies) for board in used]
+    tables = [common_scores(board, strategies) for board in used]
     if any(min(each[0].shape) < 2 or len(each[0]) < MIN_READERS for each in tables):
         return None
     rows, stability = _rows([str(board.about["dataset"]) for board in used], tables, strategies, _standard(used))
@@ -89,7 +89,7 @@ def _standard(boards: Sequence[Board]) -> str | None:
     return str(labels.pop()) if len(labels) == 1 else None
 
 
-def _common(board: Board, strategies: Sequence[str]) -> list[pd.DataFrame]:
+def common_scores(board: Board, strategies: Sequence[str]) -> list[pd.DataFrame]:
     """Return the tables of the strategies over the runs and subjects that all have."""
     tables = [board.scores[name] for name in strategies]
     runs = reduce(lambda one, other: one.intersection(other), [table.index for table in tables])
@@ -147,6 +147,28 @@ def _rows(
     rows = rows.sort_values(["mean_rank", "strategy"], ignore_index=True)
     rows.insert(0, "rank", rows["mean_rank"].rank(method="min").astype(int))
     return rows, _agreement(mean_rank, draws)
+
+
+def rank_shares(tables: Sequence[pd.DataFrame]) -> Floats:
+    """Return how often each strategy takes each rank by mean Dice when runs and subjects are drawn again.
+
+    Args:
+        tables: a table of runs and subjects for each strategy, with equal rows and columns.
+
+    Returns:
+        Shares `(S, S)`: strategies by rank; ties are shared between the ranks.
+    """
+    scores = np.round(np.stack([table.to_numpy() for table in tables]), 9)
+    sets = tables[0].index.get_level_values("training_set").to_numpy()
+    rng, shares = np.random.default_rng(_SEED), np.zeros((len(tables), len(tables)))
+    for _ in range(RESAMPLES):
+        runs, subjects = _draw_runs(sets, rng), rng.integers(0, scores.shape[2], scores.shape[2])
+        means = np.round(_mean(scores, runs, subjects), 9)
+        better = (means[None, :] > means[:, None]).sum(axis=1)
+        tied = (means[None, :] == means[:, None]).sum(axis=1)
+        for strategy, (above, equal) in enumerate(zip(better, tied, strict=True)):
+            shares[strategy, above : above + equal] += 1 / equal
+    return shares / RESAMPLES
 
 
 def _agreement(order: Floats, draws: Floats) -> float:

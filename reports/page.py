@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -12,30 +10,33 @@ from typing import Any, NamedTuple
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from stampbench.reports.board_data import board_data, most_informative
 from stampbench.reports.leaderboard import Board
+from stampbench.reports.looks import looks
 from stampbench.reports.overall import OverallRanking
-from stampbench.reports.palette import COLOURS, palette_positions
-from stampbench.reports.table_formats import board_table, ranking_table
+from stampbench.reports.paired_runs import RUN
+from stampbench.reports.run_data import RunDetails, run_data
+from stampbench.reports.table_formats import ranking_table
 
-_MAX_CHECKPOINTS = 40
-"""Longer trajectories are thinned out to this many checkpoints, so that reports of two thousand runs stay small."""
+_STATIC = ("page.css", "table.js", "plot.js", "board.js", "pair.js", "run.js")
 
 
-class RunDetails(NamedTuple):
-    """The contents of a run's page.
+class About(NamedTuple):
+    """What the footer says of a page, and what strategies are.
 
-    `facts` and `provenance` are shown as name and value; `command` reproduces the run; `worst` holds case, Dice and
-    HD95 of the worst test cases; `picture` is a WebP image of these cases side by side, or the reason why there is
-    none.
+    Attributes:
+        date: day on which the page is made.
+        version: version of this package.
+        commit: commit of its checkout; empty for an installed package.
+        citation: how to cite it.
+        strategies: a line about each strategy, by its name.
     """
 
-    run: str
-    title: str
-    facts: dict[str, str]
-    command: str
-    provenance: dict[str, str]
-    worst: Sequence[tuple[str, float, float]]
-    picture: bytes | str
+    date: str
+    version: str
+    commit: str
+    citation: str
+    strategies: Mapping[str, str]
 
 
 def write_page(
@@ -45,11 +46,9 @@ def write_page(
     runs: pd.DataFrame,
     trajectories: pd.DataFrame,
     details: Iterable[RunDetails],
+    about: About,
 ) -> int:
     """Write `index.html`, `runs/ID.html` for each run, and the scripts and styles that they use.
-
-    Tables use DataTables (from the package itables), plots use plotly.js (from the package plotly); both are copied
-    into the folder.
 
     Args:
         folder: folder of the pages; it is created if it does not exist.
@@ -58,6 +57,7 @@ def write_page(
         runs: rows of `runs` as for `leaderboards`.
         trajectories: a row per checkpoint with `run`, `step`, `epoch`, `parameters`, `validation_dice` and `widths`.
         details: contents of the page of each run.
+        about: contents of the footer, and descriptions of strategies.
 
     Returns:
         The number of bytes written.
@@ -78,131 +78,51 @@ def write_page(
         (folder / name).write_bytes(data)
         written += len(data)
 
-    for name, content in _static_files().items():
-        write(name, content)
-    index = templates.get_template("index.html")
-    positions = palette_positions(runs["strategy"])
-    tables = [_board_context(board, runs, positions) for board in boards]
+    assets = resources.files("stampbench.reports") / "assets"
+    for name in _STATIC:
+        write(name, (assets / name).read_text())
+    styles = looks(runs["strategy"])
     write(
         "index.html",
-        index.render(
-            boards=tables, colours=COLOURS, rankings=[_ranking_context(each) for each in rankings], runs=len(runs)
+        templates.get_template("index.html").render(
+            boards=[board_data(board, runs, styles) for board in boards],
+            first=most_informative(boards),
+            rankings=[_ranking_context(each) for each in rankings],
+            runs=len(runs),
+            strategies={name: about.strategies.get(name, "") for name in sorted(set(runs["name"]))},
+            footer=_footer(runs, about),
         ),
     )
     page = templates.get_template("run.html")
     by_run = dict(tuple(trajectories.groupby("run"))) if len(trajectories) else {}
+    beside = _neighbours(boards, runs)
     for each in details:
         if isinstance(each.picture, bytes):
             write(f"runs/{each.run}.webp", each.picture)
-        data = _plot_data(by_run.get(each.run))
-        write(
-            f"runs/{each.run}.html",
-            page.render(each._asdict() | {"data": data, "drawn": not isinstance(each.picture, str)}),
-        )
+        context = each._asdict() | {"data": run_data(each, by_run.get(each.run))}
+        before, after, group = beside[each.run]
+        context |= {"before": before, "after": after, "group": group, "drawn": not isinstance(each.picture, str)}
+        write(f"runs/{each.run}.html", page.render(context))
     return written
 
 
-def _static_files() -> dict[str, str | bytes]:
-    """Return the scripts and styles that all pages use, by file name."""
-    assets = resources.files("stampbench.reports") / "assets"
-    html = resources.files("itables") / "html"
-    return {
-        "page.css": (assets / "page.css").read_text(),
-        "page.js": (assets / "page.js").read_text(),
-        "plotly.js": (resources.files("plotly") / "package_data" / "plotly.min.js").read_bytes(),
-        "tables.js": _classic((html / "dt_bundle.js").read_text()),
-        "tables.css": (html / "dt_bundle.css").read_text(),
-    }
+def _neighbours(boards: Sequence[Board], runs: pd.DataFrame) -> dict[str, tuple[str, str, str]]:
+    """Return the run before and the run after each run, in the order of its leaderboard, and the leaderboard."""
+    found = {}
+    for board in boards:
+        own = runs[runs["group"] == board.about["group"]].sort_values(["strategy", *RUN])["run"].astype(str).tolist()
+        for before, run, after in zip(["", *own[:-1]], own, [*own[1:], ""], strict=True):
+            found[run] = (before, after, str(board.about["group"]))
+    return found
 
 
-def _classic(bundle: str) -> str:
-    """Convert a JavaScript module into a classic script, because browsers do not load modules from disk.
-
-    Raises:
-        ValueError: when the module does not have exactly one export statement.
-    """
-    exports = list(re.finditer(r"export\s*\{([^}]*)\};?", bundle))
-    if len(exports) != 1:
-        raise ValueError(
-            f"the table library of the package itables is not built as expected: {len(exports)} export statements"
-        )
-    local_names = {
-        exported: local for local, _, exported in (pair.strip().partition(" as ") for pair in exports[0][1].split(","))
-    }
-    start, end = exports[0].span()
-    assignment = f"window.jQuery={local_names['jQuery']};"
-    return f"(function(){{{bundle[:start]};{assignment}{bundle[end:]}\n}})();\n"
-
-
-def _board_context(board: Board, runs: pd.DataFrame, positions: Mapping[str, int]) -> dict[str, Any]:
-    """Return what the template shows of a leaderboard: its table, the points of its plots, and its runs."""
-    text = board_table(board)
-    numbers = {
-        "tier": "tier", "Dice (95 %)": "dice", "Δ to standard (95 %)": "difference", "NSD": "nsd",
-        "empty": "empty_rate", "parameters": "parameters", "FLOPs": "flops", "latency": "latency_ratio",
-        "epochs": "epochs", "sets × folds × seeds": "runs",
-        f"HD95 median, 90th [{board.about['unit']}]": "hd95_median",
-        f"HD95 non-empty [{board.about['unit']}]": "hd95_nonempty",
-    }  # fmt: skip
-    board_runs = runs[runs["group"] == board.about["group"]].sort_values(["strategy", "training_set", "fold", "seed"])
-    return {
-        "title": board.title,
-        "notes": board.notes,
-        "columns": list(text),
-        "rows": [
-            {
-                "strategy": strategy,
-                "cells": [(cell, _sort_key(board.rows[numbers[name]].iloc[index]) if name in numbers else "")
-                          for name, cell in zip(text, row, strict=True)],
-            }
-            for index, (strategy, row) in enumerate(zip(board.rows["strategy"], text.to_numpy().tolist(), strict=True))
-        ],
-        "points": [_point(row) | {"place": positions[row["strategy"]]} for row in board.rows.to_dict("records")],
-        "unit": board.about["unit"],
-        "runs": board_runs.to_dict("records"),
-    }  # fmt: skip
-
-
-def _point(row: dict[Any, Any]) -> dict[str, Any]:
-    """Return a point of the plots; `small` and `fast` say whether it is on a Pareto front."""
-    names = ("strategy", "dice", "dice_low", "dice_high", "parameters", "latency_ratio", "flops")
-    marks = {"small": bool(row["pareto_parameters"]), "fast": bool(row["pareto_latency"])}
-    return {name: _number(row[name]) for name in names} | marks
+def _footer(runs: pd.DataFrame, about: About) -> dict[str, Any]:
+    """Return what the footer shows; the checksum of the data is that of each dataset's images and labels."""
+    data = runs.drop_duplicates(["dataset", "data_checksum"]).sort_values(["dataset", "data_checksum"])
+    checksums = [f"{row['dataset']} {row['data_checksum'][:8]}" for row in data.to_dict("records")]
+    return about._asdict() | {"commit": about.commit[:12], "checksums": checksums}
 
 
 def _ranking_context(ranking: OverallRanking) -> dict[str, Any]:
     text = ranking_table(ranking)
     return {"title": ranking.title, "notes": ranking.notes, "columns": list(text), "rows": text.to_numpy().tolist()}
-
-
-def _plot_data(trajectory: pd.DataFrame | None) -> dict[str, Any]:
-    """Return the points of a run's plots; the best checkpoint is always among them."""
-    if trajectory is None or trajectory.empty:
-        return {"epoch": [], "parameters": [], "dice": [], "widths": []}
-    rows = trajectory.sort_values("step", ignore_index=True)
-    best = int(rows["validation_dice"].to_numpy().argmax())
-    kept = sorted({round(each * (len(rows) - 1) / (_MAX_CHECKPOINTS - 1)) for each in range(_MAX_CHECKPOINTS)} | {best})
-    shown = rows.iloc[[each for each in kept if each < len(rows)]]
-    return {
-        "epoch": shown["epoch"].astype(int).tolist(),
-        "parameters": shown["parameters"].astype(int).tolist(),
-        "dice": [round(float(each), 4) for each in shown["validation_dice"]],
-        "widths": [list(map(int, rows["widths"].iloc[each].split())) for each in sorted({0, best})],
-    }
-
-
-def _number(value: Any) -> Any:
-    """Return a value for JSON: numbers rounded to six digits, NaN as None."""
-    if isinstance(value, str):
-        return value
-    return None if not math.isfinite(value) else round(float(value), 6)
-
-
-def _sort_key(value: Any) -> str:
-    """Return the value that a column is sorted by.
-
-    page.js sorts 1e300, which stands for a missing number, last; 1e299 is a distance to an empty mask.
-    """
-    if isinstance(value, float) and not math.isfinite(value):
-        return "1e300" if math.isnan(value) else "1e299"
-    return str(value)

@@ -62,11 +62,24 @@ def pair(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
     Only training sets, folds and seeds that both have are paired. The result has no rows if a paired run was tested on
     other subjects than its partner, because means over different subjects cannot be compared.
     """
-    common = first.index.intersection(second.index)
-    one, other = (table.loc[common].dropna(axis=1, how="all") for table in (first, second))
-    if set(one.columns) != set(other.columns) or one.isna().any(axis=None) or other.isna().any(axis=None):
-        return one.iloc[:0]
-    return one - other
+    if not first.index.equals(second.index):
+        common = first.index.intersection(second.index)
+        first, second = first.loc[common], second.loc[common]
+    first, second = _tested(first), _tested(second)
+    if not first.columns.equals(second.columns):
+        if set(first.columns) != set(second.columns):
+            return first.iloc[:0]
+        second = second[first.columns]
+    difference = first.to_numpy() - second.to_numpy()
+    if np.isnan(difference).any():
+        return first.iloc[:0]
+    return pd.DataFrame(difference, first.index, first.columns)
+
+
+def _tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the subjects on whom no run was tested."""
+    missing = np.isnan(table.to_numpy()).all(axis=0)
+    return table.loc[:, ~missing] if missing.any() else table
 
 
 def all_pairs(scores: Mapping[str, pd.DataFrame]) -> dict[tuple[str, str], pd.DataFrame]:
@@ -118,8 +131,8 @@ def estimate(table: pd.DataFrame, *, sets: bool) -> Estimate:
         table: a table of `dice_by_run` or `pair`.
         sets: whether training sets are the readers.
     """
-    complete = table.dropna(axis=1, how="all")
-    if complete.empty or complete.isna().any(axis=None):
+    complete = _tested(table)
+    if complete.empty or np.isnan(complete.to_numpy()).any():
         return Estimate(math.nan, math.nan, math.nan, 0, 0)
     return analyse(by_reader(complete, sets=sets))
 

@@ -21,8 +21,8 @@ def short_table(board: Board) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "strategy": [row["strategy"] for row in rows],
-            "Dice": [_dice(row) for row in rows],
-            "Δ to standard": [_difference(row) for row in rows],
+            "Dice": [dice_text(row) for row in rows],
+            "Δ to standard": [difference_text(row) for row in rows],
             "parameters": [short(row["parameters"]) for row in rows],
             "latency": ["–" if math.isnan(row["latency_ratio"]) else f"{row['latency_ratio']:.2f}" for row in rows],
             "epochs": [f"{row['epochs']:,}" for row in rows],
@@ -32,13 +32,15 @@ def short_table(board: Board) -> pd.DataFrame:
     return table.drop(columns=["latency"]) if table["latency"].eq("–").all() else table
 
 
-def _dice(row: dict[Any, Any]) -> str:
+def dice_text(row: dict[Any, Any]) -> str:
+    """Return the Dice of a row with the half-width of its interval, aligned to the right."""
     if math.isnan(row["dice_low"]):
         return f"{row['dice']:.3f}      "
     return f"{row['dice']:.3f} ±{(row['dice_high'] - row['dice_low']) / 2:.3f}".replace("±0.", "±.")
 
 
-def _difference(row: dict[Any, Any]) -> str:
+def difference_text(row: dict[Any, Any]) -> str:
+    """Return the difference of a row to the standard network with its decision."""
     decision = str(row["decision"]).removeprefix("too ")
     difference = "" if math.isnan(row["difference"]) else f"{row['difference']:+.3f} "
     return decision if decision == "reference" else f"{difference}{decision}"

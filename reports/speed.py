@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import pandas as pd
@@ -22,12 +23,14 @@ class Speed(NamedTuple):
     """Latency relative to `standard` by strategy, for one image in single precision.
 
     `notes` name the backend, the machine and what was skipped; `backend` and `machine` are empty if there is no ratio.
+    `intervals` holds the bounds of the ratio's 95 % confidence interval over rounds of timing, the median over runs.
     """
 
     ratios: dict[str, float]
     notes: list[str]
     backend: str = ""
     machine: str = ""
+    intervals: Mapping[str, tuple[float, float]] = {}
 
 
 def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
@@ -63,23 +66,28 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     notes = [f"Latency: relative to {standard} ({chosen} backend, one image, interleaved timing) on {machine}."]
     if other_machines:
         notes.append(f"Latency: timings from other machines are skipped: {'; '.join(other_machines)}.")
-    return Speed(_ratios(frame[frame["backend"] == chosen], standard), notes, str(chosen), str(machine))
+    median = _ratios(frame[frame["backend"] == chosen], standard)
+    intervals = {name: (row["ratio_low"], row["ratio_high"]) for name, row in median.items() if "ratio_low" in row}
+    return Speed({name: row["ratio"] for name, row in median.items()}, notes, str(chosen), str(machine), intervals)
 
 
-def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, float]:
+def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, dict[str, float]]:
     """Return the median over runs of each strategy's time over the standard networks' time in the same session.
+
+    The result has the ratio of each strategy and, if the timings have them, its bounds.
 
     Both times are ratios to the session's first network from interleaved timing, which are robust to machine noise.
     """
+    names = [name for name in ("ratio", "ratio_low", "ratio_high") if name in frame]
     sessions = []
     for _, session in frame.groupby("measured"):
         base = session.loc[session["strategy"] == standard, "ratio"].median()
         if base > 0:
-            sessions.append(session.assign(ratio_to_standard=session["ratio"] / base))
+            sessions.append(session.assign(**{name: session[name] / base for name in names}))
     if not sessions:
         return {}
-    ratios = pd.concat(sessions).groupby("strategy")["ratio_to_standard"].median()
-    return {str(strategy): float(value) for strategy, value in ratios.items()}
+    medians = pd.concat(sessions).groupby("strategy")[names].median()
+    return {str(strategy): {str(k): float(v) for k, v in row.items()} for strategy, row in medians.iterrows()}
 
 
 def _preference(backend: object) -> int:

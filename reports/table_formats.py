@@ -53,10 +53,10 @@ def to_json(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) ->
     """Return JSON with the title, notes and rows of every leaderboard and ranking."""
     content = {
         "boards": [
-            {"title": each.title, "about": dict(each.about), "notes": each.notes, "rows": _records(each.rows)}
+            {"title": each.title, "about": dict(each.about), "notes": each.notes, "rows": json_rows(each.rows)}
             for each in boards
         ],
-        "overall": [{"title": each.title, "notes": each.notes, "rows": _records(each.rows)} for each in rankings],
+        "overall": [{"title": each.title, "notes": each.notes, "rows": json_rows(each.rows)} for each in rankings],
     }
     return json.dumps(content, indent=1) + "\n"
 
@@ -227,7 +227,7 @@ def _latex_table(table: pd.DataFrame) -> str:
     return _tabulate(table, "latex_booktabs").replace("Δ", "$\\Delta$").replace("×", "$\\times$").replace("±", "$\\pm$")
 
 
-def _records(rows: pd.DataFrame) -> list[dict[str, object]]:
+def json_rows(rows: pd.DataFrame) -> list[dict[str, object]]:
     """Return rows for JSON: NaN becomes null, and a distance that is infinite because masks are empty `"empty"`."""
     infinite = {str(name) for name in rows if rows[name].dtype.kind == "f" and np.isinf(rows[name]).any()}
     rows = rows.astype(dict.fromkeys(infinite, object)).replace({math.inf: "empty"})

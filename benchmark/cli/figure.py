@@ -143,7 +143,7 @@ def losses(runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None
 def segmentations(
     runs_folder: Path, chosen: RecordFilter, output: Path | None, folder: str | None, data_root: Path | None
 ) -> None:
-    """Draw best, median and worst test case of each strategy's first run. After Dinsdale et al. 2022, Fig. 4.
+    """Draw the same test cases (best, median, worst) of each strategy's first run. After Dinsdale et al. 2022, Fig. 4.
 
     It runs inference again, so it needs the store and the data.
 
@@ -161,12 +161,15 @@ def segmentations(
         raise UserError("these runs belong to several tables; choose one", setting="dataset")
     store = RunStore(runs_folder)
     reinference = Reinference(store, data_root, folder)
+    ordered = records.runs.sort_values(["fold", "seed"]).drop_duplicates("strategy").set_index("strategy")["run"]
+    first = {name: str(ordered[name]) for name in chosen.strategies or sorted(ordered.index)}
+    scores = records.cases[records.cases["run"].isin(first.values())]
+    ranked = chosen_cases(scores)
+    dice_of = scores.groupby(["run", "case"])["dice"].mean()
     examples, classes = {}, tuple[str, ...]()
-    for strategy in chosen.strategies or sorted(set(records.runs["strategy"])):
-        run = records.runs[records.runs["strategy"] == strategy].sort_values(["fold", "seed"])["run"].iloc[0]
-        ranked = chosen_cases(records.cases[records.cases["run"] == run])
+    for strategy, run in first.items():
         found = {each.case: each for each in reinference.examples(run, [case for case, _ in ranked.values()])}
-        examples[strategy] = [(rank, dice, found[case]) for rank, (case, dice) in ranked.items()]
+        examples[strategy] = [(rank, float(dice_of[run, case]), found[case]) for rank, (case, _) in ranked.items()]
         classes = reinference.dataset(store.find(run)[1]).classes
     _save(draw(examples, classes), output or Path("segmentations"))
 

@@ -30,13 +30,14 @@ def list_names(what: str | None, plugins: tuple[Path, ...]) -> None:
 
 
 def _print(what: str, plugins: tuple[Path, ...], indent: str) -> None:
-    lines = _protocols() if what == "protocols" else _plugins(what, plugins)
+    lines = _protocols() if what == "protocols" else describe(what, plugins)
     width = max(map(len, lines))
     for name, line in lines.items():
         click.echo(f"{indent}{name:{width}}  {line}")
 
 
-def _plugins(what: str, plugins: tuple[Path, ...]) -> dict[str, str]:
+def describe(what: str, plugins: tuple[Path, ...] = ()) -> dict[str, str]:
+    """Return a line about each of the strategies or networks by its name; warn of those that cannot be loaded."""
     from stampbench.models.registry import DEFAULT, NETWORKS
     from stampbench.strategies.registry import STRATEGIES
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, read_chosen
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
+
+if TYPE_CHECKING:
+    from stampbench.reports.page import About
 
 
 @click.command()
@@ -47,7 +51,29 @@ def report(
         )  # fmt: skip
         try:
             with whole_folder(output) as page:
-                size = write_page(page, boards, overall_ranking(boards), records.runs, records.trajectories, details)
+                size = write_page(
+                    page, boards, overall_ranking(boards), records.runs, records.trajectories, details, _about()
+                )  # fmt: skip
         except OSError as error:
             raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"{output / 'index.html'}: {len(boards)} tables, {len(records.runs)} runs, {size / 1e6:.1f} MB")
+
+
+def _about() -> About:
+    """Return the contents of the footer, and the descriptions of all strategies that can be loaded."""
+    from datetime import UTC, datetime
+    from importlib import metadata
+
+    from stampbench.benchmark.cli.list_names import describe
+    from stampbench.benchmark.environment.provenance import provenance
+    from stampbench.reports.page import About
+
+    version = metadata.version("stampbench")
+    return About(
+        date=datetime.now(UTC).date().isoformat(),
+        version=version,
+        commit=provenance().git_commit or "",
+        citation=f"The stampbench developers: stampbench, version {version}, "
+        "https://github.com/stampbench/stampbench; and the papers of the strategies and datasets.",
+        strategies=describe("strategies"),
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.tables import Records, folder_of
 from stampbench.models.errors import ModelError
 from stampbench.reports.overlays import thumbnails
-from stampbench.reports.page import RunDetails
+from stampbench.reports.run_data import CaseRow, RunDetails
 
 _WORST = 3
+_APART = 0.1
+"""Difference between validation and test Dice from which on a run's page points to it."""
 _LARGE = 500
 """Number of runs from which on pictures are small, so that the pages of two thousand runs stay below 20 MB."""
 
@@ -34,33 +37,81 @@ def run_details(
         reinference: draws test cases again.
         root: the store, or the folder of published tables.
         pictures: whether to draw each run's worst test cases; that needs the store's networks and the data, and the
-            page says why a picture is missing.
+            page says if a picture is missing.
         report: called with the number of finished runs and the number of all.
     """
-    scores = records.cases.groupby(["run", "case"])[["dice", "hd95"]].mean().reset_index()
-    worst = scores.sort_values(["run", "dice"], kind="stable").groupby("run", sort=False).head(_WORST)
-    by_run = {
-        str(run): list(zip(own["case"], own["dice"], own["hd95"], strict=True)) for run, own in worst.groupby("run")
-    }
+    scores = _case_scores(records)
+    by_run = dict(iter(scores.sort_values(["dice", "case"], kind="stable").groupby("run", sort=False)))
+    means = scores.groupby(["group", "strategy", "case"])["dice"].mean()
+    by_case = {str(group): own.droplevel(0).unstack("case") for group, own in means.groupby(level="group")}
     for number, row in enumerate(records.runs.to_dict("records"), start=1):
         run = str(row["run"])
         folder = folder_of(root, row)
         record = _record(folder)
-        picture: bytes | str = "pictures were switched off"
-        if pictures:
-            form = (144, 40) if len(records.runs) <= _LARGE else (72, 25)
-            picture = _picture(reinference, str(folder), [case for case, _, _ in by_run[run]], *form)
+        cases = [_case_row(case) for case in by_run[run].to_dict("records")]
+        worst = [case.case for case in cases[:_WORST]]
+        picture: bytes | str = "No pictures: they were switched off."
+        if record is None:
+            picture = "No pictures: weights are not published."
+        elif pictures:
+            form = (224, 40) if len(records.runs) <= _LARGE else (72, 25)
+            picture = _picture(reinference, str(folder), worst, *form)
         yield RunDetails(
             run=run,
             title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
             f"seed {row['seed']}",
+            warning=_warning(row),
             facts=_facts(row) | _latency(folder, record),
             command=str(row["command"]) if record is None else record.command,
             provenance=_table_provenance(row) if record is None else _record_provenance(record),
-            worst=by_run[run],
+            cases=cases,
+            strategies=_by_strategy(by_case[str(row["group"])][worst], str(row["strategy"])),
             picture=picture,
         )
         report(number, len(records.runs))
+
+
+def _case_scores(records: Records) -> pd.DataFrame:
+    """Return a row per run and case, with the median Dice that the other strategies of its leaderboard have on it."""
+    scores = records.cases.groupby(["run", "case"], sort=False)[["dice", "hd95"]].mean().reset_index()
+    scores = scores.merge(records.runs[["run", "group", "strategy"]], on="run")
+    means = scores.groupby(["group", "case", "strategy"])["dice"].mean().unstack("strategy")
+    others = {
+        name: means.drop(columns=name).median(axis=1) if means.shape[1] > 1 else means[name] * math.nan
+        for name in means
+    }
+    table = pd.concat(others, names=["strategy"]).rename("others").reset_index()
+    return scores.merge(table, on=["strategy", "group", "case"])
+
+
+def _case_row(case: dict[Any, Any]) -> CaseRow:
+    others = None if math.isnan(case["others"]) else round(case["others"], 3)
+    return CaseRow(str(case["case"]), round(case["dice"], 3), round(case["hd95"], 2), others)
+
+
+def _by_strategy(dice: pd.DataFrame, own: str) -> dict[str, list[float | None]]:
+    """Return the Dice of some cases by strategy.
+
+    Args:
+        dice: mean Dice, a row per strategy and a column per case.
+        own: the strategy that comes first.
+    """
+    names = [own, *(name for name in dice.index if name != own)]
+    return {
+        str(name): [None if math.isnan(each) else round(float(each), 3) for each in dice.loc[name]] for name in names
+    }
+
+
+def _warning(row: dict[Any, Any]) -> str:
+    """Say that validation and test Dice differ much; empty if they do not."""
+    apart = row["validation_dice"] - row["test_dice"]
+    if not abs(apart) > _APART:
+        return ""
+    return (
+        f"Validation Dice {row['validation_dice']:.3f} and test Dice {row['test_dice']:.3f} differ by "
+        f"{abs(apart):.3f}. "
+        "Validation has few images; in 2D it scores slices, while the test scores whole cases."
+    )
 
 
 def _record(folder: Path) -> Record | None:
@@ -71,8 +122,8 @@ def _record(folder: Path) -> Record | None:
 def _picture(reinference: Reinference, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
     try:
         return thumbnails(list(reinference.examples(run, cases)), edge, quality)
-    except (UserError, ModelError) as error:
-        return str(error)
+    except (UserError, ModelError):
+        return "No pictures: the weights or the data were not available where this page was made."
 
 
 def _facts(row: dict[Any, Any]) -> dict[str, str]:

@@ -24,6 +24,16 @@ FIGURES: dict[str, Entry] = {
         "Dinsdale et al. 2022, Fig. 4 and 6",
         f"{_PACKAGE}.scores:dice_by_training_size",
     ),
+    "boxes": Entry(
+        "box plots of test Dice over cases, a box per strategy",
+        "Dinsdale et al. 2022, Fig. 4, 6 and 9",
+        f"{_PACKAGE}.boxes:boxes",
+    ),
+    "stability": Entry(
+        "how often each strategy takes each rank when runs and subjects are drawn again",
+        "Wiesenfarth et al. 2021, Fig. 7",
+        f"{_PACKAGE}.stability:stability",
+    ),
     "dice_along_pruning": Entry(
         "validation Dice against remaining parameters, with quartiles over runs",
         "Dinsdale et al. 2022, Fig. 5",
@@ -42,7 +52,7 @@ FIGURES: dict[str, Entry] = {
     "retrained_against_pruned": Entry(
         "validation Dice of pruned networks and of the same architectures retrained",
         "Dinsdale et al. 2022, Fig. 15",
-        f"{_PACKAGE}.pruning:retrained_against_pruned",
+        f"{_PACKAGE}.retrained:retrained_against_pruned",
     ),
     "recovery_epochs": Entry(
         "test Dice by number of recovery epochs between two pruning steps",
@@ -63,6 +73,11 @@ FIGURES: dict[str, Entry] = {
         "test Dice against parameters and latency, with the Pareto fronts",
         "",
         f"{_PACKAGE}.tradeoff:pareto",
+    ),
+    "latency_vs_parameters": Entry(
+        "latency relative to the standard network against parameters",
+        "",
+        f"{_PACKAGE}.tradeoff:latency_vs_parameters",
     ),
     "latency_by_backend": Entry(
         "latency relative to the standard network, for every timed backend",

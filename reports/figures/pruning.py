@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
-from stampbench.reports.figures.style import NothingToDrawError, legend, number_layers, panels
-from stampbench.reports.palette import COLOURS, strategy_styles
+from stampbench.reports.figures.style import NothingToDrawError, legend, number_layers, panels, wrapped
+from stampbench.reports.looks import Look, looks
 from stampbench.reports.speed import standard_label
 
+_MOST_LINES = 5
+"""Strategies that share a panel of `dice_along_pruning`; more of them get a panel each."""
 _GRID_POINTS = 80
 """Number of parameter counts at which the trajectories of different runs are compared."""
 
@@ -38,28 +43,75 @@ def dice_along_pruning(
     Raises:
         NothingToDrawError: when no run prunes, or none has this score.
     """
-    trajectories = _with_dice(trajectories, score)
+    trajectories = with_dice(trajectories, score)
     pruned = _pruned(runs, trajectories)
     shown = runs[runs["run"].isin(pruned) | (runs["strategy"] == standard_label(runs))]
-    figure, columns = panels(shown[shown["group"].isin(runs.loc[runs["run"].isin(pruned), "group"])])
-    styles = strategy_styles(shown["strategy"])
+    shown = shown[shown["group"].isin(runs.loc[runs["run"].isin(pruned), "group"])]
+    most = shown[shown["run"].isin(pruned)].groupby("group")["strategy"].nunique().max() if len(shown) else 0
+    if most > _MOST_LINES:
+        return _small_multiples(shown, pruned, trajectories, score)
+    figure, columns = panels(shown)
+    styles = looks(shown["strategy"])
     for (axes,), group in columns:
         for strategy, strategy_runs in group[group["run"].isin(pruned)].groupby("strategy"):
-            grid, values = _dice_on_grid(trajectories[trajectories["run"].isin(strategy_runs["run"])])
-            low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
-            colour, marker = styles[str(strategy)]
-            axes.plot(grid, middle, color=colour, marker=marker, markevery=8, markersize=4, label=str(strategy))
-            axes.fill_between(grid, low, high, color=colour, alpha=0.2, linewidth=0)
-        standard = group[group["strategy"] == standard_label(group)]
-        if len(standard):
-            axes.axhline(
-                standard[f"{score}_dice"].median(), color="black", linestyle="--", linewidth=1, label="standard"
-            )  # fmt: skip
-        axes.set_xscale("log")
-        axes.invert_xaxis()
-        axes.set(xlabel="remaining parameters", ylabel=f"{score} Dice (median, quartiles)")
+            _draw_median(axes, strategy_runs, trajectories, styles[str(strategy)], str(strategy))
+        _finish_pruning(axes, group, score)
     legend(figure, [axes for (axes,), _ in columns])
     return figure
+
+
+def _small_multiples(runs: pd.DataFrame, pruned: set[str], trajectories: pd.DataFrame, score: Score) -> Figure:
+    """Draw a panel for each strategy, in which the other strategies of its leaderboard are grey lines.
+
+    Args:
+        runs: rows of `runs`; those that prune and those of the standard network.
+        pruned: ids of runs that prune.
+        trajectories: a row per checkpoint, with `dice`.
+        score: which Dice is drawn.
+    """
+    by = ["dataset", "n_train", "protocol", "group", "strategy"]
+    figure, columns = panels(runs[runs["run"].isin(pruned)], by, width=3.0, height=2.6, most=24, share=True)
+    styles = looks(runs["strategy"])
+    for (axes,), own in columns:
+        group = runs[runs["group"] == own["group"].iloc[0]]
+        strategy = str(own["strategy"].iloc[0])
+        for other, others in group[group["run"].isin(pruned)].groupby("strategy"):
+            if other != strategy:
+                grid, values = _dice_on_grid(trajectories[trajectories["run"].isin(others["run"])])
+                axes.plot(grid, np.nanmedian(values, axis=0), color="#D0D0D0", linewidth=0.8, zorder=0)
+        _draw_median(axes, own, trajectories, styles[strategy], "_")
+        _finish_pruning(axes, group, score)
+        name = wrapped(f"{strategy}, {len(own)} runs")
+        axes.set_title(f"{name}\n{own['dataset'].iloc[0]}, {own['n_train'].iloc[0]} images", fontsize=8)
+    legend(figure, [axes for (axes,), _ in columns])
+    return figure
+
+
+def _draw_median(axes: Axes, runs: pd.DataFrame, trajectories: pd.DataFrame, look: Look, label: str) -> None:
+    """Draw the median over runs with quartiles.
+
+    Args:
+        axes: where to draw.
+        runs: rows of `runs` of one strategy.
+        trajectories: a row per checkpoint, with `dice`.
+        look: the strategy's look.
+        label: label of the line; `_` leaves it out of the legend.
+    """
+    grid, values = _dice_on_grid(trajectories[trajectories["run"].isin(runs["run"])])
+    low, middle, high = np.nanquantile(values, (0.25, 0.5, 0.75), axis=0)
+    axes.plot(grid, middle, color=look.colour, marker=look.marker, markevery=8, markersize=4, label=label)
+    axes.fill_between(grid, low, high, color=look.colour, alpha=0.2, linewidth=0)
+
+
+def _finish_pruning(axes: Axes, group: pd.DataFrame, score: Score) -> None:
+    """Draw the standard network's median and the axes of a panel of `dice_along_pruning`."""
+    standard = group[group["strategy"] == standard_label(group)]
+    if len(standard):
+        axes.axhline(standard[f"{score}_dice"].median(), color="black", linestyle="--", linewidth=1, label="standard")
+    axes.set_xscale("log")
+    if not axes.xaxis_inverted():
+        axes.invert_xaxis()
+    axes.set(xlabel="remaining parameters", ylabel=f"{score} Dice (median, quartiles)")
 
 
 def filters_along_pruning(runs: pd.DataFrame, trajectories: pd.DataFrame, **_: pd.DataFrame) -> Figure:
@@ -103,7 +155,7 @@ def filters_per_layer(
     """
     runs = runs[runs["run"].isin(_pruned(runs, trajectories))]
     figure, columns = panels(runs, width=5.0)
-    styles = strategy_styles(runs["strategy"])
+    styles = looks(runs["strategy"])
     for (axes,), group in columns:
         # A dictionary instead of a set keeps the order of the strategies.
         starts: dict[tuple[int, ...], None] = {}
@@ -123,9 +175,11 @@ def filters_per_layer(
             if len({len(each) for each in shown}) > 1:
                 raise NothingToDrawError(f"strategy {strategy}: its runs have networks of different depth")
             mean = np.mean(shown, axis=0)
-            colour, marker = styles[str(strategy)]
+            look = styles[str(strategy)]
             label = f"{strategy}, {'selected' if parameters is None else f'{parameters:,} parameters'}"
-            axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, marker=marker, markersize=4, label=label)
+            axes.plot(
+                np.arange(1, len(mean) + 1), mean, color=look.colour, marker=look.marker, markersize=4, label=label
+            )  # fmt: skip
         for number, start in enumerate(starts):
             style = ("--", ":", "-.")[number % 3]
             axes.step(np.arange(1, len(start) + 1), start, where="mid", color="#777777", linestyle=style,
@@ -133,46 +187,31 @@ def filters_per_layer(
         number_layers(axes, max(map(len, starts)))
         axes.set_yscale("log", base=2)
         axes.yaxis.set_major_formatter("{x:g}")
+        _mark_parts(axes, group, max(map(len, starts)))
         axes.set(xlabel="layer (convolution, counted from the input)", ylabel="filters")
     legend(figure, [axes for (axes,), _ in columns])
     return figure
 
 
-def retrained_against_pruned(
-    runs: pd.DataFrame, trajectories: pd.DataFrame, score: Score = "validation", **_: pd.DataFrame
-) -> Figure:
-    """Draw pruned networks and the same architectures retrained from scratch (like Dinsdale et al. 2022, Fig. 15).
+def _mark_parts(axes: Axes, runs: pd.DataFrame, layers: int) -> None:
+    """Shade the bottleneck and name encoder, bottleneck and decoder, if the runs agree in depth."""
+    shapes = {(each.get("depth"), each.get("convs_per_level")) for each in map(json.loads, runs["hyperparameters"])}
+    depth, convs = shapes.pop() if len(shapes) == 1 else (None, None)
+    if not depth or not convs or (2 * depth + 1) * convs != layers:
+        return
+    edges = (0.5, depth * convs + 0.5, (depth + 1) * convs + 0.5, layers + 0.5)
+    axes.axvspan(edges[1], edges[2], color="#F0F0F0", zorder=0)
+    above = blended_transform_factory(axes.transData, axes.transAxes)
+    for name, low, high in zip(("encoder", "bottleneck", "decoder"), edges[:-1], edges[1:], strict=True):
+        axes.text((low + high) / 2, 0.985, name, transform=above, ha="center", va="top", fontsize=7, color="#555555")
 
-    The figure shows Dice against parameters; a thin line joins the two networks of an architecture.
 
-    Args:
-        runs: rows of `runs` as for `leaderboards`.
-        trajectories: a row per checkpoint with `run`, `step`, `parameters`, `widths` and Dice.
-        score: which Dice is drawn.
-        **_: other tables of the records, which are not used.
+def with_dice(trajectories: pd.DataFrame, score: Score) -> pd.DataFrame:
+    """Return the rows that have a score, which becomes the column `dice`.
 
     Raises:
-        NothingToDrawError: when there is no retrained run with its parent run, or none has this score.
+        NothingToDrawError: when there are rows, but none has this score.
     """
-    trajectories = _with_dice(trajectories, score)
-    retrained = runs[(runs["name"] == "retrain_scratch") & runs["parents"].isin(runs["run"])]
-    if retrained.empty:
-        raise NothingToDrawError("the records contain no run of retrain_scratch together with its parent run")
-    figure, columns = panels(retrained)
-    for (axes,), group in columns:
-        pairs = pd.concat([_pairs(*each, trajectories) for each in zip(group["run"], group["parents"], strict=True)])
-        axes.vlines(pairs["parameters"], pairs["pruned"], pairs["retrained"], color="#BBBBBB", linewidth=0.7, zorder=1)
-        axes.plot(pairs["parameters"], pairs["pruned"], "o", color=COLOURS[0], label="pruned, weights kept")
-        axes.plot(pairs["parameters"], pairs["retrained"], "s", color=COLOURS[1], label="retrained from scratch")
-        axes.set_xscale("log")
-        axes.invert_xaxis()
-        axes.set(xlabel="parameters", ylabel=f"{score} Dice")
-    legend(figure, [axes for (axes,), _ in columns])
-    return figure
-
-
-def _with_dice(trajectories: pd.DataFrame, score: Score) -> pd.DataFrame:
-    """Return the rows that have a score, which becomes the column `dice`."""
     name = f"{score}_dice"
     rows = trajectories[trajectories[name].notna()] if name in trajectories else trajectories.iloc[:0]
     if rows.empty and len(trajectories):
@@ -214,19 +253,6 @@ def _dice_on_grid(trajectories: pd.DataFrame) -> tuple[NDArray[np.float64], NDAr
 def _widths(trajectory: pd.DataFrame) -> NDArray[np.float64]:
     """Return the filters of every layer at every step, shape `(steps, layers)`."""
     return np.array([list(map(int, each.split())) for each in trajectory.sort_values("step")["widths"]], dtype=float)
-
-
-def _pairs(run: str, parent: str, trajectories: pd.DataFrame) -> pd.DataFrame:
-    """Pair the networks of a retraining run with the networks of its parent run that have the same widths."""
-    retrained, pruned = (trajectories[trajectories["run"] == each] for each in (run, parent))
-    both = retrained.merge(pruned, on="widths", suffixes=("_retrained", "_pruned"))
-    return pd.DataFrame(
-        {
-            "parameters": both["parameters_pruned"],
-            "pruned": both["dice_pruned"],
-            "retrained": both["dice_retrained"],
-        }
-    )
 
 
 def _step_labels(steps: int) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from stampbench.reports.figures.style import (
     NothingToDrawError,
     base_protocol,
+    hatch,
     legend,
     panels,
     without_setting,
 )  # fmt: skip
-from stampbench.reports.palette import strategy_styles
+from stampbench.reports.looks import Look, looks
 from stampbench.reports.statistics import cluster_interval
 
 
@@ -31,40 +32,40 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
     """
     # A group has a single training size, so panels are formed by everything else that defines a group.
     by = ["dataset", "dataset_version", "data_checksum", "form", "protocol"]
-    styles = strategy_styles(runs["strategy"])
+    styles = looks(runs["strategy"])
     figure, columns = panels(runs, by, width=max(4.2, 0.5 * len(styles) * runs["n_train"].nunique() ** 0.5))
     for (axes,), group in columns:
         scores = per_case(group, cases)
         order = sorted(group["n_train"].unique())
         sns.boxplot(
             scores, x="n_train", y="dice", hue="strategy", order=order, hue_order=list(styles), ax=axes,
-            palette={name: colour for name, (colour, _) in styles.items()}, linewidth=0.8, fliersize=2,
+            palette={name: look.colour for name, look in styles.items()}, linewidth=0.8, fliersize=2, saturation=1,
             showmeans=True, meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white",
                                        "markeredgecolor": "black"},
         )  # fmt: skip
-        _hatch_repeated_colours(axes, styles, set(scores["strategy"]))
+        _hatch_boxes(axes, styles, set(scores["strategy"]))
         axes.set(xlabel="training images", ylabel="test Dice (per case)")
-        if scores["dice"].min() > 0.5:
-            axes.set_ylim(bottom=max(0.0, float(scores["dice"].quantile(0.01)) - 0.05))
+        axes.set_xticks(range(len(order)), [f"{size}\n{_counts(group, size)}" for size in order])
     legend(figure, [axes for (axes,), _ in columns])
     return figure
 
 
-def _hatch_repeated_colours(axes: Axes, styles: dict[str, tuple[str, str]], drawn: Collection[str]) -> None:
-    """Hatch the boxes of strategies that share a colour with an earlier one, in the legend too.
+def _counts(runs: pd.DataFrame, size: int) -> str:
+    """Return how many runs a strategy has with a training size, such as "n = 2 to 4"."""
+    counts = runs[runs["n_train"] == size].groupby("strategy").size()
+    low, high = counts.min(), counts.max()
+    return f"n = {low}" if low == high else f"n = {low} to {high}"
 
-    Colour and hatching have to tell strategies apart because boxes have no markers.
-    """
-    colours = [colour for colour, _ in styles.values()]
-    repeated = {name for index, name in enumerate(styles) if colours[index] in colours[:index]}
+
+def _hatch_boxes(axes: Axes, styles: Mapping[str, Look], drawn: Collection[str]) -> None:
+    """Hatch the boxes of variants, in the legend too: a family has one colour, and boxes have no markers."""
+    handles: tuple[list[Any], list[str]] = axes.get_legend_handles_labels()  # type: ignore[assignment]
     containers: list[Any] = list(axes.containers)  # created by seaborn, one per strategy
     for name, container in zip([name for name in styles if name in drawn], containers, strict=True):
-        for box in container.boxes if name in repeated else ():
-            box.set_hatch("////")
-    handles: tuple[list[Any], list[str]] = axes.get_legend_handles_labels()  # type: ignore[assignment]
+        for box in container.boxes:
+            hatch(box, styles[name])
     for handle, name in zip(*handles, strict=True):
-        if name in repeated:
-            handle.set_hatch("////")
+        hatch(handle, styles[name])
 
 
 def recovery_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
@@ -93,17 +94,17 @@ def dice_by_epochs(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -
     lined = (variants.transform("nunique") > 1).groupby([runs[each] for each in panel]).transform("any")
     runs = runs[lined] if lined.any() else runs
     figure, columns = panels(runs, panel, rows=2, height=3.0)
-    styles = strategy_styles(runs["line"])
+    styles = looks(runs["line"])
     for axes, group in columns:
         for name, line_runs in group.groupby("line"):
             points = pd.DataFrame([_point(part, cases) for _, part in line_runs.groupby(["strategy", "protocol"])])
-            colour, marker = styles[str(name)]
+            look = styles[str(name)]
             for axis, x in zip(axes, ("epochs", "selected_epoch"), strict=True):
                 ordered = points.sort_values(x)
                 error = [ordered["dice"] - ordered["low"], ordered["high"] - ordered["dice"]]
                 axis.errorbar(
-                    ordered[x], ordered["dice"], yerror(error), color=colour, marker=marker, markersize=5, capsize=2,
-                    linewidth=1.2, label=str(name),
+                    ordered[x], ordered["dice"], yerror(error), color=look.colour, marker=look.marker, markersize=5,
+                    capsize=2, linewidth=1.2, label=str(name),
                 )  # fmt: skip
         axes[0].set(xlabel="epochs charged (parent runs included)", ylabel="test Dice")
         axes[1].set(xlabel="training epochs of the selected network", ylabel="test Dice")
@@ -169,18 +170,25 @@ def _by_hyperparameter(runs: pd.DataFrame, cases: pd.DataFrame, name: str, label
     if runs.empty:
         raise NothingToDrawError(f"no leaderboard has a strategy with several values of {name}")
     figure, columns = panels(runs)
-    styles = strategy_styles(runs["line"])
+    styles = looks(runs["line"])
     for (axes,), group in columns:
         positions = {value: index for index, value in enumerate(sorted(group["value"].unique()))}
-        for line, line_runs in group.groupby("line"):
-            colour, marker = styles[str(line)]
+        lines = list(group.groupby("line"))
+        for number, (line, line_runs) in enumerate(lines):
+            beside = 0.16 * (number - (len(lines) - 1) / 2)  # so that intervals do not hide each other
+            look = styles[str(line)]
             points = {value: _point(part, cases) for value, part in line_runs.groupby("value")}
-            at = [positions[value] for value in points]
+            at = [positions[value] + beside for value in points]
             table = pd.DataFrame(list(points.values()))
             bars = yerror([table["dice"] - table["low"], table["high"] - table["dice"]])
-            axes.errorbar(at, table["dice"], bars, color=colour, marker=marker, capsize=3, label=str(line))
-            dots = [positions[value] + 0.08 for value in line_runs["value"]]
-            axes.plot(dots, line_runs["test_dice"], ".", color=colour, alpha=0.5)
+            axes.errorbar(at, table["dice"], bars, color=look.colour, marker=look.marker, capsize=3, label=str(line))
+            dots = [positions[value] + beside + 0.05 for value in line_runs["value"]]
+            axes.plot(dots, line_runs["test_dice"], ".", color=look.colour, alpha=0.5)
+            for x, y, (value, own) in zip(
+                at, table["high"].fillna(table["dice"]), line_runs.groupby("value"), strict=True
+            ):
+                assert value in points
+                axes.annotate(f"n = {len(own)}", (x, y), (0, 3), textcoords="offset points", ha="center", fontsize=6.5)
         axes.set_xticks(list(positions.values()), [f"{value:g}" for value in positions])
         axes.set(xlabel=label, ylabel="test Dice (mean, 95 % interval; dots: runs)")
         axes.margins(x=0.15)

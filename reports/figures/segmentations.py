@@ -17,13 +17,13 @@ RANKS = ("best", "median", "worst")
 
 
 def chosen_cases(cases: pd.DataFrame) -> dict[str, tuple[str, float]]:
-    """Return the best, median and worst case of one run by Dice.
+    """Return the best, median and worst case by Dice, averaged over runs: the same cases for every strategy.
 
     Args:
-        cases: a row per test case and class of one run, with `case` and `dice`.
+        cases: a row per run, test case and class, with `case` and `dice`.
 
     Returns:
-        For each of `RANKS` the id of the case and its Dice, averaged over classes.
+        For each of `RANKS` the id of the case and its Dice, averaged over classes and runs.
     """
     scores = cases.groupby("case")["dice"].mean().sort_values(ascending=False, kind="stable")
     positions = dict(zip(RANKS, (0, len(scores) // 2, len(scores) - 1), strict=True))
@@ -33,8 +33,9 @@ def chosen_cases(cases: pd.DataFrame) -> dict[str, tuple[str, float]]:
 def segmentations(
     examples: Mapping[str, Sequence[tuple[str, float, Example]]], classes: Sequence[str]
 ) -> Figure:  # fmt: skip
-    """Draw a row per strategy with its best, median and worst test case (like Dinsdale et al. 2022, Fig. 4 and 8).
+    """Draw a row per strategy with the same test cases (like Dinsdale et al. 2022, Fig. 4 and 8).
 
+    These are the best, median and worst case of all strategies together.
     Outlines of the reference are dashed and those of the prediction solid, with a colour per class.
 
     Args:
@@ -49,7 +50,7 @@ def segmentations(
             draw_image(cell, example.image, example.aspect)
             draw_outlines(cell, example.prediction, len(classes), "solid", 1.3)
             draw_outlines(cell, example.reference, len(classes), "dashed", 1.0)
-            cell.set_title(f"{plot(strategy)}: {rank}\n{plot(example.case)}, Dice {dice:.3f}", fontsize=8)
+            cell.set_title(f"{plot(strategy)}: {rank} of all\n{plot(example.case)}, Dice {dice:.3f}", fontsize=8)
     handles = [
         Line2D([], [], color=class_colour(value), label=plot(name)) for value, name in enumerate(classes) if value
     ]

@@ -6,12 +6,15 @@ import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from stampbench.reports.looks import Look
 
 _MAX_PANELS = 6
 _MAX_WIDTH = 17.0
@@ -47,7 +50,14 @@ class NothingToDrawError(ValueError):
 
 
 def panels(
-    runs: pd.DataFrame, by: Sequence[str] = _GROUP, *, width: float = 4.2, height: float = 3.6, rows: int = 1
+    runs: pd.DataFrame,
+    by: Sequence[str] = _GROUP,
+    *,
+    width: float = 4.2,
+    height: float = 3.6,
+    rows: int = 1,
+    most: int = _MAX_PANELS,
+    share: bool = False,
 ) -> tuple[Figure, list[tuple[list[Axes], pd.DataFrame]]]:
     """Create a figure with one panel for every group of runs.
 
@@ -59,6 +69,8 @@ def panels(
         width: width of a panel in inches.
         height: height of an axes in inches.
         rows: number of axes below each other in a panel.
+        most: most panels.
+        share: whether all panels have the same axes.
 
     Returns:
         The figure, and for each panel its axes from top to bottom and the runs of its group.
@@ -69,16 +81,16 @@ def panels(
     if runs.empty:
         raise NothingToDrawError("no run has the data that this figure shows")
     groups = [group for _, group in runs.groupby(list(by), sort=True)]
-    if len(groups) > _MAX_PANELS:
+    if len(groups) > most:
         raise NothingToDrawError(
-            f"these runs need {len(groups)} panels, but a figure holds at most {_MAX_PANELS}; "
+            f"these runs need {len(groups)} panels, but a figure holds at most {most}; "
             "select a dataset, training size, protocol or strategy",
             setting="dataset",
         )
     lines = math.ceil(len(groups) / max(1, int(_MAX_WIDTH / width)))
     columns = math.ceil(len(groups) / lines)
     figure = Figure(figsize=(max(width * columns, 5.0), height * rows * lines), layout="constrained")
-    axes = figure.subplots(rows * lines, columns, squeeze=False)
+    axes = figure.subplots(rows * lines, columns, squeeze=False, sharex=share, sharey=share)
     found = []
     for number, group in enumerate(groups):
         line, column = divmod(number, columns)
@@ -112,6 +124,17 @@ def without_setting(label: str, name: str) -> str:
         return label
     kept = [each for each in match[2].split(", ") if not each.startswith(f"{name}=")]
     return f"{match[1]} ({', '.join(kept)})" if kept else match[1]
+
+
+def wrapped(label: str) -> str:
+    """Return a label of an axis in lines of at most 34 characters."""
+    return fill(label, 34)
+
+
+def hatch(patch: Any, look: Look) -> None:
+    """Hatch a box or bar like its strategy, with white lines, which every colour contrasts with."""
+    if look.hatch:
+        patch.set(hatch=look.hatch, edgecolor="white", linewidth=0)
 
 
 def number_layers(axes: Axes, layers: int) -> None:

@@ -36,6 +36,14 @@ def board(frames: Frames, timings: Timings, gain: float = 0.0) -> Board:
     return found
 
 
+def test_more_strategies_than_a_sentence_holds_are_counted(frames: Frames, timings: Timings) -> None:
+    found = board(frames, timings)
+    rows = pd.concat([found.rows.assign(strategy=found.rows["strategy"] + each) for each in ("", "2", "3")])
+    many = found._replace(rows=rows.reset_index(drop=True).assign(tier=1))
+    expected = "Best: 9 strategies, not told apart; the smallest is small (5.00 k parameters)."
+    assert answer(many, Budget()) == expected
+
+
 def test_strategies_of_the_best_tier_within_the_budget_are_named(frames: Frames, timings: Timings) -> None:
     equal, better = board(frames, timings), board(frames, timings, gain=0.1)
     assert answer(equal, Budget(parameters=20_000)) == "Up to 20 k parameters: small, large; not told apart."

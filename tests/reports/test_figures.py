@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 from PIL import Image
@@ -19,8 +20,9 @@ from stampbench.reports.figures import FIGURES
 from stampbench.reports.figures.losses import losses
 from stampbench.reports.figures.segmentations import chosen_cases, segmentations
 from stampbench.reports.figures.style import NothingToDrawError, save, without_setting
+from stampbench.reports.looks import FAMILIES, looks
+from stampbench.reports.overall import rank_shares
 from stampbench.reports.overlays import best_plane, thumbnails
-from stampbench.reports.palette import strategy_styles
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
 
@@ -59,6 +61,16 @@ def records(frames: Frames, timings: Callable[..., pd.DataFrame]) -> dict[str, p
     return {"runs": runs, "cases": cases, "trajectories": rows, "timings": times}
 
 
+def repeated(records: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """Return records with five seeds of every run, which differ a little."""
+    rng = np.random.default_rng(0)
+    runs = [records["runs"].assign(run=records["runs"]["run"] + f"/{seed}", seed=seed) for seed in range(5)]
+    cases = [records["cases"].assign(run=records["cases"]["run"] + f"/{seed}") for seed in range(5)]
+    table = pd.concat(cases, ignore_index=True)
+    noise = rng.normal(0, 0.1, len(table))
+    return records | {"runs": pd.concat(runs, ignore_index=True), "cases": table.assign(dice=table["dice"] + noise)}
+
+
 def draw(name: str, records: dict[str, pd.DataFrame]) -> Figure:
     """Draw a figure by its name."""
     module, _, function = FIGURES[name].function.partition(":")
@@ -68,7 +80,7 @@ def draw(name: str, records: dict[str, pd.DataFrame]) -> Figure:
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_is_drawn_as_svg_and_png(name: str, records: dict[str, pd.DataFrame], tmp_path: Path) -> None:
-    written = save(draw(name, records), tmp_path / name)
+    written = save(draw(name, repeated(records) if name == "stability" else records), tmp_path / name)
     assert [path.suffix for path in written] == [".svg", ".png"]
     pixels = np.asarray(Image.open(tmp_path / f"{name}.png").convert("L"))
     assert (pixels < 200).mean() > 0.005, "the figure is almost empty"
@@ -166,6 +178,82 @@ def test_test_dice_is_drawn_where_runs_have_it(name: str, records: dict[str, pd.
     assert drawn == pytest.approx(0.4)
 
 
+def test_pruned_and_retrained_networks_of_a_fold_share_a_marker(records: dict[str, pd.DataFrame]) -> None:
+    runs = records["runs"]
+    again = runs[runs["run"].isin(["r1", "r4"])].replace({"run": {"r1": "q1", "r4": "q4"}, "parents": {"r1": "q1"}})
+    rows = records["trajectories"]
+    copies = rows[rows["run"].isin(["r1", "r4"])].replace({"run": {"r1": "q1", "r4": "q4"}})
+    both = {"runs": pd.concat([runs, again.assign(fold=1)]), "trajectories": pd.concat([rows, copies])}
+    lines = draw("retrained_against_pruned", records | both).axes[0].lines
+    assert [line.get_marker() for line in lines] == ["o", "o", "s", "s"]
+
+
+def test_many_strategies_are_drawn_as_small_multiples_with_the_same_axes(records: dict[str, pd.DataFrame]) -> None:
+    runs, rows = records["runs"], records["trajectories"]
+    new = [runs[runs["run"] == "r1"].assign(run=f"m{n}", strategy=f"stamp_plus (x={n})") for n in range(9)]
+    trajectories = [rows[rows["run"] == "r1"].assign(run=f"m{n}") for n in range(9)]
+    more = {"runs": pd.concat([runs, *new]), "trajectories": pd.concat([rows, *trajectories])}
+    figure = draw("dice_along_pruning", records | more)
+    shown = [axes for axes in figure.axes if axes.axison]
+    assert len(shown) == 12
+    assert len({axes.get_xlim() for axes in shown}) == len({axes.get_ylim() for axes in shown}) == 1
+    assert all(axes.get_xlim()[0] > axes.get_xlim()[1] for axes in shown), "networks become smaller to the right"
+
+
+def test_encoder_bottleneck_and_decoder_are_marked(records: dict[str, pd.DataFrame]) -> None:
+    shape = '{"depth": 1, "convs_per_level": 1}'
+    axes = draw("filters_per_layer", records | {"runs": records["runs"].assign(hyperparameters=shape)}).axes[0]
+    assert [text.get_text() for text in axes.texts] == ["encoder", "bottleneck", "decoder"]
+    assert [text.get_position()[0] for text in axes.texts] == [1, 2, 3]
+    assert not draw("filters_per_layer", records).axes[0].texts, "other networks have other parts"
+
+
+def test_points_of_a_hyperparameter_are_dodged_and_say_how_many_runs_they_have(
+    records: dict[str, pd.DataFrame],
+) -> None:
+    runs = records["runs"]
+    others = runs[runs["name"] == "stamp_plus"].assign(run=lambda each: each["run"] + "b")
+    others["strategy"] = others["strategy"].str.replace("stamp_plus", "stamp_d")
+    cases = records["cases"].assign(run=records["cases"]["run"] + "b")
+    both = {"runs": pd.concat([runs, others]), "cases": pd.concat([records["cases"], cases])}
+    axes = draw("recovery_epochs", records | both).axes[0]
+    first, second = (each[0].get_xdata() for each in axes.containers if isinstance(each, ErrorbarContainer))
+    assert (np.abs(first - second) > 0.1).all()
+    assert [text.get_text() for text in axes.texts] == ["n = 1"] * 4
+
+
+@pytest.mark.parametrize("name", ["latency_by_backend", "latency_vs_parameters", "pareto"])
+def test_intervals_of_latency_are_drawn(name: str, records: dict[str, pd.DataFrame]) -> None:
+    times = records["timings"]
+    with_intervals = times.assign(ratio_low=times["ratio"] - 1, ratio_high=times["ratio"] + 1)
+    axes = draw(name, records | {"timings": with_intervals}).axes[-1]
+    bars = [each for each in axes.containers if isinstance(each, ErrorbarContainer)]
+    along = 0 if name != "latency_vs_parameters" else 1
+    lengths = [
+        np.ptp(segment[:, along])
+        for each in bars
+        for lines in each[2]
+        for segment in lines.get_segments()
+        if np.ptp(segment[:, along]) > 0
+    ]
+    ends = {"latency_by_backend": 4}.get(name, 2)
+    assert len(lengths) == ends, "two strategies, and two backends"
+    assert max(lengths) == pytest.approx(2 / 4), "3 ± 1 over 4, the time of the standard network"
+
+
+def test_backends_have_no_colour_of_a_strategy(records: dict[str, pd.DataFrame]) -> None:
+    axes = draw("latency_by_backend", records).axes[0]
+    colours = {to_hex(bar.get_facecolor()).upper() for bar in axes.patches}
+    assert colours & {family.colour for family in FAMILIES} == set()
+
+
+def test_stability_counts_the_ranks_of_resamples() -> None:
+    """A strategy that is always better is always first; equal ones share ranks."""
+    index = pd.MultiIndex.from_tuples([(0, 0, seed) for seed in range(5)], names=["training_set", "fold", "seed"])
+    low = pd.DataFrame(np.random.default_rng(0).uniform(0.2, 0.4, (5, 4)), index)
+    assert rank_shares([low, low + 0.5, low]).tolist() == [[0, 0.5, 0.5], [1, 0, 0], [0, 0.5, 0.5]]
+
+
 def test_losses_are_drawn_by_epoch_with_those_validation_losses_that_exist(frames: Frames) -> None:
     runs, _ = frames({"strategy": "stamp", "dice": {"a": 0.8}})
     epochs = pd.DataFrame(
@@ -194,20 +282,30 @@ def test_protocols_that_differ_only_in_the_epoch_cap_share_a_panel(frames: Frame
     assert len(figure.axes) == 6, "points without lines are drawn if there are no lines"
 
 
-def test_boxes_with_a_repeated_colour_are_hatched(frames: Frames) -> None:
-    rows = [{"strategy": f"s{n:02d}", "dice": {"a": 0.8, "b": 0.9}} for n in range(10)]
-    runs, cases = frames(*rows)
+def test_variants_of_a_strategy_are_hatched_boxes(frames: Frames) -> None:
+    labels = ("stamp_plus", "stamp_plus (recovery_epochs=2)", "standard")
+    runs, cases = frames(*({"strategy": label, "dice": {"a": 0.8, "b": 0.9}} for label in labels))
     axes = draw("dice_by_training_size", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[0]
-    hatches = [container.boxes[0].get_hatch() for container in axes.containers]
-    assert hatches == [None] * 8 + ["////"] * 2
+    hatches = {label: box.boxes[0].get_hatch() for label, box in zip(looks(labels), axes.containers, strict=True)}
+    assert hatches == {label: looks(labels)[label].hatch or None for label in labels}
+    assert hatches["stamp_plus"] is None
+    assert hatches["stamp_plus (recovery_epochs=2)"]
 
 
-def test_style_of_a_known_strategy_does_not_depend_on_the_other_strategies() -> None:
-    first = strategy_styles(["stamp_plus", "standard"])
-    second = strategy_styles(["a", "flat", "stamp_plus"])
-    assert first["stamp_plus"] == second["stamp_plus"]
-    many = strategy_styles([f"s{n}" for n in range(20)])
-    assert len(set(many.values())) == 20
+def test_boxes_of_a_panel_that_lacks_a_strategy_have_their_own_hatch(frames: Frames) -> None:
+    labels = ("standard", "stamp_plus", "stamp_plus (recovery_epochs=2)")
+    rows = [{"strategy": label, "dice": {"a": 0.8, "b": 0.9}} for label in labels]
+    others = [{**row, "dataset": "other", "group": "h"} for row in rows if row["strategy"] != "stamp_plus"]
+    runs, cases = frames(*rows, *others)
+    panel = draw("dice_by_training_size", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[1]
+    assert [each.boxes[0].get_hatch() for each in panel.containers] == [None, looks(labels)[labels[2]].hatch]
+
+
+def test_no_case_lies_outside_the_axis(frames: Frames) -> None:
+    dice = {f"c{number}": 0.9 for number in range(200)} | {"bad": 0.55}
+    runs, cases = frames({"strategy": "standard", "dice": dice})
+    axes = draw("dice_by_training_size", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[0]
+    assert axes.get_ylim()[0] < 0.55
 
 
 @pytest.mark.parametrize(
@@ -239,7 +337,7 @@ def test_best_plane_is_the_slice_with_the_largest_foreground() -> None:
 
 
 def test_best_median_and_worst_cases_are_chosen_and_drawn(tmp_path: Path) -> None:
-    cases = pd.DataFrame({"case": list("abcab"), "class": list("xxxyy"), "dice": [0.2, 0.9, 0.5, 0.4, 0.7]})
+    cases = pd.DataFrame({"run": "r", "case": list("abcab"), "class": list("xxxyy"), "dice": [0.2, 0.9, 0.5, 0.4, 0.7]})
     chosen = chosen_cases(cases)
     assert chosen == {"best": ("b", pytest.approx(0.8)), "median": ("c", 0.5), "worst": ("a", pytest.approx(0.3))}
     example = best_plane("b", *volume(), (1.0, 1.0, 1.0))
