@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
-from tabulate import tabulate
 
 from stampbench.reports.decision import Decision, decide
-from stampbench.reports.escape import markdown
-from stampbench.reports.multi_reader import MIN_READERS, Estimate
+from stampbench.reports.multi_reader import Estimate
 from stampbench.reports.paired_runs import designs, dice_by_run, estimate, interval_over_subjects, pair
 from stampbench.reports.statistics import Interval, holm
-from stampbench.reports.table_formats import format_p
 
 
 class IncomparableError(ValueError):
@@ -88,74 +84,6 @@ def corrected(comparisons: Sequence[Comparison]) -> list[tuple[float, Decision]]
     return [(p, decide(each.difference, each.margin, p)) for each, p in zip(comparisons, p_values, strict=True)]
 
 
-def to_markdown(comparisons: Sequence[Comparison], most: int = 5, *, notes: bool = True) -> str:
-    """Return markdown with a row per leaderboard, and below it the cases that differ most.
-
-    Args:
-        comparisons: comparisons of one strategy with others.
-        most: number of cases listed for each leaderboard and direction; 0 lists no cases.
-        notes: whether a paragraph below the table explains its columns.
-    """
-    seconds = list(dict.fromkeys(each.second for each in comparisons))
-    parts = [
-        f"### {markdown(comparisons[0].first)} minus {' or '.join(map(markdown, seconds))}, test Dice\n",
-        _summary_table(comparisons) + "\n",
-    ]
-    if notes:
-        parts.append(_notes(comparisons) + "\n")
-    for each in comparisons if most else ():
-        parts += [f"Cases with the largest differences, {markdown(each.title)}:\n", _case_table(each, most) + "\n"]
-    return "\n".join(parts)
-
-
-def _notes(comparisons: Sequence[Comparison]) -> str:
-    """Explain the columns of the table."""
-    margins = " or ±".join(sorted({f"{each.margin:g}" for each in comparisons}))
-    return (
-        "Differences are paired by training set, fold, seed and subject. 95 % (cases): confidence interval over "
-        "subjects, for these trained networks. 95 % (runs and cases) and p: multi-reader multi-case analysis with "
-        "runs, or training sets if there are several, as readers; it holds for training again and needs "
-        f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
-        f"p is below .05, else equivalent if the 90 % interval lies within ±{margins}, else "
-        "undecided. per run: smallest and largest difference of a pair of runs."
-    )
-
-
-def _summary_table(comparisons: Sequence[Comparison]) -> str:
-    head = [
-        "", "difference", "95 % (cases)", "95 % (runs and cases)", "p", "Holm", "decision", "per run", "sets, pairs",
-        "cases (subjects)",
-    ]  # fmt: skip
-    several = len({each.second for each in comparisons}) > 1
-    rows = [
-        [
-            markdown(f"{each.second}: {each.title}" if several else each.title),
-            f"{each.difference.mean:+.4f}",
-            _format_interval(each.over_cases.low, each.over_cases.high),
-            _format_interval(*each.difference.interval()),
-            format_p(each.difference.p),
-            format_p(p),
-            decision,
-            f"{each.runs.min():+.4f} to {each.runs.max():+.4f}",
-            f"{each.runs.index.get_level_values(0).nunique()}, {len(each.runs)}",
-            f"{len(each.cases)} ({each.cases['subject'].nunique()})",
-        ]
-        for each, (p, decision) in zip(comparisons, corrected(comparisons), strict=True)
-    ]
-    return tabulate(rows, head, tablefmt="github", disable_numparse=True)
-
-
-def _case_table(comparison: Comparison, most: int) -> str:
-    """List the `most` cases with the largest and with the smallest difference."""
-    shown = pd.concat([comparison.cases.head(most), comparison.cases.tail(most)]).drop_duplicates("case")
-    rows = [
-        [markdown(str(row.case)), f"{row.first:.3f}", f"{row.second:.3f}", f"{row.difference:+.3f}"]
-        for row in shown.itertuples(index=False)
-    ]
-    head = ["case", markdown(comparison.first), markdown(comparison.second), "difference"]
-    return tabulate(rows, head, tablefmt="github", disable_numparse=True, colalign=("left",) + ("right",) * 3)
-
-
 def _comparison(first_runs: pd.DataFrame, second_runs: pd.DataFrame, cases: pd.DataFrame) -> Comparison:
     first, second = (_dice_by_case(part, cases) for part in (first_runs, second_runs))
     if set(first.index) != set(second.index):
@@ -216,10 +144,6 @@ def _check_one_protocol(first: pd.DataFrame, second: pd.DataFrame) -> None:
     for runs in (first, second):
         if len(found := sorted(set(runs["protocol"]))) > 1:
             raise IncomparableError(f"'{runs['strategy'].iloc[0]}' has several epoch budgets: {', '.join(found)}")
-
-
-def _format_interval(low: float, high: float) -> str:
-    return "too few runs" if math.isnan(low) else f"{low:+.4f} to {high:+.4f}"
 
 
 def _describe_difference(first: pd.DataFrame, second: pd.DataFrame) -> str:

@@ -6,6 +6,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.escape import markdown
+from stampbench.reports.listing import Listing
 
 MACHINE = ("processor", "device", "driver", "threads", "torch")
 """Columns that must have a single value in a table of timings."""
@@ -32,24 +33,11 @@ def latency_tables(timings: pd.DataFrame) -> str:
         values = timings[column].fillna("none").astype(str).unique()
         if len(values) > 1:
             raise MixedMachinesError(f"timings differ in {column}: {', '.join(values)}; make one table for each value")
-    parts = []
-    for (backend, precision, batch, shape), rows in timings.groupby(
-        ["backend", "precision", "batch", "shape"], sort=False
-    ):
-        title = f"**{backend}**, {precision}, batch {batch} of {shape}, {rows['layout'].iloc[0]}"
-        table = [_row(row) for _, row in rows.iterrows()]
-        header = [
-            "network",
-            "× first (95 %)",
-            "p50 [ms]",
-            "p90",
-            "p99",
-            "images/s",
-            "parameters",
-            "MACs",
-            "tensors [MB]",
-        ]
-        parts.append(f"{title}\n\n{tabulate(table, header, tablefmt='pipe', disable_numparse=True)}\n")
+    parts = [
+        f"**{each.title.replace(',', '**,', 1)}\n\n"
+        f"{tabulate(_cells(each), list(each.titles.values()), tablefmt='pipe', disable_numparse=True)}\n"
+        for each in latency_listings(timings)
+    ]
     first = timings.iloc[0]
     machine = f"{first['processor']}, device {first['device']}, driver {first['driver'] or 'none'}, {first['clock']}"
     parts.append(
@@ -57,6 +45,27 @@ def latency_tables(timings: pd.DataFrame) -> str:
         "timing.\n"
     )
     return "\n".join(parts)
+
+
+def latency_listings(timings: pd.DataFrame) -> list[Listing]:
+    """Return a table for each backend, precision, batch size and image shape; values are the columns of timings."""
+    titles = {
+        "network": "network", "ratio": "× first (95 %)", "p50_ms": "p50 [ms]", "p90_ms": "p90", "p99_ms": "p99",
+        "images_per_second": "images/s", "parameters": "parameters", "macs": "MACs", "tensor_bytes": "tensors [MB]",
+    }  # fmt: skip
+    found = []
+    for (backend, precision, batch, shape), rows in timings.groupby(
+        ["backend", "precision", "batch", "shape"], sort=False
+    ):
+        title = f"{backend}, {precision}, batch {batch} of {shape}, {rows['layout'].iloc[0]}"
+        texts = pd.DataFrame([_row(row) for _, row in rows.iterrows()], rows.index, list(titles))
+        short = ("network", "ratio", "p50_ms", "images_per_second", "parameters")
+        found.append(Listing(title, rows[list(titles)], texts, titles, ("network",), short=short))
+    return found
+
+
+def _cells(listing: Listing) -> list[list[str]]:
+    return [[markdown(row[0]), *row[1:]] for row in listing.texts.to_numpy().tolist()]
 
 
 def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
@@ -70,7 +79,7 @@ def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
         ratio = "too noisy"
     if row["noisy_time"]:
         times = ["too noisy", "–", "–", "–"]
-    return [markdown(str(row["network"])), ratio, *times, *size]
+    return [str(row["network"]), ratio, *times, *size]
 
 
 def _rounds(timings: pd.DataFrame) -> str:

@@ -11,9 +11,12 @@ import numpy as np
 import pandas as pd
 from tabulate import tabulate
 
+from stampbench.reports import listing
+from stampbench.reports.board_columns import board_listing
 from stampbench.reports.by_class import ClassTable
-from stampbench.reports.escape import latex, markdown, one_line, spreadsheet
+from stampbench.reports.escape import markdown, spreadsheet
 from stampbench.reports.leaderboard import Board
+from stampbench.reports.listing import Listing
 from stampbench.reports.overall import OverallRanking
 
 Table = Board | ClassTable
@@ -30,12 +33,21 @@ def to_markdown(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()
 
 
 def to_latex(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
-    """Return a LaTeX `table` with `booktabs` rules for each; titles become captions, notes become comments."""
-    return "\n".join(
-        f"% {one_line(' '.join(each.notes))}\n\\begin{{table}}\n\\caption{{{latex(each.title)}}}\n"
-        f"{_latex_table(_text_table(each))}\n\\end{{table}}\n"
-        for each in _rankings_first(boards, rankings)
-    )
+    """Return a LaTeX `table` with at most seven columns for each; the caption explains them, notes are a comment."""
+    return listing.to_latex([listing_of(each).arranged(short=True) for each in _rankings_first(boards, rankings)])
+
+
+def listing_of(table: Table | OverallRanking) -> Listing:
+    """Return a table whose columns and order can be chosen."""
+    if isinstance(table, Board):
+        return board_listing(table)
+    text = _text_table(table)
+    wanted = ("rank", "strategy", "class", "mean rank (95 %)", "first", "Dice", "sensitivity", "precision", "IQM",
+              "P(better) (95 %)", "empty")  # fmt: skip
+    return Listing(
+        table.title, text, text, {name: name for name in map(str, text)}, ("strategy", "class"), table.notes,
+        tuple(name for name in wanted if name in text), f"{table.title}. {table.notes[0]}",
+    )  # fmt: skip
 
 
 def to_csv(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) -> str:
@@ -62,7 +74,7 @@ def to_json(boards: Sequence[Table], rankings: Sequence[OverallRanking] = ()) ->
 
 
 FORMATS: dict[str, Callable[[Sequence[Table], Sequence[OverallRanking]], str]] = {
-    "markdown": to_markdown,
+    "md": to_markdown,
     "csv": to_csv,
     "json": to_json,
     "latex": to_latex,
@@ -219,12 +231,6 @@ def _tabulate(table: pd.DataFrame, style: str) -> str:
 def _markdown_table(table: Table | OverallRanking) -> pd.DataFrame:
     text = _text_table(table)
     return text.assign(strategy=text["strategy"].map(markdown)).rename(columns=markdown)
-
-
-def _latex_table(table: pd.DataFrame) -> str:
-    """Return the table; tabulate escapes the special characters of LaTeX."""
-    table = table.assign(strategy=table["strategy"].map(one_line)).rename(columns=one_line)
-    return _tabulate(table, "latex_booktabs").replace("Δ", "$\\Delta$").replace("×", "$\\times$").replace("±", "$\\pm$")
 
 
 def json_rows(rows: pd.DataFrame) -> list[dict[str, object]]:

@@ -42,7 +42,7 @@ def test_readme_lists_the_strategies_as_the_command_does() -> None:
         [sys.executable, "-m", "stampbench.benchmark", "list", "strategies"], capture_output=True, text=True, check=True
     )
     readme = (Path(__file__).parent.parent / "README.md").read_text()
-    assert "".join(f"    {line}\n" for line in done.stdout.splitlines()) in readme
+    assert done.stdout in readme
 
 
 ROOT = Path(__file__).parent.parent

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from stampbench.benchmark.cli.colour import coloured
 from stampbench.benchmark.cli.options import RecordFilter
 from stampbench.benchmark.errors import UserError, unknown
 from stampbench.reports.escape import one_line, terminal
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def warn(text: str) -> None:
     """Print a warning."""
-    click.echo(f"warning: {one_line(text)}", err=True)
+    click.echo(f"{coloured('warning:', 'yellow')} {one_line(text)}", err=True)
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.cli.common import echo, read_chosen
+from stampbench.benchmark.cli.completion import STRATEGY_OR_RUN
 from stampbench.benchmark.cli.options import RUNS, RecordFilter, filter_options
+from stampbench.benchmark.cli.tables import TableStyle, print_listings, table_options
 from stampbench.benchmark.errors import UserError, unknown
 
 if TYPE_CHECKING:
@@ -20,17 +22,19 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("first")
-@click.argument("others", nargs=-1, required=True)
+@click.argument("first", shell_complete=STRATEGY_OR_RUN)
+@click.argument("others", nargs=-1, required=True, shell_complete=STRATEGY_OR_RUN)
 @RUNS
 @filter_options(strategies=False)
 @click.option(
     "--cases", default=5, show_default=True, type=click.IntRange(0), help="Cases with the largest differences"
 )
+@table_options
 @click.option("--notes/--no-notes", default=True, show_default=True, help="Explain the columns below the table")
 def compare(
-    first: str, others: tuple[str, ...], runs_folder: Path, chosen: RecordFilter, cases: int, notes: bool
-) -> None:
+    first: str, others: tuple[str, ...], runs_folder: Path, chosen: RecordFilter, cases: int, table: TableStyle,
+    notes: bool,
+) -> None:  # fmt: skip
     """Compare a strategy with OTHERS as a leaderboard names them, or two runs by their ids.
 
     STRATEGY@PROTOCOL names the runs of one protocol. Strategies whose protocols differ only in their epoch budget can
@@ -41,10 +45,17 @@ def compare(
       stampbench compare stamp_plus standard --dataset hippocampus
       stampbench compare stamp_plus standard random_largest "standard@paper (patience=1736, max_epochs=1736)"
     """
-    from stampbench.reports.comparison import to_markdown
+    from stampbench.reports.comparison_tables import case_listings, comparison_listing, to_markdown
 
     comparisons = comparisons_of(read_chosen(runs_folder, chosen, trajectories=False), first, others)
-    echo(to_markdown(comparisons, cases, notes=notes), nl=False)
+    style = table.format_for()
+    if style == "md" and table.plain:
+        echo(to_markdown(comparisons, cases, notes=notes), nl=False)
+        return
+    summary = comparison_listing(comparisons)
+    print_listings([summary if notes else summary._replace(notes=(), caption="")], table)
+    if style == "short" and cases:
+        print_listings(case_listings(comparisons, cases), TableStyle("short"))
 
 
 def comparisons_of(records: Records, first: str, others: Sequence[str]) -> list[Comparison]:

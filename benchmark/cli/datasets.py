@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
+from stampbench.benchmark.cli.completion import DATASET
 from stampbench.benchmark.cli.create_dataset import create
 from stampbench.benchmark.cli.dataset_card import dataset_card
 from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
@@ -87,7 +88,7 @@ def list_datasets(data_root: Path | None, style: str) -> None:
 
 
 @datasets.command()
-@click.argument("name")
+@click.argument("name", shell_complete=DATASET)
 @click.option(
     "--format",
     "style",
@@ -143,7 +144,7 @@ def show(name: str, style: str, form: Form, data_root: Path | None) -> None:
 
 
 @datasets.command()
-@click.argument("name")
+@click.argument("name", shell_complete=DATASET)
 @DATA_ROOT
 def download(name: str, data_root: Path | None) -> None:
     """Download, verify and unpack a dataset; after an interruption, the same command resumes.
@@ -179,7 +180,7 @@ def download(name: str, data_root: Path | None) -> None:
 
 
 @datasets.command("prepare")
-@click.argument("name")
+@click.argument("name", shell_complete=DATASET)
 @form_options
 @DATA_ROOT
 @MAX_VOXELS
@@ -208,7 +209,7 @@ def prepare_dataset(name: str, form: Form, data_root: Path | None) -> None:
 
 
 @datasets.command()
-@click.argument("name")
+@click.argument("name", shell_complete=DATASET)
 @click.option("--overview", type=click.Path(path_type=Path), help="Picture of cases  [default: in the cache folder]")
 @click.option("--table", type=click.Path(path_type=Path), help="Write a CSV file with a row per case")
 @form_options

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from stampbench.benchmark.cli.common import echo
+from stampbench.benchmark.cli.completion import RUN
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS
 from stampbench.benchmark.errors import UserError
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=RUN)
 @click.option(
     "--format", "form", type=click.Choice(["onnx", "pt2"]), default="onnx", show_default=True, help="File format"
 )

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo
+from stampbench.benchmark.cli.completion import DATASET
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
 
 
 @click.command("export")
-@click.argument("name")
+@click.argument("name", shell_complete=DATASET)
 @click.option("--layout", type=click.Choice(["nnunet"]), required=True, help="Layout of nnU-Net v2")
 @click.option(
     "--output",

@@ -12,6 +12,7 @@ import click
 
 from stampbench.benchmark.cli.common import read_chosen
 from stampbench.benchmark.cli.compare import comparisons_of
+from stampbench.benchmark.cli.completion import STRATEGY_OR_RUN
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
 from stampbench.benchmark.errors import UserError
 from stampbench.reports.figures import FIGURES, Entry
@@ -91,8 +92,8 @@ def _save(drawn: Figure, output: Path) -> None:
 
 
 @figure.command()
-@click.argument("first")
-@click.argument("others", nargs=-1, required=True)
+@click.argument("first", shell_complete=STRATEGY_OR_RUN)
+@click.argument("others", nargs=-1, required=True, shell_complete=STRATEGY_OR_RUN)
 @RUNS
 @filter_options(strategies=False)
 @OUTPUT

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo, warn, write_output
+from stampbench.benchmark.cli.completion import DATASET, RUN, STRATEGY
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, PLUGIN, RUNS, Form, compute_options, form_options
 from stampbench.benchmark.cli.parsing import parse_batches, parse_known, parse_names, parse_settings, parse_shape
+from stampbench.benchmark.cli.tables import TableStyle, print_listings, table_options
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("runs", nargs=-1, metavar="[RUN]...")
-@click.option("--strategy", "strategies", help="Names separated by commas: recorded on --dataset, else untrained")
+@click.argument("runs", nargs=-1, metavar="[RUN]...", shell_complete=RUN)
+@click.option(
+    "--strategy",
+    "strategies",
+    shell_complete=STRATEGY,
+    help="Names separated by commas: recorded on --dataset, else untrained",
+)
 @click.option(
     "--set",
     "settings",
@@ -31,7 +38,7 @@ if TYPE_CHECKING:
     metavar="KEY=VALUE",
     help="Hyperparameter of --strategy such as f=32, repeatable; its networks are untrained",
 )
-@click.option("--dataset", help="Dataset that defines channels, classes and size of --strategy")
+@click.option("--dataset", shell_complete=DATASET, help="Dataset that defines channels, classes and size of --strategy")
 @click.option("--trajectory", type=click.IntRange(2), help="Time N evenly spaced checkpoints of each run")
 @click.option("--batch", "batches", default="1", show_default=True, help="Batch sizes separated by commas, or auto")
 @click.option("--precision", "precisions", default="fp32", show_default=True, help="fp32, bf16, fp16, with commas")
@@ -42,14 +49,7 @@ if TYPE_CHECKING:
 )
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
 @click.option("--seconds", default=20.0, show_default=True, help="Time budget per table, in seconds")
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["markdown", "csv"]),
-    default="markdown",
-    show_default=True,
-    help="Format of the tables",
-)
+@table_options
 @click.option("--output", type=click.Path(path_type=Path), help="Write the timings to a CSV file too")
 @click.option("--record", is_flag=True, help="Keep the timings of recorded runs in the store, for leaderboards")
 @compute_options("device", "threads", "allocator", "deterministic", "tf32")
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 def latency(
     runs: tuple[str, ...], strategies: str | None, settings: tuple[str, ...], dataset: str | None,
     trajectory: int | None, batches: str, precisions: str, backends: str | None, shape: str | None, seconds: float,
-    style: str, output: Path | None, record: bool, compute: ComputeSettings, data_root: Path | None,
+    table: TableStyle, output: Path | None, record: bool, compute: ComputeSettings, data_root: Path | None,
     runs_folder: Path, form: Form, plugins: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """Time networks for a batch: recorded ones, their trajectories, or architectures that were never trained.
@@ -95,7 +95,7 @@ def latency(
     cells = _cells(device, backends, precisions, batches)
     rows = _time(found, device, cells, seconds)
     frame = _frame(rows)
-    _print(frame, style)
+    _print(frame, table)
     if output is not None:
         from stampbench.reports.escape import spreadsheet
 
@@ -158,9 +158,14 @@ def _frame(rows: list[LatencyRow]) -> pd.DataFrame:
     return pd.DataFrame([row.model_dump() for row in rows])
 
 
-def _print(frame: pd.DataFrame, style: str) -> None:
+def _print(frame: pd.DataFrame, table: TableStyle) -> None:
     from stampbench.reports.escape import spreadsheet
-    from stampbench.reports.latency import latency_tables
+    from stampbench.reports.latency import latency_listings, latency_tables
 
-    text = latency_tables(frame) if style == "markdown" else spreadsheet(frame).to_csv(index=False)
-    echo(text, nl=style == "markdown")
+    style = table.format_for()
+    if style == "md" and table.plain:
+        echo(latency_tables(frame))
+    elif style == "csv" and table.plain:  # all columns of the file that --output writes
+        echo(spreadsheet(frame).to_csv(index=False), nl=False)
+    else:
+        print_listings(latency_listings(frame), table)

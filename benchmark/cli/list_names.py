@@ -2,38 +2,67 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins, warn
+from stampbench.benchmark.cli.common import discover_plugins, echo, warn
 from stampbench.benchmark.cli.options import PLUGIN
+from stampbench.benchmark.cli.tables import TableStyle, print_grid, print_listings, table_options
+from stampbench.reports.escape import markdown
+
+if TYPE_CHECKING:
+    from stampbench.reports.listing import Listing
 
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["strategies", "networks", "protocols"]), required=False)
+@table_options
 @PLUGIN
-def list_names(what: str | None, plugins: tuple[Path, ...]) -> None:
+def list_names(what: str | None, table: TableStyle, plugins: tuple[Path, ...]) -> None:
     """List strategies, networks, protocols, or all of them, one per line.
 
     \b
     Example:
       stampbench list strategies
+      stampbench list strategies --format csv --columns name
     """
-    if what is None:
-        for kind in ("strategies", "networks", "protocols"):
-            click.echo(f"{kind.capitalize()}:")
-            _print(kind, plugins, "  ")
-        click.echo("See also: stampbench datasets list, stampbench suite list")
+    kinds = [what] if what else ["strategies", "networks", "protocols"]
+    lines = {kind: _protocols() if kind == "protocols" else describe(kind, plugins) for kind in kinds}
+    titles = {kind: f"{kind.capitalize()}" if what is None else "" for kind in kinds}
+    if table.plain and table.format_for() in ("short", "md"):
+        for kind in kinds:
+            _print(titles[kind], lines[kind], table.format_for())
     else:
-        _print(what, plugins, "")
+        print_listings([_listing(titles[kind], lines[kind]) for kind in kinds], table)
+    if what is None and table.format_for() == "short":
+        click.echo("See also: stampbench datasets list, stampbench suite list")
 
 
-def _print(what: str, plugins: tuple[Path, ...], indent: str) -> None:
-    lines = _protocols() if what == "protocols" else describe(what, plugins)
-    width = max(map(len, lines))
-    for name, line in lines.items():
-        click.echo(f"{indent}{name:{width}}  {line}")
+def _print(title: str, lines: Mapping[str, str], style: str) -> None:
+    """Print names with descriptions; it imports no pandas, which takes longer than everything else here."""
+    from tabulate import tabulate
+
+    rows = [[name, line] for name, line in lines.items()]
+    if style == "short":
+        print_grid([("name", True), ("description", True)], rows, title=title)
+        return
+    cells = [[markdown(cell) for cell in row] for row in rows]
+    heading = f"### {title}\n\n" if title else ""
+    echo(f"{heading}{tabulate(cells, ['name', 'description'], tablefmt='github', disable_numparse=True)}")
+    if title:
+        echo("")
+
+
+def _listing(title: str, lines: Mapping[str, str]) -> Listing:
+    import pandas as pd
+
+    from stampbench.reports.listing import Listing
+
+    rows = pd.DataFrame(lines.items(), columns=["name", "description"])
+    return Listing(title, rows, rows, {"name": "name", "description": "description"}, ("name", "description"))
 
 
 def describe(what: str, plugins: tuple[Path, ...] = ()) -> dict[str, str]:

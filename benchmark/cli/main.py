@@ -10,6 +10,7 @@ from typing import NoReturn
 import click
 from click.exceptions import NoArgsIsHelpError
 
+from stampbench.benchmark.cli.colour import ColouredHelp, coloured
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.datasets.errors import DatasetError
@@ -71,6 +72,7 @@ def cli(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; an error that a user can cause ends in one line and exit code 2."""
     debug = "--debug" in sys.argv
+    click.Context.formatter_class = ColouredHelp
     try:
         code = cli.main(standalone_mode=False) or 0
         sys.stdout.flush()
@@ -107,5 +109,5 @@ def _discard_output() -> None:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    click.echo(f"error: {one_line(message)}", err=True)
+    click.echo(f"{coloured('error:', 'red')} {one_line(message)}", err=True)
     sys.exit(code)

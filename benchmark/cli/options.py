@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from stampbench.benchmark.cli import completion
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets import voxel_limit
 
@@ -151,11 +152,17 @@ _FORM = {
     "patch_size": click.option("--patch-size", metavar="AxBxC", help="Patch size of training; none: whole images"),
 }
 _FILTERS = {
-    "dataset": click.option("--dataset", help="Only this dataset"),
+    "dataset": click.option("--dataset", shell_complete=completion.RECORDED_DATASET, help="Only this dataset"),
     "n_train": click.option("--n-train", type=int, help="Only this training size"),
-    "protocol": click.option("--protocol", help="Only this protocol, as tables name it"),
+    "protocol": click.option(
+        "--protocol", shell_complete=completion.PROTOCOL, help="Only this protocol, as tables name it"
+    ),
     "strategies": click.option(
-        "--strategy", "strategies", multiple=True, help="Only this strategy, as tables name it; repeatable"
+        "--strategy",
+        "strategies",
+        multiple=True,
+        shell_complete=completion.RECORDED_STRATEGY,
+        help="Only this strategy, as tables name it; repeatable",
     ),
 }
 

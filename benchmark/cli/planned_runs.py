@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -61,8 +61,10 @@ def _show_plan(tasks: list[Task], selection: Selection, options: RunOptions) -> 
         f"{len(tasks)} runs: {len(selection.finished)} finished, {len(selection.missing)} to do, "
         f"{len(selection.failed)} failed"
     )
+    owners = _owners(tasks[:_SHOWN], options)
     for task in tasks[:_SHOWN]:
-        echo(f"{task.job.id}  {task.job.title}: {_state(task, missing, selection.statuses)}")
+        state = _state(task, missing, selection.statuses, owners.get(task.job.id))
+        echo(f"{task.job.id}  {task.job.title}: {state}")
     if len(tasks) > _SHOWN:
         echo(f"… and {len(tasks) - _SHOWN} more")
     if selection.missing:
@@ -71,8 +73,32 @@ def _show_plan(tasks: list[Task], selection: Selection, options: RunOptions) -> 
         echo("to do: " + ", ".join(f"{number} on {name}" for name, number in by_dataset.items()))
 
 
-def _state(task: Task, missing: set[str], statuses: Mapping[str, str]) -> str:
+def _owners(tasks: Sequence[Task], options: RunOptions) -> dict[str, str]:
+    """Return the process that executes each of these runs, by run id; runs that no process executes are missing."""
+    from stampbench.benchmark.records.lease import LeaseWatch
+    from stampbench.benchmark.records.run_store import RunStore
+
+    watch, found = LeaseWatch(), {}
+    for task in tasks:
+        folder = RunStore(options.runs).lease_folder(task.run.spec)
+        state = watch.state(folder)
+        if state is not None and not watch.free(folder):
+            found[task.job.id] = state.owner
+    return found
+
+
+def _state(task: Task, missing: set[str], statuses: Mapping[str, str], owner: str | None) -> str:
+    """Return what is known of a run, in words.
+
+    Args:
+        task: the run.
+        missing: ids of the runs that are to be executed.
+        statuses: recorded statuses by run id.
+        owner: the process that executes it; None: no process.
+    """
     status = statuses.get(task.job.id)
+    if owner is not None:
+        return f"running, leased by {owner}"
     if task.job.id not in missing:
         return "cached" if status == "finished" else "failed before"
     names = {None: "new", "running": "interrupted", "failed": "failed, to be retried", "finished": "to be replaced"}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import warn
+from stampbench.benchmark.cli.completion import RUN
 from stampbench.benchmark.cli.options import MAX_VOXELS, RUNS, compute_options
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=RUN)
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--output", required=True, type=click.Path(path_type=Path), help="Folder for the label maps")
 @click.option("--force", is_flag=True, help="Overwrite existing label maps")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.cli.common import warn
+from stampbench.benchmark.cli.completion import DATASET, PROTOCOL, STRATEGY
 from stampbench.benchmark.cli.options import (
     DATA_ROOT,
     MAX_VOXELS,
@@ -25,16 +26,24 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--strategy", "strategies", required=True, help="Name, several separated by commas, or all")
+@click.option(
+    "--strategy", "strategies", required=True, shell_complete=STRATEGY, help="Name, several separated by commas, or all"
+)
 @click.option("--network", "networks", default="unet", show_default=True, help="Name, or several separated by commas")
-@click.option("--dataset", required=True, help="Name, phantom2d:size=48,cases=20, or a folder")
+@click.option("--dataset", required=True, shell_complete=DATASET, help="Name, phantom2d:size=48,cases=20, or a folder")
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation images included")
 @click.option(
     "--training-set", default=0, show_default=True, type=click.IntRange(0), help="Which draw of training images"
 )
 @click.option("--folds", default="all", show_default=True, help="Fold numbers such as 0,2")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the runs")
-@click.option("--protocol", default="paper", show_default=True, help="See 'stampbench list protocols'")
+@click.option(
+    "--protocol",
+    default="paper",
+    show_default=True,
+    shell_complete=PROTOCOL,
+    help="See 'stampbench list protocols'",
+)
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Hyperparameter, repeatable")
 @click.option("--network-set", multiple=True, metavar="KEY=VALUE", help="Hyperparameter of the network, repeatable")
 @click.option("--protocol-set", multiple=True, metavar="KEY=VALUE", help="Setting of the protocol, repeatable")

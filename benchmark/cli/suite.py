@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo, warn
+from stampbench.benchmark.cli.completion import SUITE
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, PLUGIN, RUNS, compute_options, executor_options
+from stampbench.benchmark.cli.tables import TableStyle, print_listings, table_options
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from stampbench.benchmark.api import ComputeSettings, ExecutorSettings
+    from stampbench.benchmark.config.suite import Block
+    from stampbench.reports.listing import Listing
 
 QUICK = click.option("--quick", is_flag=True, help="The suite's quick variant: hours instead of weeks")
 
@@ -44,35 +50,63 @@ def list_suites() -> None:
 
 
 @suite.command("show")
-@click.argument("name")
+@click.argument("name", shell_complete=SUITE)
 @QUICK
-def show_suite(name: str, quick: bool) -> None:
+@table_options
+def show_suite(name: str, quick: bool, table: TableStyle) -> None:
     """Show a suite's purpose, the paper's findings, and its file, as a template for another suite.
+
+    With --format, --columns or --sort, a table of its blocks instead of the file.
 
     \b
     Example:
       stampbench suite show low_data > mine.yaml
+      stampbench suite show low_data --format md
     """
     from stampbench.benchmark.config.suite_file import load_suite
 
     file = load_suite(name, quick=quick)
-    echo(f"# {file.suite.name}: {file.suite.summary}")
+    title = f"{file.suite.name}: {file.suite.summary}"
+    if table.style or not table.plain:
+        print_listings([_blocks(title, file.suite.blocks())], table)
+        return
+    echo(f"# {title}")
     for block in file.suite.blocks():
-        datasets = ", ".join(each.name for each in block.datasets)
-        strategies = ", ".join(
-            each.name + (f" ({each.variants} variants)" if each.grid else "") for each in block.strategies
-        )
-        sets = f", training sets {', '.join(map(str, block.training_sets))}" if block.training_sets != [0] else ""
-        folds = "all" if block.folds == "all" else ",".join(map(str, block.folds))
+        row = _block_row(block)
+        sets = f", training sets {row['training_sets']}" if block.training_sets != [0] else ""
         echo(
-            f"# {strategies}\n#   on {datasets}, n = {', '.join(map(str, block.n_train))}{sets}, folds {folds}, "
-            f"seeds {', '.join(map(str, block.seeds))}, protocol {block.protocol}"
+            f"# {row['strategies']}\n#   on {row['datasets']}, n = {row['n_train']}{sets}, folds {row['folds']}, "
+            f"seeds {row['seeds']}, protocol {row['protocol']}"
         )
     echo(file.path.read_text(), nl=False)
 
 
+def _block_row(block: Block) -> dict[str, str]:
+    """Return the texts of a block by column."""
+    return {
+        "strategies": ", ".join(
+            each.name + (f" ({each.variants} variants)" if each.grid else "") for each in block.strategies
+        ),
+        "datasets": ", ".join(each.name for each in block.datasets),
+        "n_train": ", ".join(map(str, block.n_train)),
+        "training_sets": ", ".join(map(str, block.training_sets)),
+        "folds": "all" if block.folds == "all" else ",".join(map(str, block.folds)),
+        "seeds": ", ".join(map(str, block.seeds)),
+        "protocol": str(block.protocol),
+    }
+
+
+def _blocks(title: str, blocks: Sequence[Block]) -> Listing:
+    import pandas as pd
+
+    from stampbench.reports.listing import Listing
+
+    rows = pd.DataFrame(map(_block_row, blocks))
+    return Listing(title, rows, rows, {name: name.replace("_", " ") for name in map(str, rows)}, ("strategies",))
+
+
 @suite.command("run")
-@click.argument("name")
+@click.argument("name", shell_complete=SUITE)
 @QUICK
 @click.option("--only", multiple=True, help="Only runs with this text in the title, or this id; repeatable")
 @click.option("--retry-failed", is_flag=True, help="Execute failed runs again")

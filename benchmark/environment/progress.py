@@ -31,10 +31,12 @@ class Progress:
         if self._console.is_terminal and not quiet:
             self._bar = Bar(
                 TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=10),
+                BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
+                TextColumn("elapsed, at most"),
                 TimeRemainingColumn(),
+                TextColumn("left"),
                 console=self._console,
                 transient=True,
             )
@@ -86,7 +88,7 @@ class Progress:
 
     def _show(self, done: int, total: int, details: str, unit: str) -> None:
         if self._bar:
-            self._bar.update(self._task, completed=done, total=total, description=details.replace("validation ", ""))
+            self._bar.update(self._task, completed=done, total=total, description=details)
             return
         now = time.monotonic()
         if self._quiet or now - self._printed < _SECONDS_BETWEEN_LINES:

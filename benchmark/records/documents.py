@@ -21,13 +21,15 @@ ALLOWED = {
         *_FILTERS,
         "--strategy",
         "--format",
+        "--columns",
+        "--sort",
         "--by-class",
         "--max-parameters",
         "--max-flops",
         "--max-latency",
         "--max-epochs",
     ),
-    "compare": (*_FILTERS, "--cases", "--notes", "--no-notes"),
+    "compare": (*_FILTERS, "--columns", "--sort", "--cases", "--notes", "--no-notes"),
     "figure": (*_FILTERS, "--strategy", "--parameters", "--score"),
 }
 """Commands that a document may contain, each with its options; with these they only read recorded results."""

@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from stampbench.reports.comparison import IncomparableError, compare, corrected, to_markdown
+from stampbench.reports.comparison import IncomparableError, compare, corrected
+from stampbench.reports.comparison_tables import to_markdown
 from stampbench.reports.multi_reader import analyse
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
@@ -44,7 +45,7 @@ def test_only_folds_that_both_strategies_have_are_compared(frames: Frames) -> No
     assert list(found.cases["case"]) == ["x", "z", "y"]
     assert list(found.runs) == [pytest.approx(0.1)]
     text = to_markdown([found])
-    assert "a minus b" in text
+    assert "a − b" in text
     assert "+0.1000" in text
     assert "too few runs" in text
 
@@ -85,7 +86,7 @@ def test_p_values_are_corrected_for_all_rows_of_the_table(frames: Frames) -> Non
     adjusted = multipletests([each.difference.p for each in found], method="holm")[1]
     assert [p for p, _ in corrected(found)] == pytest.approx(list(adjusted))
     text = to_markdown(found, 0)
-    assert "### a minus b or c or d, test Dice" in text
+    assert "### a − each of b, c, d, test Dice" in text
     assert "c: d, 25 images, quick" in text
 
 

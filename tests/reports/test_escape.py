@@ -10,7 +10,7 @@ from io import StringIO
 import pandas as pd
 import pytest
 
-from stampbench.reports import comparison
+from stampbench.reports import comparison, comparison_tables
 from stampbench.reports.escape import latex, markdown, one_line, plot_texts, spreadsheet, terminal
 from stampbench.reports.figures import style
 from stampbench.reports.leaderboard import Board, leaderboards
@@ -93,6 +93,6 @@ def test_hostile_texts_act_in_no_table(board: Board) -> None:
 def test_hostile_texts_act_in_no_comparison(frames: Callable[..., tuple[pd.DataFrame, pd.DataFrame]]) -> None:
     dice = {HOSTILE: 0.5, "b": 0.9}
     runs, cases = frames(*[{"strategy": name, "dice": dice, "dataset": HOSTILE} for name in (HOSTILE, "standard")])
-    text = comparison.to_markdown(comparison.compare(runs[:1], runs[1:], cases))
+    text = comparison_tables.to_markdown(comparison.compare(runs[:1], runs[1:], cases))
     assert HOSTILE.split("\n")[0] in text
     assert not re.search(r"<[A-Za-z/!?]|\x1b", text)

@@ -21,7 +21,7 @@ def test_strategies_and_runs_are_compared(recorded_runs: Any, stampbench: Comman
     ids = list(rows["run"])
     code, out, _ = stampbench("compare", ids[0][:9], ids[1], "--runs", recorded_runs.runs)
     assert code == 0
-    assert f"{first} of run {ids[0]} minus {first} of run {ids[1]}" in out
+    assert f"{first} of run {ids[0]} − {first} of run {ids[1]}" in out
 
 
 def test_explanation_of_the_columns_can_be_left_out(recorded_runs: Any, stampbench: Command) -> None:

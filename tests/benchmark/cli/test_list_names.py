@@ -19,4 +19,4 @@ Command = Callable[..., tuple[int, str, str]]
 def test_list_prints_registered_names(stampbench: Command, what: str, names: list[str]) -> None:
     code, out, _ = stampbench("list", what)
     assert code == 0
-    assert set(names) <= {line.split()[0] for line in out.splitlines()}
+    assert set(names) <= {line.split("|")[1].strip() for line in out.splitlines()}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.api import RunOptions, plan
 from stampbench.benchmark.config.suite_file import load_suite, suite_names
+from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.catalogue import CATALOGUE
 
@@ -58,6 +62,27 @@ def test_dry_run_counts_finished_runs_and_estimates_time(
     assert "hours with 1 at a time" in out
     assert len(RunStore(tmp_path / "runs").statuses()) == 3
     assert "has no runs with n=99" in stampbench("suite", "run", path, "--only", "n=99")[2]
+
+
+def test_dry_run_tells_running_runs_from_interrupted_ones(
+    suite_text: str, write_suite: Callable[..., Path], tmp_path: Path, stampbench: Command
+) -> None:
+    path = write_suite(suite_text.replace("seeds: [0, 3]", "seeds: [0]"))
+    before = stampbench("suite", "run", path, "--dry-run", "--only", "n=6 fold 0")[1].splitlines()[1:3]
+    ids = [line.split()[0] for line in before]
+    assert all("new, at most" in line for line in before)
+    store = RunStore(tmp_path / "runs")
+    options = RunOptions(runs=store.root)
+    tasks = {task.job.id: task for task in plan(load_suite(str(path)), options)}
+    for name in ids:
+        folder = store.folder(tasks[name].run.spec)
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(json.dumps({"id": name, "status": "running"}))
+    with Lease(store.lease_folder(tasks[ids[0]].run.spec)):
+        out = stampbench("suite", "run", path, "--dry-run", "--only", "n=6 fold 0")[1]
+    running, interrupted = out.splitlines()[1:3]
+    assert f": running, leased by pid {os.getpid()} on " in running
+    assert ": interrupted, at most" in interrupted
 
 
 def test_failed_runs_are_listed_and_retried_only_on_request(

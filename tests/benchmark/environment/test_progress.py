@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from io import StringIO
+
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from stampbench.benchmark.environment import progress as module
 from stampbench.benchmark.environment.progress import Progress
@@ -39,6 +43,21 @@ def test_lines_show_epoch_phase_parameters_dice_elapsed_and_remaining_time(
         "toy: epoch 5 of at most 100, training, 1,234 parameters, validation Dice 0.500, 0:00:10 elapsed, "
         "at most 0:03:10 left"
     )
+
+
+def test_the_bar_of_a_terminal_is_labelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "Console", lambda **_: Console(file=StringIO(), force_terminal=True, width=140))
+    progress = Progress("toy", 100)
+    progress.validated(0.5)
+    with progress:
+        progress.epoch(40, "training", 1234)
+        assert progress._bar is not None
+        progress._console.print(progress._bar.get_renderable())
+    printed = Text.from_ansi(progress._console.file.getvalue()).plain
+    assert "training, 1,234 parameters, validation Dice 0.500" in printed
+    assert " elapsed, at most " in printed
+    assert " left" in printed
+    assert printed.count("━") >= 20, "the bar can be read"
 
 
 def test_resumed_epochs_do_not_shorten_the_remaining_time(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:

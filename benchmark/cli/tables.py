@@ -1,0 +1,149 @@
+"""Options and printing of tables: short on a terminal, markdown in a pipe, and the formats that a user chooses."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from stampbench.benchmark.cli.common import echo
+from stampbench.benchmark.cli.parsing import parse_names
+from stampbench.benchmark.errors import unknown
+from stampbench.reports.escape import one_line
+
+if TYPE_CHECKING:
+    from stampbench.reports.listing import Listing
+
+
+class FormatName(click.Choice[str]):
+    """The format of a table; `markdown` is another name of `md`."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the name of the format."""
+        return super().convert("md" if value == "markdown" else value, param, ctx)
+
+
+class TableStyle(NamedTuple):
+    """What a user wants of a table: format (None: short on a terminal, else markdown), columns, and order of rows."""
+
+    style: str | None = None
+    columns: tuple[str, ...] = ()
+    sort: str | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether columns and order are those of the command."""
+        return not self.columns and self.sort is None
+
+    def format_for(self, *, file: bool = False) -> str:
+        """Return the format: the chosen one, else `short` on a terminal and `md` elsewhere.
+
+        Args:
+            file: whether the table is written to a file.
+        """
+        return self.style or ("short" if not file and sys.stdout.isatty() else "md")
+
+
+def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of tables; the command gets them as `table`."""
+
+    @functools.wraps(command)
+    def wrapped(*, style: str | None, columns: str | None, sort: str | None, **values: Any) -> Any:
+        return command(table=TableStyle(style, tuple(parse_names(columns or "")), sort), **values)
+
+    for option in (
+        click.option("--sort", help="Sort rows by this column; with a minus before it, from high to low"),
+        click.option("--columns", help="Columns separated by commas, as the header of --format csv names them"),
+        click.option(
+            "--format",
+            "style",
+            type=FormatName(["short", "md", "csv", "json", "latex"]),
+            help="Format of the tables  [default: short on a terminal, else md]",
+        ),
+    ):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def arranged(listings: Sequence[Listing], table: TableStyle, *, short: bool) -> list[Listing]:
+    """Return tables with the columns and the order that a user wants.
+
+    Args:
+        listings: the tables.
+        table: what the user wants.
+        short: whether the short columns are taken if none are named.
+
+    Raises:
+        UserError: when a column is unknown.
+    """
+    from stampbench.reports.listing import UnknownColumnError
+
+    try:
+        return [each.arranged(table.columns, table.sort, short=short) for each in listings]
+    except UnknownColumnError as error:
+        raise unknown("column", error.name, error.known) from error
+
+
+def print_listings(listings: Sequence[Listing], table: TableStyle) -> None:
+    """Print tables in the format that a user chose."""
+    from stampbench.reports.listing import FORMATS
+
+    style = table.format_for()
+    shown = arranged(listings, table, short=style in ("short", "latex"))
+    if style == "short":
+        for each in shown:
+            print_short(each)
+    elif shown:
+        echo(FORMATS[style](shown), nl=False)
+
+
+def print_short(listing: Listing, *, title: str | None = None, notes: Sequence[str] | None = None) -> None:
+    """Print a table that fits the terminal.
+
+    Args:
+        listing: the table.
+        title: title above it; None: its own.
+        notes: paragraphs below it; None: its own.
+    """
+    names = [str(name) for name in listing.texts]
+    heads = [(listing.titles[name], name in listing.left) for name in names]
+    print_grid(heads, listing.texts.to_numpy().tolist(), title=listing.title if title is None else title)
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    for note in listing.notes if notes is None else notes:
+        console.print(Text(one_line(note), style="dim"))
+
+
+def print_grid(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]], *, title: str = "") -> None:
+    """Print rows under headings; the first column and columns of sentences are wrapped where the terminal ends.
+
+    Args:
+        heads: for each column its heading, and whether it is aligned to the left.
+        rows: the cells.
+        title: line above the table; empty: none.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    if title:
+        console.print(Text(one_line(title), style="bold"))
+    if not rows:
+        return
+    grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+    for number, (heading, left) in enumerate(heads):
+        longest = max(len(row[number]) for row in rows)
+        wraps = longest > (10 if number == 0 else 30)
+        grid.add_column(
+            Text(one_line(heading)), justify="left" if left else "right", no_wrap=not wraps,
+            min_width=min(longest, 10), overflow="fold",
+        )  # fmt: skip
+    for cells in rows:
+        grid.add_row(*(Text(one_line(cell)) for cell in cells))
+    console.print(grid)

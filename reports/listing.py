@@ -1,0 +1,148 @@
+"""Tables whose columns and order a reader can choose, as markdown, CSV, JSON, LaTeX, or for a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import NamedTuple
+
+import pandas as pd
+from tabulate import tabulate
+
+from stampbench.reports.escape import latex, markdown, one_line, spreadsheet
+
+_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+
+
+class UnknownColumnError(ValueError):
+    """A table has no column of this name.
+
+    Attributes:
+        name: the name.
+        known: names of the columns.
+    """
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        super().__init__(f"no column '{name}'; columns: {', '.join(known)}")
+        self.name, self.known = name, known
+
+
+class Listing(NamedTuple):
+    """A table as numbers and as text.
+
+    Attributes:
+        title: what it is about; empty if it needs no title.
+        values: numbers and texts, by column.
+        texts: the same cells as readers see them.
+        titles: headings by column.
+        left: columns that are aligned to the left.
+        notes: paragraphs below the table.
+        short: columns that fit a terminal or a page; empty: all.
+        caption: caption in LaTeX; empty: the title.
+    """
+
+    title: str
+    values: pd.DataFrame
+    texts: pd.DataFrame
+    titles: Mapping[str, str]
+    left: Collection[str]
+    notes: tuple[str, ...] = ()
+    short: tuple[str, ...] = ()
+    caption: str = ""
+
+    def arranged(self, columns: Sequence[str] = (), sort: str | None = None, *, short: bool = False) -> Listing:
+        """Return the table with some columns, in another order of rows.
+
+        Args:
+            columns: columns in their order; empty: all, or the short ones.
+            sort: column to sort by, with a minus before it for descending order; None: as it is. Missing values come
+                last.
+            short: whether the short columns are taken if none are named.
+
+        Raises:
+            UnknownColumnError: when there is no such column.
+        """
+        key = (sort or "").removeprefix("-")
+        for name in (*columns, *([key] if key else [])):
+            if name not in self.titles:
+                raise UnknownColumnError(name, self.titles)
+        values = self.values
+        if key:
+            values = values.sort_values(key, ascending=not str(sort).startswith("-"), kind="stable", na_position="last")
+        chosen = list(columns or (self.short if short and self.short else self.titles))
+        return self._replace(values=values[chosen], texts=self.texts.loc[values.index, chosen])
+
+
+def to_markdown(listings: Sequence[Listing]) -> str:
+    """Return markdown with title, table and notes of each."""
+    return "\n".join(
+        "\n\n".join(
+            [
+                *([f"### {markdown(each.title)}"] if each.title else []),
+                tabulate(
+                    [[markdown(cell) for cell in row] for row in each.texts.to_numpy().tolist()],
+                    [markdown(each.titles[name]) for name in map(str, each.texts)],
+                    tablefmt="github", disable_numparse=True,
+                    colalign=["left" if name in each.left else "right" for name in each.texts],
+                ),
+                *map(markdown, each.notes),
+            ]
+        ) + "\n"
+        for each in listings
+    )  # fmt: skip
+
+
+def to_csv(listings: Sequence[Listing]) -> str:
+    """Return one CSV table; if there are several, the first column holds the title."""
+    tables = [each.values if len(listings) == 1 else each.values.assign(table=each.title) for each in listings]
+    joined = pd.concat(tables, ignore_index=True)
+    first = [name for name in joined if name == "table"]
+    return str(spreadsheet(joined[[*first, *(name for name in joined if name != "table")]]).to_csv(index=False))
+
+
+def to_json(listings: Sequence[Listing]) -> str:
+    """Return a JSON list of tables with title, notes and rows."""
+    tables = [
+        {"title": each.title, "notes": each.notes, "rows": json.loads(each.values.to_json(orient="records"))}
+        for each in listings
+    ]
+    return json.dumps(tables, indent=1) + "\n"
+
+
+def to_latex(listings: Sequence[Listing]) -> str:
+    """Return a LaTeX `table` for each, with `booktabs` rules; the caption says what a reader has to know."""
+    return "\n".join(map(_latex_table, listings))
+
+
+def _latex_table(listing: Listing) -> str:
+    rows = [[_latex_cell(cell) for cell in row] for row in listing.texts.to_numpy().tolist()]
+    lines = [
+        *([f"% {one_line(' '.join(listing.notes))}"] if listing.notes else []),
+        r"\begin{table}",
+        r"\centering",
+        f"\\caption{{{latex(listing.caption or listing.title)}}}",
+        f"\\begin{{tabular}}{{{''.join('l' if name in listing.left else 'r' for name in listing.texts)}}}",
+        r"\toprule",
+        " & ".join(latex(listing.titles[name]) for name in map(str, listing.texts)) + r" \\",
+        r"\midrule",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_cell(text: str) -> str:
+    """Return a cell for LaTeX, in which a minus is no hyphen."""
+    return _MINUS.sub("$-$", latex(text))
+
+
+FORMATS: dict[str, Callable[[Sequence[Listing]], str]] = {
+    "md": to_markdown,
+    "csv": to_csv,
+    "json": to_json,
+    "latex": to_latex,
+}
+"""Functions that format tables, by the name of the format."""

@@ -1,0 +1,48 @@
+"""Shell completion of names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.shell_completion import BashComplete
+
+from stampbench.benchmark.cli.main import cli
+
+PUBLISHED = str(Path(__file__).parents[3] / "leaderboards")
+
+
+def offered(words: str) -> list[str]:
+    """Return what the shell offers for the last word."""
+    *before, last = words.split(" ")
+    completion = BashComplete(cli, {}, "stampbench", "_STAMPBENCH_COMPLETE")
+    return [item.value for item in completion.get_completions(before, last)]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("run --strategy stamp_p", ["stamp_plus"]),
+        ("run --strategy standard,stamp_p", ["standard,stamp_plus"]),
+        ("run --dataset hip", ["hippocampus"]),
+        ("run --protocol qu", ["quick"]),
+        ("suite run low", ["low_data"]),
+        ("figure latency", ["latency-by-backend", "latency-vs-parameters"]),
+        ("datasets show hip", ["hippocampus"]),
+        (f"leaderboard --runs {PUBLISHED} --strategy pocket", ["pocket_unet"]),
+        (f"leaderboard --runs {PUBLISHED} --dataset a", ["acdc"]),
+        (f"compare --runs {PUBLISHED} prune", ["prune_finetune"]),
+        (f"export --runs {PUBLISHED} 5ab71", ["5ab71a7b9b57"]),
+        ("export --runs nowhere 5ab", []),
+    ],
+)
+def test_names_are_offered(words: str, expected: list[str]) -> None:
+    assert offered(words) == expected
+
+
+def test_runs_of_a_store_are_offered(recorded_runs: Any) -> None:
+    ids = sorted(recorded_runs.table()["run"])
+    assert offered(f"export --runs {recorded_runs.runs} {ids[0][:8]}") == [
+        each for each in ids if each[:8] == ids[0][:8]
+    ]

@@ -1,0 +1,84 @@
+"""Options of tables: --format, --columns and --sort, and tables that fit a terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from stampbench.benchmark.cli.tables import print_grid
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(params=["leaderboard", "compare", "list", "suite show", "latency"])
+def words(request: pytest.FixtureRequest, recorded_runs: Any) -> list[str]:
+    """Every command that prints tables, with what it needs."""
+    runs = ["--runs", str(recorded_runs.runs)]
+    labels = [recorded_runs.label("standard"), recorded_runs.label("stamp_plus")]
+    timed = ["--strategy", "flat", "--dataset", "phantom2d", "--seconds", "0.1", "--backend", "eager", *runs]
+    needed = {"leaderboard": runs, "compare": [*labels, *runs], "list": ["strategies"], "suite show": ["low_data"]}
+    return [*str(request.param).split(), *needed.get(request.param, timed)]
+
+
+def test_every_table_has_the_same_options(words: list[str], stampbench: Command) -> None:
+    code, out, err = stampbench(*words, "--format", "csv")
+    assert code == 0, err
+    table = pd.read_csv(io.StringIO(out))
+    last = [name for name in table if name != "table"][-1]
+    code, out, err = stampbench(*words, "--format", "csv", "--columns", last, "--sort", f"-{last}")
+    if "unknown column" not in err:  # latency: the file has more columns than the table
+        assert code == 0, err
+        assert last in out.splitlines()[0].split(",")
+    code, out, _ = stampbench(*words, "--format", "json")
+    assert code == 0
+    assert json.loads(out)
+    code, out, _ = stampbench(*words, "--format", "latex")
+    assert code == 0
+    for tabular in out.split(r"\begin{tabular}{")[1:]:
+        assert len(tabular.split("}")[0]) <= 7, "a page of a paper holds seven columns"
+    assert r"\toprule" in out
+    assert r"\caption{" in out
+    code, out, _ = stampbench(*words, "--format", "short")
+    assert code == 0
+    assert out.strip()
+    code, _, err = stampbench(*words, "--columns", "nonsense")
+    assert code == 2
+    assert "unknown column 'nonsense'" in err
+
+
+def test_markdown_is_another_name_of_md(recorded_runs: Any, stampbench: Command) -> None:
+    first, second = (
+        stampbench("leaderboard", "--runs", recorded_runs.runs, "--format", each) for each in ("md", "markdown")
+    )
+    assert first == second
+
+
+def test_rows_of_a_leaderboard_are_sorted_and_columns_chosen(recorded_runs: Any, stampbench: Command) -> None:
+    code, out, _ = stampbench(
+        "leaderboard", "--runs", recorded_runs.runs, "--columns", "strategy,parameters", "--sort", "parameters",
+        "--format", "csv",
+    )  # fmt: skip
+    table = pd.read_csv(io.StringIO(out))
+    assert code == 0
+    assert table["parameters"].is_monotonic_increasing
+    assert list(table)[-2:] == ["strategy", "parameters"]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_fits_the_terminal(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [
+        [f"stamp_plus (f=8, filters_per_step={n})", "0.858 ±.012", "31.3 k", "a long description " * 8] for n in (1, 2)
+    ]
+    print_grid([("strategy", True), ("Dice", False), ("parameters", False), ("description", True)], rows, title="T")
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    assert "0.858 ±.012" in out
+    assert "31.3 k" in out
