@@ -169,8 +169,17 @@ class ChannelLabels(TorchFunctionMode):  # type: ignore[no-untyped-call]
             narrow, wide = sorted(before, key=len)
             self.pin(narrow)  # its single channel meets every channel of the other
             return wide if len(narrow) == 1 else None
-        labels, rest = (one, inputs[1]) if one else (other, inputs[0])
-        return labels if rest.ndim == 0 or (rest.ndim == self._ndim and rest.shape[1] == 1) else None
+        return self._broadcast(*((one, inputs[1]) if one else (other, inputs[0])))
+
+    def _broadcast(self, labels: Labels, rest: Tensor) -> Labels | None:
+        """Follow a pair of a labelled tensor and one without labels, such as a factor per channel."""
+        dim = rest.ndim - self._ndim + 1  # where the channels are in a tensor that may lack the first dimensions
+        if dim < 0 or rest.shape[dim] == 1:
+            return labels
+        if id(rest) not in self._names or rest.shape[dim] != len(labels):
+            return None
+        self._note((self._names[id(rest)], dim), labels)
+        return labels
 
     def _scaled(self, name: str, inputs: Sequence[Tensor], labels: Labels) -> Labels | None:
         for tensor in inputs[1:]:

@@ -23,7 +23,8 @@ class Entry(plugin.Entry):
     error = ModelError
 
 
-_MONAI = "stampbench.models.networks.monai"
+_NETWORKS = "stampbench.models.networks"
+_MONAI = f"{_NETWORKS}.monai"
 
 NETWORKS: dict[str, Entry] = {
     "dynunet": Entry(f"{_MONAI}:DynUNet", {}, "MONAI's DynUNet, the plain network of nnU-Net (Isensee et al. 2021)"),
@@ -34,6 +35,19 @@ NETWORKS: dict[str, Entry] = {
     "flexible_unet": Entry(f"{_MONAI}:FlexibleUNet", {}, "MONAI's FlexibleUNet with an EfficientNet encoder"),
     "mednext_s": Entry(f"{_MONAI}:MedNeXt", {}, "MONAI's MedNeXt in its small form (Roy et al. 2023)"),
     "swift_unet": Entry("stampbench.models.networks.swift:SwiftUNet"),
+    "half_unet": Entry(
+        f"{_NETWORKS}.half_unet:HalfUNet", {}, "Half-UNet: constant width, Ghost modules, no decoder (Lu et al. 2022)"
+    ),
+    "simple_unet": Entry(
+        f"{_NETWORKS}.simple_unet:SimpleUNet",
+        {},
+        "SimpleUNet: constant width, narrow skip connections (Yu et al. 2025, arXiv 2506.13415)",
+    ),
+    "tiny_unet": Entry(
+        f"{_NETWORKS}.tiny_unet:TinyUNet",
+        {},
+        "TinyU-Net: cascaded depthwise convolutions (Chen et al. 2024, MICCAI)",
+    ),
 }
 """Networks by name, besides `unet`, which strategies build from their own hyperparameters; plug-ins add theirs."""
 

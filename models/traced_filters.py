@@ -79,25 +79,30 @@ class TracedFilters:
     def watched(self, callback: Callable[[str, Tensor], None]) -> Iterator[None]:
         """Call `callback(layer, signal)` in every forward pass, once for each prunable layer.
 
-        The signal `(N, filters, *spatial)` is what the first convolution that reads the layer receives. It is part of
-        the graph of gradients.
+        The signal `(N, filters, *spatial)` is what the first convolution that reads the layer receives. If it reads a
+        layer several times, as in a concatenation of what was computed from it, the copies follow each other along the
+        last spatial axis. The signal is part of the graph of gradients.
         """
 
         def report(
-            new: set[str], segments: Sequence[Segment], _reader: nn.Module, inputs: tuple[Tensor, ...]
+            new: Sequence[str], segments: Sequence[Segment], _reader: nn.Module, inputs: tuple[Tensor, ...]
         ) -> tuple[Tensor, ...]:
-            parts = torch.split(inputs[0], [width for _, width in segments], dim=1)  # type: ignore[no-untyped-call]
-            for (layer, _), part in zip(segments, parts, strict=True):
-                if layer is not None and layer in new:
-                    callback(layer, part)
+            widths = [width for _, width in segments]
+            parts = list(torch.split(inputs[0], widths, dim=1))  # type: ignore[no-untyped-call]
+            for name in new:
+                copies = [index for index, (layer, _) in enumerate(segments) if layer == name]
+                signal = parts[copies[0]] if len(copies) == 1 else torch.cat([parts[i] for i in copies], dim=-1)
+                callback(name, signal)
+                for index, part in zip(copies, signal.chunk(len(copies), dim=-1), strict=True):
+                    parts[index] = part
             return (torch.cat(parts, dim=1), *inputs[1:]) if torch.is_grad_enabled() else inputs
 
         seen: set[str] = set()
         hooks = []
         for path, segments in self.channels.readers.items():
-            new = {layer for layer, _ in segments if layer is not None} - seen
+            new = [layer for layer in dict.fromkeys(layer for layer, _ in segments) if layer and layer not in seen]
             if new:
-                seen |= new
+                seen |= set(new)
                 hook = partial(report, new, self.segments(segments))
                 hooks.append(self.net.get_submodule(path).register_forward_pre_hook(hook))
         try:

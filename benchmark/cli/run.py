@@ -69,6 +69,7 @@ def run(
     --folds names folds of the protocol's five. A dataset with fewer training subjects than folds is an
     error; --protocol-set folds=2 makes fewer folds, which is another protocol and another table.
     --network takes names of 'stampbench list networks' and classes such as mypackage.nets:MyNet.
+    --network-set size=4 chooses as many parameters as the U-Net with f=4 has; 8, 16 and 32 are usual too.
 
     \b
     Example:
@@ -124,9 +125,10 @@ def _entries(
 
 
 def _network_entries(names: list[str], settings: dict[str, str]) -> list[dict[str, Any]]:
-    from stampbench.benchmark.config.resolve import resolve_networks
+    from stampbench.benchmark.config.resolve import network_settings, resolve_networks
 
+    resolve_networks(names, settings)
     return [
-        {"name": name, "set": {} if each is None else {k: settings[k] for k in each.defaults if k in settings}}
-        for name, each in zip(names, resolve_networks(names, settings), strict=True)
+        {"name": name, "set": {key: settings[key] for key in network_settings(name) if key in settings}}
+        for name in names
     ]

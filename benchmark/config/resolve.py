@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from pydantic import BaseModel, Field
+
 from stampbench.benchmark.config.protocol import PROTOCOLS, SETTABLE, Protocol
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.errors import UserError, unknown
@@ -30,12 +32,14 @@ class ResolvedNetwork(NamedTuple):
         network: the network with its hyperparameters.
         defaults: the hyperparameters that it would have if the user had set none.
         code: version of a plug-in's code; None: the network is built in.
+        size: filters on the first level of the U-Net whose parameters it should have; None: as `network` says.
     """
 
     name: str
     network: Network
     defaults: dict[str, Any]
     code: str | None = None
+    size: int | None = None
 
 
 class ResolvedStrategy(NamedTuple):
@@ -67,6 +71,25 @@ class ResolvedStrategy(NamedTuple):
                 setting="network",
             )
         return self._replace(network=network)
+
+    def sized(self, spatial_dims: int, in_channels: int, out_channels: int) -> ResolvedStrategy:
+        """Return the same strategy on a network of the size that the user set, if any.
+
+        Args:
+            spatial_dims: 2 or 3.
+            in_channels: channels of the input image.
+            out_channels: output channels, one per class including the background.
+
+        Raises:
+            ModelError: when the network cannot be built in these dims, or has no such size.
+        """
+        if self.network is None or self.network.size is None:
+            return self
+        from stampbench.models.network_size import of_size  # it imports torch
+
+        name, network, _, _, size = self.network
+        found = of_size(name, network, size, spatial_dims, in_channels, out_channels)
+        return self._replace(network=self.network._replace(network=found, size=None))
 
     def architecture(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the architecture that training starts from.
@@ -155,10 +178,11 @@ def resolve_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) -
 def resolve_network(name: str, values: Mapping[str, Any]) -> ResolvedNetwork | None:
     """Return a network with its own defaults, overridden by its name's and these values; None for the default, `unet`.
 
-    A name such as `mypackage.nets:MyNet` is imported.
+    A name such as `mypackage.nets:MyNet` is imported. Instead of a network's `f`, the value `size` chooses as many
+    parameters as the U-Net with so many filters on its first level has.
 
     Raises:
-        UserError: when the name or a hyperparameter is unknown, or a value is not valid.
+        UserError: when the name or a hyperparameter is unknown, a value is not valid, or `f` and `size` are set.
         ModelError: when a plug-in cannot be loaded.
     """
     if name == DEFAULT:
@@ -170,12 +194,30 @@ def resolve_network(name: str, values: Mapping[str, Any]) -> ResolvedNetwork | N
         return None
     entry = _network_entry(name)
     cls = entry.load()
+    known, what = network_settings(name), f"network '{name}'"
     for key in values:
-        if key not in cls.model_fields:
-            raise unknown(f"hyperparameter of network {name}", key, cls.model_fields)
-    network = validated(cls, f"network '{name}'", dict(entry.preset) | dict(values))
-    defaults = validated(cls, f"network '{name}'", dict(entry.preset)).model_dump(mode="json")
-    return ResolvedNetwork(name, network, defaults, entry.code)
+        if key not in known:
+            raise unknown(f"hyperparameter of network {name}", key, known)
+    size = None
+    if "size" in values and "size" not in cls.model_fields:
+        if "f" in values:
+            raise UserError(f"{what}: f and size are mutually exclusive; set only one of them", setting="network")
+        size = validated(_Size, what, {"size": values["size"]}).size
+    own = {key: value for key, value in values.items() if key in cls.model_fields}
+    network = validated(cls, what, dict(entry.preset) | own)
+    defaults = validated(cls, what, dict(entry.preset)).model_dump(mode="json")
+    return ResolvedNetwork(name, network, defaults, entry.code, size)
+
+
+def network_settings(name: str) -> list[str]:
+    """Return what can be set for a network: its hyperparameters, and `size` if it has an `f`.
+
+    Raises:
+        UserError: when the name is unknown.
+        ModelError: when a plug-in cannot be loaded.
+    """
+    fields = [] if name == DEFAULT else list(_network_entry(name).load().model_fields)
+    return [*fields, "size"] if "f" in fields and "size" not in fields else fields
 
 
 def resolve_networks(names: Sequence[str], settings: Mapping[str, Any]) -> list[ResolvedNetwork | None]:
@@ -187,7 +229,7 @@ def resolve_networks(names: Sequence[str], settings: Mapping[str, Any]) -> list[
     """
     if not names:
         raise unknown("network", "", [DEFAULT, *NETWORKS])
-    fields = {name: _network_entry(name).load().model_fields for name in names if name != DEFAULT}
+    fields = {name: network_settings(name) for name in names if name != DEFAULT}
     for key in settings:
         if not any(key in each for each in fields.values()):
             if not fields:
@@ -197,7 +239,7 @@ def resolve_networks(names: Sequence[str], settings: Mapping[str, Any]) -> list[
                 )
             raise unknown(f"hyperparameter of network {', '.join(fields)}", key, sorted(set().union(*fields.values())))
     return [
-        resolve_network(name, {key: value for key, value in settings.items() if key in fields.get(name, {})})
+        resolve_network(name, {key: value for key, value in settings.items() if key in fields.get(name, [])})
         for name in names
     ]
 
@@ -232,6 +274,10 @@ def _entry(name: str) -> Entry:
     if name not in STRATEGIES:
         raise unknown("strategy", name, [*STRATEGIES, "all"])
     return STRATEGIES[name]
+
+
+class _Size(BaseModel):
+    size: int = Field(ge=1, le=1024)
 
 
 def _network_entry(name: str) -> NetworkEntry:

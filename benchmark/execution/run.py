@@ -89,6 +89,7 @@ def plan_run(
         StrategyError: when the strategy fails.
     """
     images = dataset.split(draw.n_train, draw.fold, protocol.folds, draw.training_set, protocol.split)
+    resolved = resolved.sized(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
     architecture, named_parents = _start(resolved, dataset)
     check_fit(resolved, dataset, architecture, len(images.training) * dataset.tiles, protocol)
     if resolved.name in needed_by:

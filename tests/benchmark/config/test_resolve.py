@@ -8,6 +8,8 @@ from stampbench.benchmark.cli.parsing import parse_names
 from stampbench.benchmark.config.protocol import PAPER, QUICK
 from stampbench.benchmark.config.resolve import (
     resolve_folds,
+    resolve_network,
+    resolve_networks,
     resolve_protocol,
     resolve_strategies,
 )
@@ -78,3 +80,28 @@ def test_folds_are_resolved_within_the_protocol() -> None:
     for fold in (5, -1):
         with pytest.raises(UserError, match=f"no fold {fold}; protocol 'paper' has folds 0 to 4"):
             resolve_folds((fold,), PAPER)
+
+
+def test_a_network_takes_a_size_instead_of_f() -> None:
+    assert resolve_networks(["unet", "half_unet"], {"size": "4"})[0] is None
+    (strategy,) = resolve_strategies(["standard"], PAPER, {})
+    sized = strategy.on(resolve_network("half_unet", {"size": "4", "ghost": "false"})).sized(2, 1, 2)
+    assert sized.network is not None
+    # The plain Half-UNet with 34 channels has 117,063 parameters, the U-Net with f = 4 has 122,394.
+    assert sized.network.network.model_dump() == {"f": 34, "depth": 4, "ghost": False}
+    assert sized.network.defaults["f"] == 64
+    assert sized.sized(2, 1, 2) == sized
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"size": "4", "f": "8"}, "network 'half_unet': f and size are mutually exclusive"),
+        ({"size": "0"}, "network 'half_unet': size='0': input should be greater than or equal to 1"),
+        ({"f": "63"}, "network 'half_unet': f='63': input should be a multiple of 2"),
+        ({"sizes": "4"}, "unknown hyperparameter of network half_unet 'sizes'; did you mean 'size'"),
+    ],
+)
+def test_invalid_settings_of_networks_are_refused(settings: dict[str, str], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        resolve_network("half_unet", settings)
