@@ -86,8 +86,8 @@ class Trainer(Protocol):
     def architecture(self) -> Architecture:
         """Architecture of the current network."""
 
-    def train(self, epochs: int, *, gather: bool = False) -> None:
-        """Train for a number of epochs, which are charged to the run.
+    def train(self, epochs: int, *, gather: bool = False) -> float:
+        """Train for a number of epochs, which are charged to the run, and return the training loss of the last one.
 
         Args:
             epochs: Number of epochs.
@@ -102,6 +102,12 @@ class Trainer(Protocol):
 
         Args:
             importance: Name in `stampbench.strategies.importance.IMPORTANCES`.
+        """
+
+    def input_sensitivity(self) -> float:
+        """Return the mean L2 norm, over the training images, of ∂(Σ logits)/∂image.
+
+        The network is in evaluation mode. The pass is charged to the run as a ranking pass.
         """
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
@@ -146,6 +152,14 @@ class Trainer(Protocol):
             name: Key in `Strategy.parents`.
             weight: Weight of the distillation term in the loss, 0 to 1; the label loss has weight 1 − `weight`.
             temperature: Temperature that softens the outputs of teacher and student.
+        """
+
+    def regularise(self, name: str, weight: float) -> None:
+        """Add a term to the training loss of all following epochs: its mean over the prunable layers.
+
+        Args:
+            name: Name in `stampbench.strategies.regularisers.REGULARISERS`.
+            weight: Weight of the term.
         """
 
 

@@ -15,10 +15,20 @@ from torch import Tensor, nn
 from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, uses_fast_kernels
 from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
+from stampbench.strategies.channel_distance import relative_distances
 from stampbench.strategies.errors import StrategyError
 
 ImportanceName = Literal[
-    "l2", "l2_gathered", "l1", "l1_std", "taylor", "weight_l2", "group_l2", "group_l2_layerwise", "random"
+    "l2",
+    "l2_gathered",
+    "l1",
+    "l1_std",
+    "taylor",
+    "weight_l2",
+    "group_l2",
+    "group_l2_layerwise",
+    "random",
+    "channel_distance",
 ]
 """Names in `IMPORTANCES`."""
 
@@ -159,6 +169,21 @@ def _taylor(inputs: ImportanceInputs) -> Scores:
     return {name: sums[name].abs().tolist() for name in inputs.model.architecture.layers}
 
 
+def _channel_distances(inputs: ImportanceInputs) -> Scores:
+    """Return the mean distance over images of each filter's output to that of a randomly drawn filter of its layer."""
+    layers = inputs.model.architecture.layers
+    references = {name: int(inputs.rng.integers(width)) for name, width in layers.items()}
+    distances: dict[str, list[Tensor]] = {}
+
+    def add(name: str, output: Tensor) -> None:
+        distances.setdefault(name, []).append(relative_distances(output, references[name]))
+
+    with _evaluating(inputs.model), inputs.model.watched(add), torch.inference_mode():
+        for images, _ in inputs.batches:
+            inputs.model.infer_layers(images)
+    return {name: torch.cat(distances[name]).cpu().double().mean(0).tolist() for name in layers}
+
+
 def _weight_norm(inputs: ImportanceInputs) -> Scores:
     """Return the L2 norm of each filter's kernel (Li et al. 2017 use the L1 norm)."""
     weights = inputs.model.filter_weights()
@@ -224,5 +249,6 @@ IMPORTANCES: dict[str, Importance] = {
     "group_l2": Importance(partial(_group_norm, normaliser="mean"), passes=False, normalised=False),
     "group_l2_layerwise": Importance(partial(_group_norm, normaliser=None), passes=False),
     "random": Importance(_random, passes=False, normalised=False),
+    "channel_distance": Importance(_channel_distances, normalised=False),
 }
 """Importance scores by the value of the hyperparameter `importance`."""

@@ -61,12 +61,12 @@ STRATEGIES: dict[str, Entry] = {
     "random_largest": Entry(
         _PRUNE,
         {"selection": "random_largest"},
-        "prune a random filter of the largest layer, without a ranking (Hassler 2024, abstract)",
+        "prune a random filter of the largest layer, without a ranking (Hassler et al. 2026, arXiv 2512.03834)",
     ),
     "random_stamp_layer": Entry(
         _PRUNE,
         {"selection": "random_in_stamp_layer"},
-        "prune a random filter of the layer that stamp would prune (Hassler 2024, abstract)",
+        "prune a random filter of the layer that stamp would prune (Hassler et al. 2026, arXiv 2512.03834)",
     ),
     "random_uniform": Entry(
         _PRUNE, {"selection": "random_uniform"}, "prune random filters of any layer (mode Random in STAMP's code)"
@@ -79,7 +79,7 @@ STRATEGIES: dict[str, Entry] = {
     "flat": Entry(
         _STANDARD,
         {"shape": "flat"},
-        "Flat or Lean U-Net: f filters on every level, trained to convergence (Hassler 2024, abstract)",
+        "Flat or Lean U-Net: f filters on every level, trained to convergence (Hassler et al. 2026, arXiv 2512.03834)",
     ),
     **{
         f"{kind}_{block}": Entry(
@@ -90,6 +90,16 @@ STRATEGIES: dict[str, Entry] = {
         for kind in ("pocket", "full")
         for block, label in (("unet", "U-Net"), ("resnet", "ResNet"), ("densenet", "DenseNet"))
     },
+    "width_at_init": Entry(
+        "stampbench.strategies.width_at_init:WidthAtInit",
+        {},
+        "XTinyU-Net: width chosen before training by input sensitivity, then trained (Kimbowa et al. 2026)",
+    ),
+    "sauron": Entry(
+        "stampbench.strategies.sauron:Sauron",
+        {},
+        "Sauron: filters near another one are pruned after every epoch (Valverde and Tohka 2024)",
+    ),
     "retrain_scratch": Entry(
         "stampbench.strategies.retrain:RetrainScratch",
         {},

@@ -9,6 +9,6 @@
 They train on tiny phantoms with the real harness, so this module alone among the strategies imports `benchmark`.
 """
 
-from stampbench.benchmark.execution.conformance import CountingTrainer, check_conformance, check_hyperparameters
+from stampbench.benchmark.execution.conformance import TINY, CountingTrainer, check_conformance, check_hyperparameters
 
-__all__ = ["CountingTrainer", "check_conformance", "check_hyperparameters"]
+__all__ = ["TINY", "CountingTrainer", "check_conformance", "check_hyperparameters"]

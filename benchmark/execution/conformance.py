@@ -5,7 +5,7 @@ Users import them as `stampbench.strategies.testing`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ TINY: dict[str, Any] = {
     "every_steps": 2,
     "rank_every": 1,
 }
-"""Hyperparameters that are set if a strategy has them, so that a run takes seconds."""
+"""Hyperparameters that are set by default if a strategy has them."""
 
 
 def check_conformance(
@@ -48,6 +48,7 @@ def check_conformance(
     folder: Path,
     compute: ComputeSettings = _CPU,
     network: ResolvedNetwork | None = None,
+    tiny: Mapping[str, Any] = TINY,
 ) -> None:
     """Run all checks on one strategy.
 
@@ -56,17 +57,18 @@ def check_conformance(
     stopped again and again ends bit for bit like an uninterrupted one.
 
     Args:
-        strategy: the strategy; hyperparameters of `TINY` are overridden.
+        strategy: the strategy.
         spatial_dims: 2 or 3.
         folder: an empty folder for files.
         compute: compute settings.
         network: the network to start from; None: the strategy's own.
+        tiny: hyperparameters that are set if the strategy has them, so that a run takes seconds.
 
     Raises:
         AssertionError: when a check fails; the message names it.
     """
     check_hyperparameters(strategy)
-    bench = Bench(strategy, spatial_dims, folder, compute, network)
+    bench = Bench(strategy, spatial_dims, folder, compute, network, tiny)
     complete = bench.train("complete")
     check_result(complete, bench)
     check_trajectory(complete)
@@ -98,9 +100,10 @@ class CountingTrainer(RunTrainer):
         super().__init__(*arguments, **options)
         train_epoch = self.session.train_epoch
 
-        def counted() -> None:
-            train_epoch()
+        def counted() -> float:
+            loss = train_epoch()
             self.trained += 1
+            return loss
 
         self.session.train_epoch = counted  # type: ignore[method-assign]
 
@@ -122,10 +125,11 @@ class Bench:
         folder: Path,
         compute: ComputeSettings = _CPU,
         network: ResolvedNetwork | None = None,
+        tiny: Mapping[str, Any] = TINY,
     ) -> None:
         fields = type(strategy).model_fields
-        tiny = {name: value for name, value in TINY.items() if name in fields}
-        self.strategy = type(strategy).model_validate(strategy.model_dump() | tiny)
+        own = {name: value for name, value in tiny.items() if name in fields}
+        self.strategy = type(strategy).model_validate(strategy.model_dump() | own)
         protocol = resolve_protocol("quick", {"folds": 2, "batch_size": 2, "max_epochs": 2})
         dataset = open_dataset(find_definition(f"phantom{spatial_dims}d:size=16,cases=8"), cache=folder / "cache")
         resolved = ResolvedStrategy("under_test", self.strategy, self.strategy.model_dump(mode="json"))

@@ -54,11 +54,12 @@ class DryRunTrainer:
         self.limited = True
         return self._max_epochs
 
-    def train(self, epochs: int, *, gather: bool = False) -> None:
+    def train(self, epochs: int, *, gather: bool = False) -> float:
         self.epochs += epochs
         self._gathered = gather
         if self.epochs > _MOST_EPOCHS:
             raise StrategyError(f"does not end: {self.epochs} epochs with a validation loss that keeps falling")
+        return 1 / (1 + self.epochs)
 
     def validate(self) -> Validation:
         self._loss = math.nextafter(self._loss, 0)
@@ -69,6 +70,10 @@ class DryRunTrainer:
             raise StrategyError("importance 'l2_gathered' needs norms from the last epoch, which gathered none")
         self.ranking_passes += IMPORTANCES[importance].passes
         return {layer: [1.0] * width for layer, width in self.architecture.layers.items()}
+
+    def input_sensitivity(self) -> float:
+        self.ranking_passes += 1
+        return 1.0
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
         assert not isinstance(self.architecture, PocketNetArchitecture)
@@ -105,6 +110,9 @@ class DryRunTrainer:
 
     def distill(self, name: str, weight: float, temperature: float) -> None:
         self.parent(name)
+
+    def regularise(self, name: str, weight: float) -> None:
+        pass
 
 
 def dry_run(

@@ -26,3 +26,11 @@ class FinishedParent(NamedTuple):
     ranking_passes: int
     seconds: float
     joules: float | None
+
+
+class Teacher(NamedTuple):
+    """A parent run's network that is distilled: its name, the weight of its loss, and the temperature."""
+
+    parent: str
+    weight: float
+    temperature: float

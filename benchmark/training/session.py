@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +21,8 @@ from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.fold_data import FoldData
 from stampbench.benchmark.training.losses import deep_supervision_loss, distillation_loss, make_loss
 from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
-from stampbench.benchmark.training.parent import FinishedParent
+from stampbench.benchmark.training.parent import FinishedParent, Teacher
+from stampbench.benchmark.training.regularisation import Regularisation
 from stampbench.benchmark.training.resume import detached
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
@@ -34,14 +35,7 @@ from stampbench.models.pruning import remove_filters
 from stampbench.models.traced import TracedModel
 from stampbench.models.unet import UNet
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores, gather_norms
-
-
-class Teacher(NamedTuple):
-    """A parent run's network that is distilled: its name, the weight of its loss, and the temperature."""
-
-    parent: str
-    weight: float
-    temperature: float
+from stampbench.strategies.width_at_init import input_sensitivity
 
 
 class TrainingSession:
@@ -70,6 +64,7 @@ class TrainingSession:
         self.training_loss = math.nan
         self.epochs: list[Epoch] = []
         self.teacher: Teacher | None = None
+        self.regularisation: Regularisation | None = None
         self._progress = progress
         self._score_seed = spec.stream("score")
         self._validation: ValidationScore | None = None
@@ -85,8 +80,8 @@ class TrainingSession:
         torch.manual_seed(spec.stream("dropout"))
         self._renew()
 
-    def train_epoch(self) -> None:
-        """Train one epoch and charge it.
+    def train_epoch(self) -> float:
+        """Train one epoch, charge it, and return its mean loss.
 
         Raises:
             TrainingFailedError: when the loss is not finite.
@@ -102,6 +97,7 @@ class TrainingSession:
         parameters = parameter_count(self.model.architecture)
         self.epochs.append(Epoch(epoch=charges.epochs, parameters=parameters, training_loss=self.training_loss))
         self._progress.epoch(charges.epochs - charges.parent_epochs, "training", parameters)
+        return self.training_loss
 
     @property
     def mean_dropout(self) -> float | None:
@@ -109,13 +105,14 @@ class TrainingSession:
         probabilities = self.model.dropout_probabilities()
         return sum(probabilities.values()) / len(probabilities) if probabilities else None
 
-    def train_epoch_gathering_norms(self) -> None:
+    def train_epoch_gathering_norms(self) -> float:
         """Train one epoch and keep the mean L2 norms of its ReLU outputs, for the importance `l2_gathered`."""
         if not isinstance(self.model, UNet):
             raise TrainingFailedError("importance 'l2_gathered' is known for the U-Net only; choose another importance")
         with gather_norms(self.model) as norms:
-            self.train_epoch()
+            loss = self.train_epoch()
         self._gathered = {name: torch.cat(each).cpu().double().mean(0).tolist() for name, each in norms.items()}
+        return loss
 
     def validation_score(self) -> ValidationScore:
         """Return the scores of the network as it is, computed once."""
@@ -150,6 +147,11 @@ class TrainingSession:
         scores = chosen.score(ImportanceInputs(self.model, batches, self.label_loss, rng, self._gathered))
         self.charges.ranking_passes += chosen.passes
         return scores
+
+    def input_sensitivity(self) -> float:
+        """Return how strongly the logits depend on training images, a pass that is charged."""
+        self.charges.ranking_passes += 1
+        return input_sensitivity(self.model, (pixels.to(self.device) for pixels, _ in self._sampler.in_order()))
 
     def prune(self, filters: Sequence[Filter], optimiser: str) -> None:
         """Remove filters; `optimiser` is `new` or `carry`."""
@@ -193,6 +195,10 @@ class TrainingSession:
         self.charge(name)
         self.teacher = Teacher(name, weight, temperature)
 
+    def regularise(self, name: str, weight: float) -> None:
+        """Add a term to the loss from now on."""
+        self.regularisation = Regularisation(name, weight)
+
     def charge(self, name: str) -> None:
         """Charge a parent run, once."""
         self.charges.charge_parent(name, self.parents[name])
@@ -211,7 +217,13 @@ class TrainingSession:
         return loss
 
     def batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Return the training loss of a batch, distillation included."""
+        """Return the training loss of a batch, distillation and regularisation included."""
+        if self.regularisation is None:
+            return self._batch_loss(pixels, labels)
+        with self.regularisation.watching(self.model) as terms:
+            return self.regularisation.added(self._batch_loss(pixels, labels), terms)
+
+    def _batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
         # A training set that does not fit on the device stays in main memory.
         pixels, labels = pixels.to(self.device), labels.to(self.device)
         half = HALF.get(self.protocol.precision)
@@ -237,6 +249,7 @@ class TrainingSession:
             "optimiser": detached(self.optimiser.state_dict()),
             "plateau": None if self._plateau is None else detached(self._plateau.state_dict()),
             "teacher": None if self.teacher is None else tuple(self.teacher),
+            "regularisation": None if self.regularisation is None else tuple(self.regularisation),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "order": self._order.get_state(),
@@ -255,6 +268,8 @@ class TrainingSession:
         if self._plateau is not None:
             self._plateau.load_state_dict(state["plateau"])
         self.teacher = None if state["teacher"] is None else Teacher(*state["teacher"])
+        # States of earlier versions have no such entry.
+        self.regularisation = Regularisation(*state["regularisation"]) if state.get("regularisation") else None
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -82,17 +83,21 @@ class RunTrainer:
     def architecture(self) -> Architecture:
         return self._architecture
 
-    def train(self, epochs: int, *, gather: bool = False) -> None:
-        session = self.session
+    def train(self, epochs: int, *, gather: bool = False) -> float:
+        session, loss = self.session, math.nan
         for epoch in range(1, epochs + 1):
             gathers = gather and epoch == epochs
-            self._once("train", session.train_epoch_gathering_norms if gathers else session.train_epoch)
+            loss = self._once("train", session.train_epoch_gathering_norms if gathers else session.train_epoch)
+        return loss
 
     def validate(self) -> Validation:
         return Validation(*self._once("validate", self.session.validate))
 
     def score(self, importance: str) -> Scores:
         return self._once("score", lambda: self.session.score(importance, len(self._journal.entries)))
+
+    def input_sensitivity(self) -> float:
+        return self._once("input_sensitivity", self.session.input_sensitivity)
 
     def prune(self, filters: Iterable[Filter], optimiser: Literal["new", "carry"] = "new") -> None:
         chosen = list(filters)
@@ -122,6 +127,9 @@ class RunTrainer:
 
     def distill(self, name: str, weight: float, temperature: float) -> None:
         self._once("distill", lambda: self.session.distill(name, weight, temperature))
+
+    def regularise(self, name: str, weight: float) -> None:
+        self._once("regularise", lambda: self.session.regularise(name, weight))
 
     # What the runner sees
 

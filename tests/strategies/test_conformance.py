@@ -9,14 +9,18 @@ import pytest
 from stampbench.benchmark.config.resolve import resolve_network
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.strategies.registry import STRATEGIES
-from stampbench.strategies.testing import check_conformance
+from stampbench.strategies.testing import TINY, check_conformance
+
+OWN_TINY = {"width_at_init": {"f": 16}, "sauron": {"first_threshold": 0.3}}
+"""Five candidates at least; a threshold at which filters are removed in the first epoch."""
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_built_in_strategy_conforms(name: str, spatial_dims: int, tmp_path: Path, compute: ComputeSettings) -> None:
     entry = STRATEGIES[name]
-    check_conformance(entry.load()(**entry.preset), spatial_dims, tmp_path, compute)
+    own = TINY | OWN_TINY.get(name, {})
+    check_conformance(entry.load()(**entry.preset), spatial_dims, tmp_path, compute, tiny=own)
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,8 @@ def test_built_in_strategy_conforms(name: str, spatial_dims: int, tmp_path: Path
         ("prune_finetune", "residual_unet", {"f": 2, "depth": 1}),
         ("random_largest", "attention_unet", {"f": 2, "depth": 1}),
         ("standard_plus", "dynunet", {"f": 2, "depth": 2, "residual": True}),
+        ("sauron", "half_unet", {"f": 4, "depth": 1}),
+        ("width_at_init", "simple_unet", {"f": 16, "depth": 1}),
     ],
 )
 def test_strategies_conform_on_other_networks(
@@ -33,4 +39,5 @@ def test_strategies_conform_on_other_networks(
 ) -> None:
     entry = STRATEGIES[name]
     resolved = resolve_network(network, hyperparameters)
-    check_conformance(entry.load()(**entry.preset), 2, tmp_path, compute, resolved)
+    own = TINY | OWN_TINY.get(name, {})
+    check_conformance(entry.load()(**entry.preset), 2, tmp_path, compute, resolved, tiny=own)

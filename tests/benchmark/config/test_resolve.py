@@ -87,7 +87,7 @@ def test_a_network_takes_a_size_instead_of_f() -> None:
     (strategy,) = resolve_strategies(["standard"], PAPER, {})
     sized = strategy.on(resolve_network("half_unet", {"size": "4", "ghost": "false"})).sized(2, 1, 2)
     assert sized.network is not None
-    # The plain Half-UNet with 34 channels has 117,063 parameters, the U-Net with f = 4 has 122,394.
+    # The plain Half-UNet with 34 channels has 115,636 parameters, the U-Net with f = 4 has 122,394.
     assert sized.network.network.model_dump() == {"f": 34, "depth": 4, "ghost": False}
     assert sized.network.defaults["f"] == 64
     assert sized.sized(2, 1, 2) == sized
