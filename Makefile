@@ -96,7 +96,7 @@ docs: $(READY)
 	$(BIN)/pytest tests/test_site.py -m "slow or not slow" $(ARGS)
 
 tables: $(READY)
-	$(BIN)/stampbench render --check README.md leaderboards/*.md
+	$(BIN)/stampbench render --check README.md docs/networks.md leaderboards/*.md
 	$(BIN)/stampbench store schema | diff docs/records.md -
 	$(BIN)/pytest -q tests/test_published_documents.py tests/benchmark/records/test_publish.py \
 		tests/benchmark/records/test_documents.py tests/benchmark/cli/test_datasets.py $(ARGS)

@@ -106,7 +106,7 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         cls, spatial_dims: int, in_channels: int, out_channels: int, *,
         f: int = 4, depth: int = 4, convs_per_level: int = 2, prune_upconvs: bool = False,
     ) -> Self:  # fmt: skip
-        """Return the architecture with f filters on every level and in the bottleneck (Hassler's Flat or Lean U-Net).
+        """Return the architecture with f filters on every level, as in the Lean U-Net (Hassler et al. 2026).
 
         Args:
             spatial_dims: 2 or 3.

@@ -17,7 +17,7 @@ class RetrainScratch(Strategy):
     """Retrain the architectures of a parent run as standard U-Nets with new initial weights.
 
     Dinsdale et al. 2022, §3.3.3 and Fig. 15, retrain every 40th pruning step. STAMP claims that the weights
-    found by pruning matter; Hassler (2024) claims that the architecture is sufficient. With `budget="source"`,
+    found by pruning matter; Hassler et al. (2026) claim that the architecture is sufficient. With `budget="source"`,
     each architecture trains for the number of epochs that the parent run was charged up to that step, which
     compares both at equal epochs.
     """

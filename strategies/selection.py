@@ -62,7 +62,7 @@ def lowest(trainer: Trainer, settings: Settings) -> Chosen:
 
 
 def random_in_stamp_layer(trainer: Trainer, settings: Settings) -> Chosen:
-    """Choose random filters of the layers that STAMP would prune (Hassler 2024, first procedure).
+    """Choose random filters of the layers that STAMP would prune (Hassler et al. 2026, first procedure).
 
     The ranking that finds these layers is charged to the run.
     """
@@ -83,11 +83,11 @@ def random_uniform(trainer: Trainer, settings: Settings) -> Chosen:
 
 
 def random_largest(trainer: Trainer, settings: Settings) -> Chosen:
-    """Choose random filters of the largest layer, without a ranking (Hassler 2024, second procedure).
+    """Choose random filters of the largest layer, without a ranking (Hassler et al. 2026, second procedure).
 
-    The abstract does not define the size of a layer, so `largest_by` does: the largest layer is the one with
-    the most filters, the one with the most weights, or any layer of the level with the most filters. Ties are
-    broken at random with equal probability.
+    The abstract says that STAMP "mainly prunes from the layers with the highest number of channels", so the size of a
+    layer is its number of filters. Whether a layer is a convolution or all of a level, and how ties are broken, stays
+    unknown: `largest_by` offers both, and the number of weights, and ties are broken at random with equal probability.
     """
     architecture = trainer.architecture
 

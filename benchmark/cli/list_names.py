@@ -11,6 +11,7 @@ import click
 from stampbench.benchmark.cli.common import discover_plugins, echo, warn
 from stampbench.benchmark.cli.options import PLUGIN
 from stampbench.benchmark.cli.tables import TableStyle, print_grid, print_listings, table_options
+from stampbench.benchmark.errors import UserError
 from stampbench.reports.escape import markdown
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 
 @click.command("list")
 @click.argument("what", type=click.Choice(["strategies", "networks", "protocols"]), required=False)
+@click.option("--sizes", is_flag=True, help="A Markdown table of the networks' sizes and of what they support")
 @table_options
 @PLUGIN
-def list_names(what: str | None, table: TableStyle, plugins: tuple[Path, ...]) -> None:
+def list_names(what: str | None, sizes: bool, table: TableStyle, plugins: tuple[Path, ...]) -> None:
     """List strategies, networks, protocols, or all of them, one per line.
 
     \b
@@ -29,6 +31,13 @@ def list_names(what: str | None, table: TableStyle, plugins: tuple[Path, ...]) -
       stampbench list strategies
       stampbench list strategies --format csv --columns name
     """
+    if sizes:
+        if what != "networks":
+            raise UserError("only networks have sizes; run 'stampbench list networks --sizes'")
+        from stampbench.benchmark.measure.network_table import network_table
+
+        echo(network_table(describe(what, plugins).items()))
+        return
     kinds = [what] if what else ["strategies", "networks", "protocols"]
     lines = {kind: _protocols() if kind == "protocols" else describe(kind, plugins) for kind in kinds}
     titles = {kind: f"{kind.capitalize()}" if what is None else "" for kind in kinds}

@@ -18,8 +18,8 @@ from stampbench.benchmark.errors import UserError
 def render(documents: tuple[Path, ...], only_check: bool) -> int:
     """Run the commands in markdown documents, and update their output and figures.
 
-    A block is a comment with a leaderboard or compare command, and ends with the comment 'end'. A figure is a
-    comment with a figure command on the line above the picture. Nothing but the documents and pictures
+    A block is a comment with a leaderboard, compare or list command, and ends with the comment 'end'. A figure
+    is a comment with a figure command on the line above the picture. Nothing but the documents and pictures
     below their folders is written, and only options that choose runs are allowed.
 
     \b

@@ -31,8 +31,9 @@ ALLOWED = {
     ),
     "compare": (*_FILTERS, "--columns", "--sort", "--cases", "--notes", "--no-notes"),
     "figure": (*_FILTERS, "--strategy", "--parameters", "--score"),
+    "list": ("--format",),
 }
-"""Commands that a document may contain, each with its options; with these they only read recorded results."""
+"""Commands that a document may contain, each with its options; with these they only read recorded results and names."""
 _BEGIN = re.compile(r"^<!-- stampbench ", re.MULTILINE)
 _BLOCK = re.compile(
     r"^(<!-- (stampbench (?!figure )[^\n]*?) -->\n)(?:(?!<!-- stampbench ).)*?^(<!-- end -->)", re.DOTALL | re.MULTILINE

@@ -20,3 +20,9 @@ def test_list_prints_registered_names(stampbench: Command, what: str, names: lis
     code, out, _ = stampbench("list", what)
     assert code == 0
     assert set(names) <= {line.split("|")[1].strip() for line in out.splitlines()}
+
+
+def test_only_networks_have_sizes(stampbench: Command) -> None:
+    code, _, err = stampbench("list", "strategies", "--sizes")
+    assert code == 2
+    assert "only networks have sizes; run 'stampbench list networks --sizes'" in err

@@ -108,7 +108,7 @@ def test_documents_that_cannot_be_rendered_are_refused_and_unchanged(
 def test_documents_may_contain_only_commands_that_read(stampbench: Command, tmp_path: Path) -> None:
     document = tmp_path / "d.md"
     for command, message in (
-        ("stampbench run --strategy flat", "a document may contain leaderboard, compare, figure only"),
+        ("stampbench run --strategy flat", "a document may contain leaderboard, compare, figure, list only"),
         ("stampbench leaderboard --runs nowhere", "no runs at nowhere"),
     ):
         document.write_text(f"<!-- {command} -->\n<!-- end -->\n")

@@ -10,8 +10,8 @@ from stampbench.models.networks.half_unet import Ghost, HalfUNet
 from stampbench.models.traced_architecture import TracedArchitecture
 
 
-def test_size_of_the_paper() -> None:
-    """The paper says 0.21 M parameters; FLOPs are counted, since its table could not be read."""
+def test_size() -> None:
+    """Numbers of an implementation apart from this one; the paper's table could not be read."""
     found = count_complexity(TracedArchitecture.unpruned("half_unet", HalfUNet(), 2, 1, 1), (256, 256))
     assert found == (208_097, 4_537_139_200, 9_074_278_400)
     # 64 · (9 · 64) weights per convolution instead of 32 · (9 · 64) + 32 · 9, and no biases but the head's.

@@ -28,7 +28,7 @@ def test_size_of_the_paper() -> None:
 def test_sizes_of_the_authors_code(f: int, blocks: int, parameters: int, gigaflops: float) -> None:
     found = complexity(f=f, blocks=blocks)
     assert found[0] == parameters
-    assert found[2] / 1e9 == pytest.approx(gigaflops, rel=1e-3)
+    assert found[2] / 1e9 == pytest.approx(gigaflops, abs=0.005)
 
 
 def test_factors_weigh_channels() -> None:
@@ -42,5 +42,5 @@ def test_factors_weigh_channels() -> None:
 def test_logits_may_be_negative_unless_the_head_is_rectified() -> None:
     torch.manual_seed(0)
     image = torch.randn(2, 1, 32, 32)
-    assert SimpleUNet(f=4).build(2, 1, 2)(image).min() < 0
-    assert SimpleUNet(f=4, rectified_head=True).build(2, 1, 2)(image).min() == 0
+    assert SimpleUNet(f=8).build(2, 1, 8)(image).min() < 0
+    assert SimpleUNet(f=8, rectified_head=True).build(2, 1, 8)(image).min() == 0
