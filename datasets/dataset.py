@@ -8,6 +8,7 @@ import math
 from collections.abc import Callable, Collection, Iterator
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any, TypeVar
 
 from stampbench.datasets import image_io
@@ -95,6 +96,19 @@ class Dataset:
         """Smallest and largest voxel edges in mm along the RAS axes; empty if the unit is not mm or no file has any."""
         found = list(self._spacings()) if self.unit == "mm" else []
         return _range(found) if found else []
+
+    @cached_property
+    def spacing(self) -> tuple[float, ...] | None:
+        """Median edges in mm of the voxels that networks see; None if the unit is not mm or no file has a spacing."""
+        found = [
+            tuple(
+                edge * old / new if self.preprocessing.fit == "resize" else edge
+                for edge, old, new in zip(self.reader.spacing(case), self.reader.shape(case), self.size, strict=False)
+            )
+            for case in self.reader.cases
+            if self.unit == "mm" and self.reader.files(case)
+        ]
+        return tuple(map(median, zip(*found, strict=True))) if found else None
 
     @property
     def name(self) -> str:

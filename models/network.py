@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 from pydantic import BaseModel
 from torch import nn
@@ -20,9 +21,11 @@ class Network(BaseModel, ABC, frozen=True, extra="forbid"):
 
     Attributes:
         spatial_dims: Spatial dims that the network exists in.
+        planned_fields: Hyperparameters that `planned` sets.
     """
 
     spatial_dims: ClassVar[tuple[int, ...]] = (2, 3)
+    planned_fields: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def build(self, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
@@ -40,3 +43,12 @@ class Network(BaseModel, ABC, frozen=True, extra="forbid"):
         None, the default: the smallest power of two that the module accepts is found by trying.
         """
         return None
+
+    def planned(self, size: Sequence[int], spacing: Sequence[float]) -> Self:
+        """Return the network with the hyperparameters that depend on the dataset; those that a user has set stay.
+
+        Args:
+            size: Spatial size of what the network sees in training, in voxels.
+            spacing: Edges of a voxel in mm; all 1 if the spacing is unknown.
+        """
+        return self

@@ -33,6 +33,9 @@ NETWORKS: dict[str, Entry] = {
     "attention_unet": Entry(f"{_MONAI}:AttentionUNet", {}, "MONAI's AttentionUnet (Oktay et al. 2018)"),
     "segresnet": Entry(f"{_MONAI}:SegResNet", {}, "MONAI's SegResNet (Myronenko 2018)"),
     "flexible_unet": Entry(f"{_MONAI}:FlexibleUNet", {}, "MONAI's FlexibleUNet with an EfficientNet encoder"),
+    "nnunet_reference": Entry(
+        "stampbench.models.networks.nnunet:NNUNetReference", {}, "DynUNet as nnU-Net plans it from size and spacing"
+    ),
     "mednext_s": Entry(f"{_MONAI}:MedNeXt", {}, "MONAI's MedNeXt in its small form (Roy et al. 2023)"),
     "swift_unet": Entry("stampbench.models.networks.swift:SwiftUNet"),
     "half_unet": Entry(

@@ -41,6 +41,9 @@ class DatasetDescription(BaseModel, frozen=True):
     spacings: list[list[Amount]] | None = Field(
         None, description="smallest and largest voxel edges of volumes in mm; null: unknown"
     )
+    spacing: list[Amount] | None = Field(
+        None, description="median edges in mm of the voxels that networks see; null: unknown, or an older record"
+    )
     preprocessing: PreprocessingConfig = Field(description="how images were prepared")
 
     @classmethod
@@ -63,6 +66,7 @@ class DatasetDescription(BaseModel, frozen=True):
             values=list(dataset.reader.values),
             image_sizes=[list(edges) for edges in dataset.image_sizes],
             spacings=[list(edges) for edges in dataset.spacings] or None,
+            spacing=None if dataset.spacing is None else list(dataset.spacing),
             preprocessing=dataset.preprocessing,
         )
 

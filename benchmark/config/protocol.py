@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from stampbench.datasets.split import SplitKind
 
-Augmentation = Literal["none", "flip", "monai"]
+Augmentation = Literal["none", "flip", "mirror", "monai"]
 """Names of augmentations; see `stampbench.benchmark.training.augmentation`."""
 Postprocessing = Literal["none", "largest_component"]
 """Names of post-processing of test predictions."""
 
 _MOST = 1_000_000
 """Largest batch size and number of epochs that a suite or record may state."""
-_YOUNGER: dict[str, Any] = {"average_hausdorff": False, "split": "held_out"}
+_YOUNGER: dict[str, Any] = {
+    "average_hausdorff": False,
+    "split": "held_out",
+    "optimiser": "adam",
+    "momentum": 0.99,
+    "weight_decay": 0.0,
+    "polynomial_power": None,
+    "gradient_norm": None,
+}
 """Fields that are younger than published runs: the stored form omits them at these defaults, so that ids hold."""
 
 
@@ -28,10 +36,19 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
 
     name: str = Field(description="name of the protocol")
     summary: str = Field("", exclude=True, description="one line for lists")
-    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="Adam's learning rate")
+    learning_rate: float = Field(gt=0, allow_inf_nan=False, description="the optimiser's learning rate")
+    optimiser: Literal["adam", "sgd"] = Field("adam", description="Adam, or SGD with Nesterov momentum")
+    momentum: float = Field(0.99, gt=0, lt=1, description="Nesterov momentum of SGD; Adam has its own")
+    weight_decay: float = Field(0.0, ge=0, allow_inf_nan=False, description="L2 penalty of the optimiser")
+    polynomial_power: float | None = Field(
+        None, gt=0, le=10, description="power of the learning rate's decay over max_epochs; null: no such decay"
+    )
+    gradient_norm: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="largest L2 norm of all gradients together; null: no limit"
+    )
     batch_size: int = Field(ge=1, le=_MOST, description="images or patches per training step")
     initialisation: Literal["xavier", "default"] = Field(description="weight initialisation: Xavier or PyTorch's")
-    loss: Literal["dice", "dice_ce", "dice_l2"] = Field(description="training loss")
+    loss: Literal["dice", "dice_ce", "dice_ce_foreground", "dice_l2"] = Field(description="training loss")
     plateau_factor: float | None = Field(
         None, gt=0, lt=1, description="factor of the learning rate on a plateau; null: constant learning rate"
     )
@@ -42,7 +59,9 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         "fp32", description="precision of convolutions in training; weights stay fp32; fp16 needs a GPU"
     )
-    augmentation: Augmentation = Field("none", description="augmentation of training images: none, flip or monai")
+    augmentation: Augmentation = Field(
+        "none", description="augmentation of training images: none, flip, mirror or monai"
+    )
     postprocessing: Postprocessing = Field("none", description="post-processing of test predictions")
     average_hausdorff: bool = Field(False, description="whether test cases get PocketNet's average Hausdorff distance")
     patience: int = Field(
@@ -58,6 +77,12 @@ class Protocol(BaseModel, frozen=True, extra="forbid"):
     hyperparameters: dict[str, Any] = Field(
         default_factory=dict, exclude=True, description="hyperparameters that the protocol sets"
     )
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> Self:
+        if self.plateau_factor is not None and self.polynomial_power is not None:
+            raise ValueError("plateau_factor and polynomial_power are mutually exclusive; set only one of them")
+        return self
 
     @model_serializer(mode="wrap")
     def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -123,7 +148,26 @@ POCKETNET = PAPER.model_copy(
     }
 )
 
-PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, CPU, QUICK, POCKETNET)}
+NNUNET = PAPER.model_copy(
+    update={
+        "name": "nnunet",
+        "summary": "Isensee et al. 2021: SGD 0.01 with polynomial decay, Dice + cross-entropy, mirroring, 1000 epochs",
+        "batch_size": 2,
+        "optimiser": "sgd",
+        "momentum": 0.99,
+        "weight_decay": 3e-5,
+        "polynomial_power": 0.9,
+        "gradient_norm": 12.0,
+        "initialisation": "default",
+        "loss": "dice_ce_foreground",
+        "augmentation": "mirror",
+        # Trainings to convergence end after the last epoch only.
+        "patience": 1000,
+        "max_epochs": 1000,
+    }
+)
+
+PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, CPU, QUICK, POCKETNET, NNUNET)}
 EPOCH_BUDGET = ("patience", "finetune_patience", "max_epochs")
 """Fields that say how long a strategy trains."""
 

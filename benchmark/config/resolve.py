@@ -41,6 +41,20 @@ class ResolvedNetwork(NamedTuple):
     code: str | None = None
     size: int | None = None
 
+    def planned(self, size: Sequence[int], spacing: Sequence[float] | None) -> ResolvedNetwork:
+        """Return the network for images of a size and spacing (None: unknown); what it plans counts as a default.
+
+        Raises:
+            ModelError: when the network does not fit.
+        """
+        cls = type(self.network)
+        if not (fields := set(cls.planned_fields)):
+            return self
+        where = (tuple(size), tuple(spacing or (1.0,) * len(size)))
+        bare = cls.model_validate(self.network.model_dump(exclude=fields))
+        plan = bare.planned(*where).model_dump(mode="json", include=fields)
+        return self._replace(network=self.network.planned(*where), defaults=self.defaults | plan)
+
 
 class ResolvedStrategy(NamedTuple):
     """A strategy that is ready to run.

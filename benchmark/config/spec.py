@@ -15,6 +15,8 @@ from stampbench.benchmark.config.protocol import EPOCH_BUDGET, PROTOCOLS, SETTAB
 
 _MOST_VOXELS = 2**31
 """Most voxels of a prepared image."""
+_LONGEST_VALUE = 30
+"""Longer hyperparameters of networks appear in labels as hashes."""
 
 
 class DatasetIdentity(BaseModel):
@@ -151,6 +153,7 @@ class RunSpec(BaseModel):
         named: dict[str, Any] = {}
         if self.network is not None:
             settings = _changed(self.network.hyperparameters, network_defaults or {})
+            settings = {key: _short(value) for key, value in settings.items()}
             named = {"network": " ".join([self.network.name, *(f"{key}={value}" for key, value in settings.items())])}
         named |= _changed(self.hyperparameters, defaults)
         return _label(self.strategy, named | ({"code": self.code} if self.code else {}))
@@ -163,6 +166,11 @@ class RunSpec(BaseModel):
 
 def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value != defaults.get(key)}
+
+
+def _short(value: object) -> object:
+    """Return a value, or the hash of one that would make labels too long."""
+    return value if len(str(value)) <= _LONGEST_VALUE else f"#{_digest(value)[:6]}"
 
 
 def _digest(content: object) -> str:

@@ -88,6 +88,7 @@ def plan_run(
         ModelError: when the network cannot be built, or its filters cannot be removed correctly.
         StrategyError: when the strategy fails.
     """
+    resolved = _planned(resolved, dataset)
     images = dataset.split(draw.n_train, draw.fold, protocol.folds, draw.training_set, protocol.split)
     resolved = resolved.sized(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
     architecture, named_parents = _start(resolved, dataset)
@@ -169,6 +170,18 @@ def _identity(dataset: Dataset) -> DatasetIdentity:
 
 def _network_identity(network: ResolvedNetwork) -> NetworkIdentity:
     return NetworkIdentity(name=network.name, hyperparameters=network.network.model_dump(mode="json"))
+
+
+def _planned(resolved: ResolvedStrategy, dataset: Dataset) -> ResolvedStrategy:
+    """Return the strategy on a network whose hyperparameters fit the dataset."""
+    if resolved.network is None:
+        return resolved
+    try:
+        return resolved._replace(network=resolved.network.planned(dataset.seen, dataset.spacing))
+    except ModelError:
+        raise
+    except Exception as error:  # a plug-in may fail in any way
+        raise ModelError(f"network '{resolved.network.name}': {type(error).__name__}: {error}") from error
 
 
 def _start(resolved: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, Mapping[str, Parent]]:

@@ -29,6 +29,8 @@ def summarise(trainer: RunTrainer, scores: Sequence[CaseScore], size: tuple[int,
     chosen = trainer.trajectory[trainer.selected.step]
     selected = parse_architecture(trainer.selected.architecture)
     complexity, charges = count_complexity(selected, size), trainer.charges
+    protocol = trainer.session.protocol
+    moments = 1 if protocol.optimiser == "sgd" else 2
     cases = pd.DataFrame([each.model_dump() for each in scores])
     return Summary(
         test_dice=_mean(cases["dice"]),
@@ -45,7 +47,7 @@ def summarise(trainer: RunTrainer, scores: Sequence[CaseScore], size: tuple[int,
         macs=complexity.macs,
         flops=complexity.flops,
         inference_bytes=inference_memory(selected, size),
-        training_bytes=training_memory(selected, size, trainer.session.protocol.batch_size),
+        training_bytes=training_memory(selected, size, protocol.batch_size, moments),
         epochs=charges.epochs,
         parent_epochs=charges.parent_epochs,
         ranking_passes=charges.ranking_passes,

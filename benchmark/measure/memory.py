@@ -13,8 +13,8 @@ from torch.utils._pytree import tree_iter
 
 from stampbench.models.model import Architecture, Model, build
 
-_ADAM_BYTES = 8
-"""Two float32 moments per parameter."""
+_MOMENT_BYTES = 4
+"""A moment is a float32 per parameter."""
 
 
 def inference_memory(architecture: Architecture, size: tuple[int, ...], batch: int = 1) -> int:
@@ -36,11 +36,17 @@ def inference_memory(architecture: Architecture, size: tuple[int, ...], batch: i
     return _bytes(model) + image.nbytes + _peak(infer)
 
 
-def training_memory(architecture: Architecture, size: tuple[int, ...], batch: int) -> int:
-    """Return the same for a training step: with activations, gradients and Adam's moments.
+def training_memory(architecture: Architecture, size: tuple[int, ...], batch: int, moments: int = 2) -> int:
+    """Return the same for a training step: with activations, gradients and the optimiser's moments.
 
     Tensors are float32, and the loss's own tensors are not counted; activation checkpointing and half precision need
     less.
+
+    Args:
+        architecture: the network.
+        size: spatial size of an image.
+        batch: images in the batch.
+        moments: moments of the optimiser per parameter: two of Adam, one of SGD.
     """
     model, images = _on_meta_device(architecture, size, batch)
 
@@ -49,8 +55,8 @@ def training_memory(architecture: Architecture, size: tuple[int, ...], batch: in
         heads = output if isinstance(output, list) else [output]  # deep supervision
         torch.stack([each.sum() for each in heads]).sum().backward()  # type: ignore[no-untyped-call]
 
-    moments = sum(_ADAM_BYTES * each.numel() for each in model.parameters())
-    return _bytes(model) + images.nbytes + moments + _peak(step)
+    kept = sum(moments * _MOMENT_BYTES * each.numel() for each in model.parameters())
+    return _bytes(model) + images.nbytes + kept + _peak(step)
 
 
 def _on_meta_device(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Model, Tensor]:

@@ -73,6 +73,8 @@ def _of_the_spec(record: Record, trajectory: pd.DataFrame) -> Iterator[str]:
         resolved = resolve_strategy(spec.strategy, protocol, spec.hyperparameters)
         named = spec.network
         network = None if named is None else resolve_network(named.name, named.hyperparameters)
+        if network is not None:
+            network = network.planned(spec.dataset.seen, record.dataset.spacing)
         if record.label != (label := spec.label(resolved.defaults, None if network is None else network.defaults)):
             yield f"its strategy is called '{record.label}', but is {label}"
         if not spec.parents:

@@ -27,7 +27,8 @@ _BOTH = (_IMAGE, _LABEL)
 def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, int], Pair] | None:
     """Return a function that augments each image of a batch, given a seed; None for the name `none`.
 
-    `flip` mirrors every second image on average, left to right (Celaya et al. 2022, §2.2, for LiTS). `monai` is
+    `flip` mirrors every second image on average, left to right (Celaya et al. 2022, §2.2, for LiTS). `mirror` does so
+    along each axis by itself, as nnU-Net does. `monai` is
     MONAI's standard set: the flip, rotation by up to 15° and scaling by up to 15 %, noise, blur, contrast, intensity.
 
     Args:
@@ -39,7 +40,8 @@ def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, 
         return None
     flip = RandFlipd(_BOTH, prob=0.5, spatial_axis=mirror)
     turn = math.radians(15)
-    steps = [flip] if name == "flip" else [
+    simple = {"flip": [flip], "mirror": [RandFlipd(_BOTH, prob=0.5, spatial_axis=axis) for axis in range(dims)]}
+    steps = simple.get(name) or [
         flip,
         RandAffined(
             _BOTH,

@@ -13,12 +13,25 @@ def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     """Return a loss of logits `(N, classes, *spatial)` and labels `(N, 1, *spatial)`; the background is a class.
 
     `dice`: 1 − mean_c 2Σxt / (Σx + Σt + 1e-7) of sigmoids, with sums over batch and space, as in STAMP's code.
-    `dice_ce`: the same of softmaxes, plus the cross-entropy. `dice_l2`: see `l2_dice_loss`.
+    `dice_ce`: the same of softmaxes, plus the cross-entropy. `dice_ce_foreground`: see `foreground_dice_ce_loss`.
+    `dice_l2`: see `l2_dice_loss`.
     """
+    if name == "dice_ce_foreground":
+        return foreground_dice_ce_loss
     if name == "dice_l2":
         return l2_dice_loss
     settings = {"to_onehot_y": True, "batch": True, "smooth_nr": 0.0, "smooth_dr": 1e-7}
     return DiceLoss(sigmoid=True, **settings) if name == "dice" else DiceCELoss(softmax=True, **settings)  # type: ignore[no-any-return]
+
+
+def foreground_dice_ce_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return nnU-Net's loss: 1 − mean_c (2Σpt + 1e-5) / (Σp + Σt + 1e-5) of softmaxes, plus the cross-entropy.
+
+    The Dice term leaves the background out. Its sums are over space, in 2D over the batch too (`batch_dice`).
+    """
+    settings = {"softmax": True, "to_onehot_y": True, "include_background": False, "batch": logits.ndim == 4}
+    loss: Tensor = DiceCELoss(**settings, smooth_nr=1e-5, smooth_dr=1e-5)(logits, labels)
+    return loss
 
 
 def l2_dice_loss(logits: Tensor, labels: Tensor) -> Tensor:

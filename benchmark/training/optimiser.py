@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -13,14 +15,19 @@ from stampbench.models.cut import Cut, carried
 def new_optimiser(
     model: nn.Module, protocol: Protocol, *, fused: bool
 ) -> tuple[torch.optim.Optimizer, ReduceLROnPlateau | None]:
-    """Return a new Adam and the protocol's plateau schedule, if it has one.
+    """Return a new optimiser and the protocol's plateau schedule, if it has one.
 
     Args:
         model: the network.
-        protocol: learning rate and schedule.
-        fused: whether Adam updates all parameters in one kernel.
+        protocol: optimiser, learning rate and schedule.
+        fused: whether the optimiser updates all parameters in one kernel.
     """
-    optimiser = torch.optim.Adam(model.parameters(), lr=protocol.learning_rate, fused=fused)
+    settings: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay, "fused": fused}
+    optimiser: torch.optim.Optimizer
+    if protocol.optimiser == "sgd":
+        optimiser = torch.optim.SGD(model.parameters(), momentum=protocol.momentum, nesterov=True, **settings)
+    else:
+        optimiser = torch.optim.Adam(model.parameters(), **settings)
     if protocol.plateau_factor is None:
         return optimiser, None
     return optimiser, ReduceLROnPlateau(
@@ -31,8 +38,25 @@ def new_optimiser(
     )
 
 
+def decay_learning_rate(optimiser: torch.optim.Optimizer, protocol: Protocol, epoch: int) -> None:
+    """Set the learning rate of an epoch, if the protocol has polynomial decay: lr · (1 − epoch / max_epochs)^power.
+
+    Epochs after the protocol's last one, such as those after pruning, keep the last one's learning rate.
+
+    Args:
+        optimiser: the optimiser.
+        protocol: learning rate and power.
+        epoch: epochs since the network was initialised.
+    """
+    if protocol.polynomial_power is None:
+        return
+    left = 1 - min(epoch, protocol.max_epochs - 1) / protocol.max_epochs
+    for group in optimiser.param_groups:
+        group["lr"] = protocol.learning_rate * left**protocol.polynomial_power
+
+
 def carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model: nn.Module, cuts: list[Cut]) -> None:
-    """Copy Adam's moments from `old` to `new`, without the entries of removed filters.
+    """Copy the moments, of SGD the momentum, from `old` to `new`, without the entries of removed filters.
 
     Args:
         old: optimiser of the network before pruning.

@@ -20,7 +20,7 @@ from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.fold_data import FoldData
 from stampbench.benchmark.training.losses import deep_supervision_loss, distillation_loss, make_loss
-from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
+from stampbench.benchmark.training.optimiser import carry_moments, decay_learning_rate, new_optimiser
 from stampbench.benchmark.training.parent import FinishedParent, Teacher
 from stampbench.benchmark.training.regularisation import Regularisation
 from stampbench.benchmark.training.resume import detached
@@ -43,7 +43,7 @@ class TrainingSession:
 
     Attributes:
         model: the network.
-        optimiser: Adam.
+        optimiser: the protocol's optimiser.
         charges: costs so far.
         training_loss: mean loss of the last epoch; NaN before the first.
         epochs: a row per epoch of the run itself.
@@ -69,6 +69,7 @@ class TrainingSession:
         self._score_seed = spec.stream("score")
         self._validation: ValidationScore | None = None
         self._gathered: Scores | None = None
+        self._age = 0  # epochs since the weights were initialised
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
@@ -88,8 +89,12 @@ class TrainingSession:
         """
         self.model.train()
         self._validation = self._gathered = None
+        decay_learning_rate(self.optimiser, self.protocol, self._age)
+        self._age += 1
         batches = self._sampler.shuffled(self._order)
-        self.training_loss = train_epoch(self.optimiser, batches, self.batch_loss, self._scaler)
+        self.training_loss = train_epoch(
+            self.optimiser, batches, self.batch_loss, self._scaler, self.protocol.gradient_norm
+        )
         charges = self.charges
         charges.epochs += 1
         if not math.isfinite(self.training_loss):
@@ -179,6 +184,7 @@ class TrainingSession:
     def reset(self, architecture: Architecture) -> None:
         """Start over with freshly initialised weights of an architecture."""
         self.model = self._initialised(architecture)
+        self._age = 0
         self._renew()
 
     def adopt(self, name: str) -> None:
@@ -253,6 +259,7 @@ class TrainingSession:
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "order": self._order.get_state(),
+            "age": self._age,
             "kept": self._kept,
             "charges": self.charges.state(),
             "training_loss": self.training_loss,
@@ -274,6 +281,7 @@ class TrainingSession:
         if self.device.type == "cuda" and state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
         self._order.set_state(state["order"])
+        self._age = state.get("age", 0)  # states of older versions have none
         self._kept = state["kept"]
         self.charges = Charges.restored(state["charges"])
         self.training_loss, self._gathered = state["training_loss"], state["gathered"]

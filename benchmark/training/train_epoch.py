@@ -15,6 +15,7 @@ def train_epoch(
     batches: Iterable[Pair],
     batch_loss: Callable[[Tensor, Tensor], Tensor],
     scaler: torch.amp.GradScaler | None = None,
+    gradient_norm: float | None = None,
 ) -> float:
     """Train on every batch and return the mean loss over images.
 
@@ -25,6 +26,7 @@ def train_epoch(
         batches: pixels `(N, channels, *spatial)` and labels `(N, *spatial)`.
         batch_loss: loss of one batch's pixels and labels.
         scaler: loss scaling, which fp16 needs; None: no scaling.
+        gradient_norm: largest L2 norm of all gradients together; None: no limit.
     """
     total, number = torch.zeros(()), 0
     for pixels, labels in batches:
@@ -32,10 +34,19 @@ def train_epoch(
         loss = batch_loss(pixels, labels)
         if scaler is None:
             loss.backward()  # type: ignore[no-untyped-call]
+            _clip(optimiser, gradient_norm)
             optimiser.step()
         else:
             scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            if gradient_norm is not None:
+                scaler.unscale_(optimiser)
+            _clip(optimiser, gradient_norm)
             scaler.step(optimiser)
             scaler.update()
         total, number = total.to(loss.device) + loss.detach() * len(pixels), number + len(pixels)
     return float(total) / number
+
+
+def _clip(optimiser: torch.optim.Optimizer, most: float | None) -> None:
+    if most is not None:
+        torch.nn.utils.clip_grad_norm_([each for group in optimiser.param_groups for each in group["params"]], most)

@@ -17,7 +17,7 @@ from stampbench.benchmark.cli.main import main
 from stampbench.benchmark.cli.parsing import parse_settings
 from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.config.dataset_request import find_definition
-from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
+from stampbench.benchmark.config.resolve import resolve_network, resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.environment.provenance import environment, provenance
@@ -46,12 +46,14 @@ def plan_tiny_run(
     dataset: str = "phantom2d:size=16,cases=10",
     protocol: str = "quick",
     protocol_settings: tuple[str, ...] = ("max_epochs=3",),
+    network: tuple[str, dict[str, Any]] = ("unet", {}),
     **settings: Any,
 ) -> Run:
     """Plan a run that takes seconds: 16 pixels, 2 folds, a few epochs."""
     small = {"folds": 2, "batch_size": 2, **parse_settings("--protocol-set", protocol_settings)}
     chosen = resolve_protocol(protocol, small)
     (resolved,) = resolve_strategies([name], chosen, {"f": 2, "depth": 1, **settings})
+    resolved = resolved.on(resolve_network(*network))
     return plan_run(resolved, open_dataset(find_definition(dataset)), chosen, Draw(None, fold=0, seed=0))
 
 

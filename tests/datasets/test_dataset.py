@@ -266,3 +266,16 @@ def test_palette_images_are_trained_on_their_brightness(tmp_path: Path) -> None:
     # Runs that read palettes as brightness have other ids.
     assert coded.reader.recipe == {"palette": "colours"}
     assert plain.reader.recipe == {}
+
+
+def test_spacing_is_the_median_of_what_networks_see(write_decathlon: Callable[..., Path], tmp_path: Path) -> None:
+    folder = write_decathlon(tmp_path, cases=3)
+    for number, edge in enumerate((0.6, 0.7, 2.0)):
+        for part in ("imagesTr", "labelsTr"):
+            path = folder / part / f"case_{number:02d}.nii.gz"
+            nib.save(nib.Nifti1Image(np.asarray(nib.load(path).dataobj), np.diag([edge, 0.6, 4.0, 1.0])), path)
+    definition = folder_definition(folder)
+    assert open_dataset(definition).spacing == pytest.approx((0.7, 0.6, 4.0))
+    assert open_dataset(definition.model_copy(update={"spatial_dims": 2})).spacing == pytest.approx((0.7, 0.6))
+    resized = definition.model_copy(update={"fit": "resize", "size": (40, 36, 6)})  # from 20 × 18 × 3
+    assert open_dataset(resized).spacing == pytest.approx((0.35, 0.3, 2.0))

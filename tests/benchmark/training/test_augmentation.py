@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -71,3 +72,20 @@ def test_augmentation_is_part_of_the_protocol(stampbench: Callable[..., tuple[in
     assert labels == {"quick (max_epochs=2)", "quick (augmentation=flip, max_epochs=2)"}
     losses = {pd.read_csv(path)["training_loss"].iloc[-1] for path in tmp_path.rglob("trajectory.csv")}
     assert len(losses) == 2
+
+
+def test_mirroring_is_drawn_for_each_axis() -> None:
+    augment = augmentation("mirror", 3, 0)
+    assert augment is not None
+    pixels, labels = images_and_labels((16, 16, 16))
+    seen = set()
+    for seed in range(8):
+        for x, y, before, label in zip(*augment((pixels, labels), seed), pixels, labels, strict=True):
+            axes = next(
+                axes
+                for axes in itertools.chain.from_iterable(itertools.combinations(range(3), n) for n in range(4))
+                if torch.equal(x, before.flip([axis + 1 for axis in axes]))
+            )
+            assert torch.equal(y, label.flip(axes))
+            seen.add(axes)
+    assert len(seen) == 8

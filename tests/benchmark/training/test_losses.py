@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from stampbench.benchmark.training.losses import l2_dice_loss, make_loss
+from stampbench.benchmark.training.losses import deep_supervision_loss, l2_dice_loss, make_loss
 
 LOGITS = torch.randn(3, 4, 5, 6, generator=torch.manual_seed(0))
 LABELS = torch.randint(0, 3, (3, 5, 6))
@@ -41,3 +41,36 @@ def test_l2_dice_loss_equals_the_formula_of_pocketnet() -> None:
         for c in range(4)
     ]
     assert float(l2_dice_loss(LOGITS, LABELS[:, None])) == pytest.approx(float(np.mean(ratios)), rel=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_dice_of_the_foreground_sums_over_the_batch_in_2d_only(dims: int) -> None:
+    """nnU-Net's loss: 1 − mean_c (2Σpt + 1e-5) / (Σp + Σt + 1e-5) without the background, plus cross-entropy."""
+    logits, labels = (LOGITS, LABELS) if dims == 2 else (LOGITS[..., None], LABELS[..., None])
+    p = logits.double().softmax(1)
+    ratios = []
+    for c in range(1, 4):
+        t = (labels == c).double()
+        for images in [slice(None)] if dims == 2 else [slice(n, n + 1) for n in range(3)]:
+            overlap, both = (p[images, c] * t[images]).sum(), p[images, c].sum() + t[images].sum()
+            ratios.append(float((2 * overlap + 1e-5) / (both + 1e-5)))
+    entropy = float(-p.gather(1, labels[:, None]).log().mean())
+    found = float(make_loss("dice_ce_foreground")(logits, labels[:, None]))
+    assert found == pytest.approx(1 - float(np.mean(ratios)) + entropy, rel=1e-5)
+
+
+def test_deep_supervision_weighs_levels_by_their_resolution_against_smaller_labels() -> None:
+    """Weights 4/7, 2/7, 1/7; labels of 8 × 4 voxels become 4 × 4 and 2 × 2."""
+    labels = torch.arange(32).reshape(1, 8, 4)
+    heads = [torch.full((1, 1, *size), value) for size, value in (((8, 4), 1.0), ((4, 4), 10.0), ((2, 2), 100.0))]
+    seen = []
+
+    def loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        seen.append(target)
+        return logits.mean()
+
+    total = deep_supervision_loss(loss, heads, labels)
+    assert float(total) == pytest.approx((4 * 1 + 2 * 10 + 1 * 100) / 7)
+    assert torch.equal(seen[0], labels)
+    assert seen[1].tolist() == [[[4, 5, 6, 7], [12, 13, 14, 15], [20, 21, 22, 23], [28, 29, 30, 31]]]
+    assert seen[2].tolist() == [[[9, 11], [25, 27]]]

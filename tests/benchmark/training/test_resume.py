@@ -97,6 +97,39 @@ def test_learning_rate_schedule_is_resumed(
     assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
 
 
+def test_polynomial_decay_and_momentum_are_resumed_bit_for_bit_after_prunes_too(
+    make_run: Callable[..., Run], make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    run = make_run(
+        "stamp_plus",
+        "phantom2d:size=16,cases=8",
+        protocol="nnunet",
+        protocol_settings=("max_epochs=4",),
+        network=("nnunet_reference", {"f": 2}),
+        filters_per_step=10,
+        recovery_epochs=1,
+        optimiser="carry",
+    )
+    complete = make_trainer(run, tmp_path / "complete")
+    rates: list[float] = []
+    train = complete.session.train_epoch
+
+    def train_epoch() -> None:
+        train()
+        rates.append(complete.session.optimiser.param_groups[0]["lr"])
+
+    complete.session.train_epoch = train_epoch  # type: ignore[method-assign]
+    run.resolved.strategy.fit(complete)
+    assert len(rates) > 4
+    assert rates[:5] == pytest.approx([0.01 * (1 - min(epoch, 3) / 4) ** 0.9 for epoch in range(5)])
+    resumed = train_interrupted(make_trainer, run, tmp_path / "resumed", 2)
+    assert [row.training_loss for row in resumed.session.epochs] == [
+        row.training_loss for row in complete.session.epochs
+    ]
+    expected = complete.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in resumed.model.state_dict().items())
+
+
 def test_interruption_within_an_epoch_resumes_from_the_state_before_it(
     make_run: Callable[..., Run], make_trainer: MakeTrainer, tmp_path: Path
 ) -> None:

@@ -31,3 +31,17 @@ def test_loss_scaling_gives_the_same_steps() -> None:
         weights.append([*model.parameters(), torch.tensor(losses)])
     for plain, scaled in zip(*weights, strict=True):
         torch.testing.assert_close(plain, scaled, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_are_clipped_to_a_norm() -> None:
+    """A step of SGD with learning rate 1 moves the weights by the gradients, which have norm √5 without the limit."""
+    for most, moved in ((None, 5**0.5), (0.5, 0.5), (100.0, 5**0.5)):
+        for scaler in (None, torch.amp.GradScaler("cpu")):
+            weight = nn.Parameter(torch.zeros(2))
+            direction = torch.tensor([1.0, 2.0])
+
+            def loss(x: Tensor, y: Tensor, weight: Tensor = weight, direction: Tensor = direction) -> Tensor:
+                return (weight * direction).sum()
+
+            train_epoch(torch.optim.SGD([weight], lr=1.0), [(torch.zeros(1), torch.zeros(1))], loss, scaler, most)
+            torch.testing.assert_close(weight.detach().norm(), torch.tensor(moved), rtol=1e-4, atol=0)
