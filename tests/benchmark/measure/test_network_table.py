@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.cli.list_names import _plugins
+from stampbench.benchmark.cli.list_names import describe
 from stampbench.benchmark.measure.network_table import network_table
 from stampbench.models.registry import NETWORKS
 
@@ -20,7 +20,7 @@ def test_every_network_has_a_row() -> None:
 
 @pytest.mark.parametrize("name", ["unet", "simple_unet"])
 def test_rows_are_those_of_the_command(name: str) -> None:
-    listed = {key: source for key, source in _plugins("networks", ()).items() if key == name}
+    listed = {key: source for key, source in describe("networks").items() if key == name}
     header, rule, row = network_table(listed.items()).splitlines()
     assert [header, rule] == ROWS[:2]
     assert row in ROWS
@@ -34,4 +34,4 @@ def test_numbers_of_the_unet() -> None:
 
 @pytest.mark.slow
 def test_document_has_the_table_of_the_command() -> None:
-    assert network_table(_plugins("networks", ()).items()).splitlines() == ROWS
+    assert network_table(describe("networks").items()).splitlines() == ROWS
