@@ -143,6 +143,13 @@ class Trainer(Protocol):
     def adopt(self, name: str) -> None:
         """Continue from the selected network of a parent run; its whole cost is charged once, on first use."""
 
+    def average_weights(self, decay: float) -> None:
+        """Validate and keep an average of the weights over epochs from now on; training itself goes on without it.
+
+        Args:
+            decay: Largest weight of the previous average, 0 to 1; with .9, about the last ten epochs count.
+        """
+
     def distill(self, name: str, weight: float, temperature: float) -> None:
         """Distill from the selected network of a parent run in all following epochs.
 

@@ -105,6 +105,11 @@ STRATEGIES: dict[str, Entry] = {
         {},
         f"architectures of a parent run, retrained from scratch ({_STAMP}, §3.3.3)",
     ),
+    "swift": Entry(
+        "stampbench.strategies.swift:Swift",
+        {},
+        "a flat U-Net on space-to-depth input, for low latency; teacher, refinement and averaged weights as options",
+    ),
     "distill": Entry(
         "stampbench.strategies.distill:Distill",
         {},

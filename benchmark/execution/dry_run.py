@@ -108,6 +108,8 @@ class DryRunTrainer:
     def adopt(self, name: str) -> None:
         self.architecture = self.parent(name).checkpoints[-1].architecture
 
+    def average_weights(self, decay: float) -> None: ...
+
     def distill(self, name: str, weight: float, temperature: float) -> None:
         self.parent(name)
 

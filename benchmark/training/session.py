@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,21 +13,21 @@ from torch import Tensor
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
-from stampbench.benchmark.environment.precision import HALF
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.fold_data import FoldData
-from stampbench.benchmark.training.losses import deep_supervision_loss, distillation_loss, make_loss
 from stampbench.benchmark.training.optimiser import carry_moments, decay_learning_rate, new_optimiser
 from stampbench.benchmark.training.parent import FinishedParent, Teacher
 from stampbench.benchmark.training.regularisation import Regularisation
 from stampbench.benchmark.training.resume import detached
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.benchmark.training.training_loss import TrainingLoss
 from stampbench.benchmark.training.validation import ValidationScore, validate
+from stampbench.benchmark.training.weight_average import WeightAverage
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
 from stampbench.models.model import Architecture, Model, build, parameter_count, parse_architecture
@@ -45,6 +46,8 @@ class TrainingSession:
         model: the network.
         optimiser: the protocol's optimiser.
         charges: costs so far.
+        loss: the training loss.
+        average: average of the weights, which is what is validated and kept, if the strategy asked for one.
         training_loss: mean loss of the last epoch; NaN before the first.
         epochs: a row per epoch of the run itself.
     """
@@ -63,8 +66,8 @@ class TrainingSession:
         self.charges = Charges()
         self.training_loss = math.nan
         self.epochs: list[Epoch] = []
-        self.teacher: Teacher | None = None
-        self.regularisation: Regularisation | None = None
+        self.loss = TrainingLoss(spec.protocol, self.device, parents)
+        self.average = WeightAverage()
         self._progress = progress
         self._score_seed = spec.stream("score")
         self._validation: ValidationScore | None = None
@@ -74,7 +77,6 @@ class TrainingSession:
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
         self._sampler = Sampler(data, spec.protocol.batch_size, augment)
-        self._loss = make_loss(spec.protocol.loss)
         self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
         torch.manual_seed(spec.stream("initialisation"))
         self.model = self._initialised(architecture)
@@ -93,8 +95,9 @@ class TrainingSession:
         self._age += 1
         batches = self._sampler.shuffled(self._order)
         self.training_loss = train_epoch(
-            self.optimiser, batches, self.batch_loss, self._scaler, self.protocol.gradient_norm
+            self.optimiser, batches, partial(self.loss.of_batch, self.model), self._scaler, self.protocol.gradient_norm
         )
+        self.average.update(self.model)
         charges = self.charges
         charges.epochs += 1
         if not math.isfinite(self.training_loss):
@@ -122,14 +125,15 @@ class TrainingSession:
     def validation_score(self) -> ValidationScore:
         """Return the scores of the network as it is, computed once."""
         if self._validation is None:
-            self._validation = validate(
-                self.model,
-                self.data.validation,
-                len(self.data.classes),
-                self.label_loss,
-                self.protocol.batch_size,
-                patch_size=self.data.patch,
-            )
+            with self.average.applied(self.model):
+                self._validation = validate(
+                    self.model,
+                    self.data.validation,
+                    len(self.data.classes),
+                    self.loss.of_labels,
+                    self.protocol.batch_size,
+                    patch_size=self.data.patch,
+                )
             self._progress.validated(self._validation.mean_dice)
             if self.epochs and self.epochs[-1].epoch == self.charges.epochs:
                 self.epochs[-1] = self.epochs[-1].model_copy(update={"validation_loss": self._validation.loss})
@@ -149,7 +153,7 @@ class TrainingSession:
         assert not isinstance(self.model, PocketNet)
         # Not the strategy's generator, which draws again in a replay, where nothing is scored again.
         rng = np.random.default_rng([self._score_seed, call])
-        scores = chosen.score(ImportanceInputs(self.model, batches, self.label_loss, rng, self._gathered))
+        scores = chosen.score(ImportanceInputs(self.model, batches, self.loss.of_labels, rng, self._gathered))
         self.charges.ranking_passes += chosen.passes
         return scores
 
@@ -169,7 +173,8 @@ class TrainingSession:
 
     def keep(self) -> None:
         """Keep a copy of architecture and weights."""
-        self._kept = (self.model.architecture.model_dump_json(), detached(self.model.state_dict()))
+        with self.average.applied(self.model):
+            self._kept = (self.model.architecture.model_dump_json(), detached(self.model.state_dict()))
 
     def restore(self) -> None:
         """Go back to the kept architecture and weights.
@@ -199,11 +204,11 @@ class TrainingSession:
     def distill(self, name: str, weight: float, temperature: float) -> None:
         """Distill a parent run's selected network from now on."""
         self.charge(name)
-        self.teacher = Teacher(name, weight, temperature)
+        self.loss.teacher = Teacher(name, weight, temperature)
 
     def regularise(self, name: str, weight: float) -> None:
         """Add a term to the loss from now on."""
-        self.regularisation = Regularisation(name, weight)
+        self.loss.regularisation = Regularisation(name, weight)
 
     def charge(self, name: str) -> None:
         """Charge a parent run, once."""
@@ -217,35 +222,6 @@ class TrainingSession:
         model.save_memory = self.compute.save_memory
         return model
 
-    def label_loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the protocol's loss of logits `(N, classes, *spatial)` and labels `(N, *spatial)`."""
-        loss: Tensor = self._loss(logits, labels.long().unsqueeze(1))
-        return loss
-
-    def batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        """Return the training loss of a batch, distillation and regularisation included."""
-        if self.regularisation is None:
-            return self._batch_loss(pixels, labels)
-        with self.regularisation.watching(self.model) as terms:
-            return self.regularisation.added(self._batch_loss(pixels, labels), terms)
-
-    def _batch_loss(self, pixels: Tensor, labels: Tensor) -> Tensor:
-        # A training set that does not fit on the device stays in main memory.
-        pixels, labels = pixels.to(self.device), labels.to(self.device)
-        half = HALF.get(self.protocol.precision)
-        with torch.autocast(self.device.type, half, enabled=half is not None):
-            logits = self.model(pixels)
-        if isinstance(logits, list):  # deep supervision, without distillation
-            return deep_supervision_loss(self.label_loss, logits, labels)
-        logits = logits.float()
-        loss = self.label_loss(logits, labels)
-        if self.teacher is None:
-            return loss
-        parent, weight, temperature = self.teacher
-        with torch.no_grad():
-            teacher = self.parents[parent].model(pixels)
-        return (1 - weight) * loss + weight * distillation_loss(logits, teacher, temperature)
-
     def state(self) -> dict[str, Any]:
         """Return everything the next operation depends on, as copies that training does not change."""
         return {
@@ -254,8 +230,8 @@ class TrainingSession:
             "dropout": self.model.dropout_probabilities(),
             "optimiser": detached(self.optimiser.state_dict()),
             "plateau": None if self._plateau is None else detached(self._plateau.state_dict()),
-            "teacher": None if self.teacher is None else tuple(self.teacher),
-            "regularisation": None if self.regularisation is None else tuple(self.regularisation),
+            **self.loss.state(),
+            "average": self.average.saved(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "order": self._order.get_state(),
@@ -274,9 +250,8 @@ class TrainingSession:
         self.optimiser.load_state_dict(state["optimiser"])
         if self._plateau is not None:
             self._plateau.load_state_dict(state["plateau"])
-        self.teacher = None if state["teacher"] is None else Teacher(*state["teacher"])
-        # States of earlier versions have no such entry.
-        self.regularisation = Regularisation(*state["regularisation"]) if state.get("regularisation") else None
+        self.loss.load(state)
+        self.average = WeightAverage(*state.get("average", ()))  # states of older versions have none
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
@@ -301,7 +276,8 @@ class TrainingSession:
         self._renew()
 
     def _renew(self) -> None:
-        """Renew what belongs to one network: optimiser, plateau schedule, validation and gathered norms."""
+        """Renew what belongs to one network: optimiser, plateau schedule, average, validation and gathered norms."""
+        self.average.restart()
         fused = self.compute.kernels == "fast"
         self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=fused)
         self._validation = self._gathered = None

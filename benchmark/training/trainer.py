@@ -125,6 +125,12 @@ class RunTrainer:
     def adopt(self, name: str) -> None:
         self._rebuilt("adopt", lambda: self.session.adopt(name))
 
+    def average_weights(self, decay: float) -> None:
+        def start() -> None:
+            self.session.average.decay = decay
+
+        self._once("average_weights", start)
+
     def distill(self, name: str, weight: float, temperature: float) -> None:
         self._once("distill", lambda: self.session.distill(name, weight, temperature))
 
@@ -261,10 +267,11 @@ class RunTrainer:
                 architecture=architecture.model_dump_json(),
             )
         )
-        if self._compute.trajectory_test:
-            save_model(self.model, self._step_folder(len(self.trajectory) - 1))
         best = -1.0 if self.selected is None else self.trajectory[self.selected.step].validation_dice
-        if candidate and score.mean_dice > best:
-            self.selected = SelectedCheckpoint(
-                len(self.trajectory) - 1, architecture.model_dump_json(), detached(self.model.state_dict())
-            )
+        step = len(self.trajectory) - 1
+        with session.average.applied(self.model):
+            if self._compute.trajectory_test:
+                save_model(self.model, self._step_folder(step))
+            if candidate and score.mean_dice > best:
+                weights = detached(self.model.state_dict())
+                self.selected = SelectedCheckpoint(step, architecture.model_dump_json(), weights)

@@ -138,7 +138,7 @@ def test_epoch_overhead(time_interleaved: Any, report: Any, tmp_path: Path) -> N
         trainer.model.train()
         for x, y in batches:
             trainer.session.optimiser.zero_grad()
-            trainer.session.batch_loss(x, y).backward()
+            trainer.session.loss.of_batch(trainer.model, x, y).backward()
             trainer.session.optimiser.step()
 
     times = time_interleaved({"bare": bare, "epoch": lambda: trainer.train(1)}, 15)

@@ -41,3 +41,9 @@ def test_strategies_conform_on_other_networks(
     resolved = resolve_network(network, hyperparameters)
     own = TINY | OWN_TINY.get(name, {})
     check_conformance(entry.load()(**entry.preset), 2, tmp_path, compute, resolved, tiny=own)
+
+
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_swift_conforms_with_all_its_parts(spatial_dims: int, tmp_path: Path, compute: ComputeSettings) -> None:
+    settings = {"refine": 2, "weight": 0.5, "average": 0.5, "teacher_f": 2, "teacher_depth": 1, "f": 2}
+    check_conformance(STRATEGIES["swift"].load()(**settings), spatial_dims, tmp_path, compute)

@@ -142,16 +142,16 @@ def test_interruption_within_an_epoch_resumes_from_the_state_before_it(
     first.save()
     second = make_trainer(run, tmp_path / "resumed")
     second.train(2)
-    batch_loss, batches = second.session.batch_loss, 0
+    of_batch, batches = second.session.loss.of_batch, 0
 
-    def stop_at_the_second_batch(*tensors: torch.Tensor) -> torch.Tensor:
+    def stop_at_the_second_batch(*arguments: Any) -> torch.Tensor:
         nonlocal batches
         batches += 1
         if batches == 2:
             raise KeyboardInterrupt
-        return batch_loss(*tensors)
+        return of_batch(*arguments)
 
-    second.session.batch_loss = stop_at_the_second_batch  # type: ignore[method-assign]
+    second.session.loss.of_batch = stop_at_the_second_batch  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         second.train(1)
     second.save()

@@ -86,14 +86,14 @@ def test_distillation_loss_is_the_formula_written_out(tmp_path: Path) -> None:
     entry = STRATEGIES["distill"]
     bench = Bench(entry.load()(weight=0.3, temperature=4.0), 2, tmp_path)
     trainer = bench.train("run")
-    assert trainer.session.teacher == Teacher("teacher", 0.3, 4.0)
+    assert trainer.session.loss.teacher == Teacher("teacher", 0.3, 4.0)
     pixels, labels, _ = trainer.session.data.training
     trainer.model.eval()
     with torch.no_grad():
-        loss = float(trainer.session.batch_loss(pixels, labels))
+        loss = float(trainer.session.loss.of_batch(trainer.model, pixels, labels))
         student = (trainer.model(pixels).double() / 4).softmax(1)
         teacher = (trainer.session.parents["teacher"].model(pixels).double() / 4).softmax(1)
         divergence = (teacher * (teacher.log() - student.log())).sum(1).mean()
-        plain = trainer.session.label_loss(trainer.model(pixels), labels)
+        plain = trainer.session.loss.of_labels(trainer.model(pixels), labels)
     assert loss == pytest.approx(float(0.7 * plain + 0.3 * 16 * divergence), rel=1e-4)
     assert not trainer.session.parents["teacher"].model.training
