@@ -212,6 +212,13 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
         """
         return None
 
+    def trained_parent(self) -> str | None:
+        """Return the name of the parent run whose network training starts from; None, the default: there is none.
+
+        Trained weights that a user has take the place of this parent run.
+        """
+        return None
+
     def parents(self) -> Mapping[str, Parent]:
         """Return the parent runs that this strategy builds on; the keys are names for use in `fit`."""
         return {}

@@ -115,6 +115,10 @@ class TrainAndPrune(Strategy):
             return "importance=l2_gathered is known for the U-Net only"
         return None
 
+    def trained_parent(self) -> str | None:
+        """Return the run with the converged network if `pretrained`."""
+        return "converged" if self.pretrained else None
+
     def parents(self) -> Mapping[str, Parent]:
         """Return the run with the converged network if `pretrained`, and that of `dropout=matched`."""
         converged = {"converged": Parent("standard", self.unet_hyperparameters())} if self.pretrained else {}

@@ -172,7 +172,19 @@ def run_page() -> Callable[..., str]:
 def dicom() -> ModuleType:
     """Writers of DICOM files, which need an extra."""
     pytest.importorskip("highdicom")
-    spec = util.spec_from_file_location("dicom_writers", Path(__file__).parent / "datasets" / "dicom.py")
+    return load_helper("datasets/dicom.py")
+
+
+@pytest.fixture
+def nnunet_result(tmp_path: Path) -> Callable[..., tuple[Path, torch.nn.Module]]:
+    """Function that writes a result folder of nnU-Net below `tmp_path`; see `models/nnunet_layout.py`."""
+    return functools.partial(load_helper("models/nnunet_layout.py").write_result, tmp_path)
+
+
+def load_helper(path: str) -> ModuleType:
+    """Return a module of the tests that is not one of tests."""
+    file = Path(__file__).parent / path
+    spec = util.spec_from_file_location(file.stem, file)
     assert spec is not None
     assert spec.loader is not None
     module = util.module_from_spec(spec)

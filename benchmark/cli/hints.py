@@ -38,6 +38,7 @@ HINTS = {
     "subject_pattern": "--subject-pattern",
     "threads": "--threads",
     "trajectory_test": "--trajectory-test, or --force to start over",
+    "weights": "--weights",
 }
 """Options by the name of the setting that an error carries."""
 

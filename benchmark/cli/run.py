@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     "--strategy", "strategies", required=True, shell_complete=STRATEGY, help="Name, several separated by commas, or all"
 )
 @click.option("--network", "networks", default="unet", show_default=True, help="Name, or several separated by commas")
+@click.option("--weights", help="Trained weights to start from: a file, or the folder of a run or of nnU-Net")
 @click.option("--dataset", required=True, shell_complete=DATASET, help="Name, phantom2d:size=48,cases=20, or a folder")
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation images included")
 @click.option(
@@ -59,8 +60,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print the runs and their epochs only")
 @click.option("--quiet", is_flag=True, help="Show no progress")
 def run(
-    strategies: str, networks: str, dataset: str, n_train: str, training_set: int, folds: str, seed: int,
-    protocol: str, settings: tuple[str, ...], network_set: tuple[str, ...], protocol_set: tuple[str, ...],
+    strategies: str, networks: str, weights: str | None, dataset: str, n_train: str, training_set: int, folds: str,
+    seed: int, protocol: str, settings: tuple[str, ...], network_set: tuple[str, ...], protocol_set: tuple[str, ...],
     precision: str | None, compute: ComputeSettings, executors: ExecutorSettings, form: Form, data_root: Path | None,
     runs_folder: Path, plugins: tuple[Path, ...], force: bool, dry_run: bool, quiet: bool,
 ) -> int:  # fmt: skip
@@ -70,6 +71,7 @@ def run(
     error; --protocol-set folds=2 makes fewer folds, which is another protocol and another table.
     --network takes names of 'stampbench list networks' and classes such as mypackage.nets:MyNet.
     --network-set size=4 chooses as many parameters as the U-Net with f=4 has; 8, 16 and 32 are usual too.
+    --weights replaces the training of the network that prune_finetune starts from.
 
     \b
     Example:
@@ -89,6 +91,7 @@ def run(
     given = {
         "strategies": _entries(parse_names(strategies), protocol, protocol_settings, parse_settings("--set", settings)),
         "networks": _network_entries(parse_names(networks), parse_settings("--network-set", network_set)),
+        "weights": weights,
         "datasets": [form.request(dataset)],
         "n_train": [parsed("--n-train", parse_n_train, n_train)],
         "training_sets": [training_set],

@@ -25,10 +25,12 @@ def rerun_command(spec: RunSpec, dataset: DatasetDescription, environment: Envir
 
     Threads belong to it because sums over another number of CPU threads round differently, which is enough to train
     another network. A folder or definition file is written as `./` and its name. A strategy of a plug-in file needs
-    `--plugin` besides; if it is not known here, all its hyperparameters are written.
+    `--plugin` besides; if it is not known here, all its hyperparameters are written. Trained weights are described by
+    their checksum, because only their owner knows where they are.
     """
     words = ["stampbench", "run", "--strategy", spec.strategy, "--dataset", *_dataset(spec.dataset, dataset)]
     words += _network(spec)
+    words += ["--weights", f"<file with SHA-256 {spec.weights}>"] if spec.weights else []
     words += ["--n-train", str(spec.n_train)]
     words += ["--training-set", str(spec.training_set)] if spec.training_set else []
     words += ["--folds", str(spec.fold), "--seed", str(spec.seed)]

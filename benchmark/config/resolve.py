@@ -15,7 +15,8 @@ from stampbench.models.registry import Entry as NetworkEntry
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.registry import SELECTION_CODES, STRATEGIES, Entry
 
-if TYPE_CHECKING:  # it imports torch
+if TYPE_CHECKING:  # they import torch
+    from stampbench.benchmark.config.weights import ResolvedWeights
     from stampbench.models.model import Architecture
     from stampbench.models.network import Network
     from stampbench.strategies.base import Strategy
@@ -65,6 +66,7 @@ class ResolvedStrategy(NamedTuple):
         defaults: the hyperparameters that it would have if the user had set none.
         code: version of a plug-in's code; None: the strategy is built in.
         network: the network that it starts from; None: the strategy builds its own, the U-Net or PocketNet's.
+        weights: trained weights that it starts from; None: it trains or initialises its own.
     """
 
     name: str
@@ -72,6 +74,7 @@ class ResolvedStrategy(NamedTuple):
     defaults: dict[str, Any]
     code: str | None = None
     network: ResolvedNetwork | None = None
+    weights: ResolvedWeights | None = None
 
     def on(self, network: ResolvedNetwork | None) -> ResolvedStrategy:
         """Return the same strategy on a network; None: on its own.
@@ -104,6 +107,21 @@ class ResolvedStrategy(NamedTuple):
         name, network, _, _, size = self.network
         found = of_size(name, network, size, spatial_dims, in_channels, out_channels)
         return self._replace(network=self.network._replace(network=found, size=None))
+
+    def starting_from(self, weights: ResolvedWeights | None) -> ResolvedStrategy:
+        """Return the same strategy with trained weights; None: without.
+
+        Raises:
+            UserError: when the strategy does not start from a trained network.
+        """
+        if weights is not None and self.strategy.trained_parent() is None:
+            remedy = "set pretrained=true" if "pretrained" in self.defaults else "choose 'prune_finetune'"
+            raise UserError(
+                f"strategy '{self.name}': does not start from a trained network, so that it cannot use the weights "
+                f"{weights.path}; {remedy}",
+                setting="weights",
+            )
+        return self._replace(weights=weights)
 
     def architecture(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the architecture that training starts from.

@@ -15,6 +15,8 @@ from stampbench.benchmark.config.protocol import EPOCH_BUDGET, PROTOCOLS, SETTAB
 
 _MOST_VOXELS = 2**31
 """Most voxels of a prepared image."""
+_YOUNGER = ("training_set", "network", "weights")
+"""Fields that are younger than published runs: the stored form omits them if they are empty."""
 _LONGEST_VALUE = 30
 """Longer hyperparameters of networks appear in labels as hashes."""
 
@@ -93,6 +95,9 @@ class RunSpec(BaseModel):
     network: NetworkIdentity | None = Field(
         None, description="network that the strategy starts from; left out: the strategy's own"
     )
+    weights: Sha256 | None = Field(
+        None, description="SHA-256 of the file of trained weights, not of a run, that it starts from; left out: none"
+    )
     code: str | None = Field(None, description="version of a plug-in's code; null: nothing is a plug-in")
     parents: dict[str, RunId] = Field(
         default={}, alias="sources", description="ids of the parent runs, by the strategy's names for them"
@@ -100,9 +105,9 @@ class RunSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out the first training set and the strategy's own network, so that the ids of older runs hold."""
+        """Leave out what older runs do not have, so that their ids hold."""
         stored: dict[str, Any] = serialise(self)
-        return {key: value for key, value in stored.items() if key not in ("training_set", "network") or value}
+        return {key: value for key, value in stored.items() if key not in _YOUNGER or value}
 
     @property
     def id(self) -> str:
@@ -144,7 +149,7 @@ class RunSpec(BaseModel):
         )
 
     def label(self, defaults: Mapping[str, Any], network_defaults: Mapping[str, Any] | None = None) -> str:
-        """The strategy's name, followed by its network, by what differs from defaults, and by a plug-in's version.
+        """The strategy's name, its network, weights that it starts from, what differs from defaults, and code versions.
 
         Args:
             defaults: hyperparameters of the strategy that are not named.
@@ -155,6 +160,8 @@ class RunSpec(BaseModel):
             settings = _changed(self.network.hyperparameters, network_defaults or {})
             settings = {key: _short(value) for key, value in settings.items()}
             named = {"network": " ".join([self.network.name, *(f"{key}={value}" for key, value in settings.items())])}
+        if self.weights is not None:
+            named["weights"] = self.weights[:8]
         named |= _changed(self.hyperparameters, defaults)
         return _label(self.strategy, named | ({"code": self.code} if self.code else {}))
 

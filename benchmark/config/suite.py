@@ -79,7 +79,7 @@ class Block(BaseModel, frozen=True, extra="forbid"):
     """Strategies × networks × datasets × training sizes × training sets × folds × seeds under one protocol.
 
     An entry of `strategies` or `networks` is a name, or has `name`, `set` and `grid`; an entry of `datasets` is a name
-    or folder, or has the fields of a `DatasetRequest`.
+    or folder, or has the fields of a `DatasetRequest`. `weights` is a file or folder of trained weights.
     """
 
     strategies: Annotated[list[Entry], BeforeValidator(_named)] = []
@@ -89,6 +89,7 @@ class Block(BaseModel, frozen=True, extra="forbid"):
     training_sets: list[Number] = [0]
     folds: Annotated[Folds, BeforeValidator(parse_folds)] = "all"
     seeds: list[Number] = [0]
+    weights: str | None = None
     protocol: str = "paper"
     protocol_set: dict[str, Any] = {}
 

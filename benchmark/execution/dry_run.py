@@ -144,5 +144,16 @@ def dry_run(
     return _FINISHED[key]
 
 
+def trained_elsewhere(architecture: Architecture, protocol: Protocol) -> DryRunTrainer:
+    """Return the dry run of a network that was trained elsewhere: no epochs, and one checkpoint."""
+    key = (architecture, protocol.model_dump_json())
+    if key not in _ELSEWHERE:
+        trainer = DryRunTrainer(architecture, protocol)
+        trainer.checkpoint()
+        _ELSEWHERE[key] = trainer
+    return _ELSEWHERE[key]
+
+
+_ELSEWHERE: dict[tuple[Architecture, str], DryRunTrainer] = {}
 _FINISHED: dict[tuple[object, ...], DryRunTrainer] = {}
 """Dry runs by their arguments: folds and seeds share one."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import (
@@ -15,8 +16,10 @@ from stampbench.benchmark.config.resolve import (
 )
 from stampbench.benchmark.config.suite import Block
 from stampbench.benchmark.config.suite_file import SuiteFile
+from stampbench.benchmark.config.weights import resolve_weights
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.job import Job, Task
+from stampbench.benchmark.execution.nnunet_weights import rebuilt_network
 from stampbench.benchmark.execution.run import Draw, Run, plan_run, with_parents
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.errors import DatasetError
@@ -94,17 +97,21 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
         place = ("folds",)
         folds = resolve_folds(block.folds, protocol)
         _check_size(block, len(folds))
+        place = ("weights",)
+        weights = None if block.weights is None else resolve_weights(Path(block.weights).expanduser())
         networks = []
         for index, entry in enumerate(block.networks):
             place = ("networks", index)
             networks += [resolve_network(entry.name, point) for point in entry.settings()]
+        if weights is not None:
+            networks = [rebuilt_network(each, weights, dataset) for each in networks]
         for index, entry in enumerate(block.strategies):
             place = ("strategies", index)
             if entry.name == "all" or "," in entry.name:
                 raise UserError(f"strategy '{entry.name}': an entry names one strategy")
             for point, network in itertools.product(entry.settings(), networks):
                 (resolved,) = resolve_strategies([entry.name], protocol, point)
-                on_network = resolved.on(network)
+                on_network = resolved.on(network).starting_from(weights)
                 grid = itertools.product(block.n_train, block.training_sets, folds, block.seeds)
                 for size, drawn, fold, seed in grid:
                     draw = Draw(None if size == "all" else size, fold, seed, drawn)

@@ -15,6 +15,7 @@ from stampbench.benchmark.config import plugins
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import resolve_network, resolve_protocol, resolve_strategy
 from stampbench.benchmark.config.spec import NetworkIdentity
+from stampbench.benchmark.config.weights import resolve_weights
 from stampbench.benchmark.environment.allocator import keep_heap
 from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
 from stampbench.benchmark.environment.progress import Progress
@@ -68,6 +69,7 @@ class Job(BaseModel, frozen=True):
     fold: int
     seed: int
     training_set: int = 0
+    weights: _Absolute | None = None
     force: bool = False
     """Whether a finished record is replaced."""
 
@@ -87,6 +89,7 @@ class Job(BaseModel, frozen=True):
             fold=run.spec.fold,
             seed=run.spec.seed,
             training_set=run.spec.training_set,
+            weights=None if run.resolved.weights is None else run.resolved.weights.path,
         )
 
     def plan(self, data_root: Path | None) -> Run:
@@ -99,12 +102,14 @@ class Job(BaseModel, frozen=True):
         named = self.network
         network = None if named is None else resolve_network(named.name, named.hyperparameters)
         resolved = resolve_strategy(self.strategy, protocol, self.hyperparameters).on(network)
+        if self.weights is not None:
+            resolved = resolved.starting_from(resolve_weights(self.weights))
         draw = Draw(self.n_train, self.fold, self.seed, self.training_set)
         run = plan_run(resolved, _opened(self.dataset, data_root), protocol, draw)
         if run.spec.id != self.id:
             raise UserError(
                 f"{self.title}: has the id {run.spec.id} here, but {self.id} where it was planned: "
-                "data, plug-ins or versions of stampbench differ"
+                "data, weights, plug-ins or versions of stampbench differ"
             )
         return run
 

@@ -1,7 +1,8 @@
-"""Parent runs (finished runs that another run builds on), loaded from the store for training."""
+"""Parent runs (finished runs that another run builds on), and trained networks that take the place of one."""
 
 from __future__ import annotations
 
+import copy
 import math
 
 from stampbench.benchmark.config.spec import RunSpec
@@ -9,8 +10,17 @@ from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import architectures_of, read_table
 from stampbench.benchmark.training.parent import FinishedParent
+from stampbench.models.model import Model
 from stampbench.models.serialization import load_model
 from stampbench.strategies.base import ParentCheckpoint, ParentRun
+
+
+def trained_elsewhere(model: Model, compute: ComputeSettings) -> FinishedParent:
+    """Return a network that was trained elsewhere as a parent run without costs, on the device of `compute`."""
+    own = copy.deepcopy(model).to(compute.torch_device)
+    own.kernels = compute.kernels
+    checkpoint = ParentCheckpoint(step=0, epoch=0, architecture=own.architecture)
+    return FinishedParent(ParentRun((checkpoint,), 0), own, epochs=0, ranking_passes=0, seconds=0.0, joules=None)
 
 
 def read_parent(spec: RunSpec, store: RunStore, compute: ComputeSettings) -> FinishedParent:

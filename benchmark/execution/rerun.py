@@ -96,6 +96,11 @@ def _command(text: str, run: str) -> list[str]:
     """
     words = shlex.split(text)
     options = {word for word in words if word.startswith("--")}
+    if "--weights" in options:
+        raise UserError(
+            f"run {run}: starts from trained weights that are not part of its record; put the path of their file into "
+            "its command and run it"
+        )
     if words[:2] != ["stampbench", "run"] or not options <= _OPTIONS:
         odd = ", ".join(sorted(options - _OPTIONS)) or text
         raise UserError(f"run {run}: its command is not executed, because records have no such command: {odd}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import NamedTuple
 
 from stampbench.benchmark.config.protocol import Protocol
@@ -11,13 +13,14 @@ from stampbench.benchmark.config.spec import DatasetIdentity, NetworkIdentity, R
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.execution.dry_run import DryRunTrainer, dry_run
+from stampbench.benchmark.execution.dry_run import DryRunTrainer, dry_run, trained_elsewhere
 from stampbench.benchmark.execution.network_fit import check_fit
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.split import Split
 from stampbench.models.errors import ModelError
-from stampbench.models.model import Architecture
+from stampbench.models.model import Architecture, Model
+from stampbench.models.trained_weights import load_trained
 from stampbench.strategies.base import Parent
 from stampbench.strategies.errors import StrategyError
 
@@ -33,6 +36,7 @@ class Run(NamedTuple):
         architecture: where the strategy starts.
         parents: the runs it builds on, by the strategy's names for them.
         expected: epochs and ranking passes, at most.
+        trained: networks with trained weights of the user, by the names of the parent runs that they replace.
     """
 
     spec: RunSpec
@@ -42,6 +46,7 @@ class Run(NamedTuple):
     architecture: Architecture
     parents: Mapping[str, Run]
     expected: DryRunTrainer
+    trained: Mapping[str, Model] = {}
 
     @property
     def title(self) -> str:
@@ -93,6 +98,7 @@ def plan_run(
     resolved = resolved.sized(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
     architecture, named_parents = _start(resolved, dataset)
     check_fit(resolved, dataset, architecture, len(images.training) * dataset.tiles, protocol)
+    trained = _trained(resolved, dataset, architecture)
     if resolved.name in needed_by:
         cycle = " → ".join((*needed_by, resolved.name))
         raise UserError(f"strategy '{resolved.name}' builds on itself: {cycle}")
@@ -105,6 +111,7 @@ def plan_run(
             (*needed_by, resolved.name),
         )
         for name, parent in named_parents.items()
+        if name not in trained
     }
     network = resolved.network
     codes = (resolved.code, None if network is None else network.code)
@@ -116,14 +123,15 @@ def plan_run(
         **draw._asdict(),
         "n_train": len(images.training) + len(images.validation),
         "protocol": protocol,
+        "weights": None if resolved.weights is None else resolved.weights.sha256,
         "code": ", ".join(each for each in codes if each) or None,
         "parents": {name: each.spec.id for name, each in parents.items()},
     }
     spec = validated(RunSpec, f"run of {resolved.name}", values)
-    expected = dry_run(
-        resolved.strategy, architecture, protocol, {name: each.expected for name, each in parents.items()}
-    )
-    return Run(spec, resolved, dataset, images, architecture, parents, expected)
+    finished = {name: each.expected for name, each in parents.items()}
+    finished |= {name: trained_elsewhere(model.architecture, protocol) for name, model in trained.items()}
+    expected = dry_run(resolved.strategy, architecture, protocol, finished)
+    return Run(spec, resolved, dataset, images, architecture, parents, expected, trained)
 
 
 def with_parents(runs: Sequence[Run]) -> list[Run]:
@@ -182,6 +190,20 @@ def _planned(resolved: ResolvedStrategy, dataset: Dataset) -> ResolvedStrategy:
         raise
     except Exception as error:  # a plug-in may fail in any way
         raise ModelError(f"network '{resolved.network.name}': {type(error).__name__}: {error}") from error
+
+
+def _trained(resolved: ResolvedStrategy, dataset: Dataset, architecture: Architecture) -> Mapping[str, Model]:
+    """Return the network with the user's trained weights, by the name of the parent run that it replaces."""
+    name = resolved.strategy.trained_parent()
+    if resolved.weights is None or name is None:
+        return {}
+    weights = resolved.weights
+    return {name: _loaded(weights.file, weights.sha256, architecture, dataset.pictures)}
+
+
+@lru_cache(maxsize=1)
+def _loaded(file: Path, _sha256: str, architecture: Architecture, pictures: bool) -> Model:
+    return load_trained(file, architecture, pictures=pictures)
 
 
 def _start(resolved: ResolvedStrategy, dataset: Dataset) -> tuple[Architecture, Mapping[str, Parent]]:

@@ -16,7 +16,7 @@ from stampbench.benchmark.environment.machine import timing_machine
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.environment.provenance import environment, provenance
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.execution.parents import read_parent
+from stampbench.benchmark.execution.parents import read_parent, trained_elsewhere
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.execution.summary import summarise
 from stampbench.benchmark.measure.backends import Backend
@@ -80,6 +80,7 @@ def execute(run: Run, prepared: Mapping[str, PreparedCase], place: Workplace, *,
         run.spec, run.label, DatasetDescription.of(run.dataset), environment(compute), provenance()
     )
     parents = {name: read_parent(each.spec, store, compute) for name, each in run.parents.items()}
+    parents |= {name: trained_elsewhere(model, compute) for name, model in run.trained.items()}
     with Lease(store.lease_folder(run.spec)) as lease:
         if not force and store.status(run.spec) == "finished":  # by another process, just now
             lease.remove()

@@ -77,7 +77,7 @@ def _of_the_spec(record: Record, trajectory: pd.DataFrame) -> Iterator[str]:
             network = network.planned(spec.dataset.seen, record.dataset.spacing)
         if record.label != (label := spec.label(resolved.defaults, None if network is None else network.defaults)):
             yield f"its strategy is called '{record.label}', but is {label}"
-        if not spec.parents:
+        if not spec.parents and spec.weights is None:
             data = record.dataset
             start = resolved.on(network).architecture(spec.dataset.spatial_dims, len(data.channels), len(data.classes))
             expected = parameter_count(start)

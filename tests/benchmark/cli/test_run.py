@@ -255,3 +255,23 @@ def test_a_copied_image_is_reported_before_runs_are_given_to_a_cluster(
     code, _, err = stampbench(*words, "--protocol-set", "folds=2", "--executor", "slurm")
     assert "warning: Task05_Prostate: cases case_03, case_06 have the same image but different subjects" in err
     assert (code, "error: executor 'slurm'" in err) == (2, True)  # it is not installed here
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["prune_finetune", "--weights", "absent.pt"], "weights absent.pt: no such file or folder"),
+        (["prune_finetune", "--weights", "text.pt"], "weights text.pt: cannot be read"),
+        (["prune_finetune", "--weights", "other.pt"], "weights other.pt: not those of the U-Net with 1 channels"),
+        (["stamp", "--weights", "other.pt"], "strategy 'stamp': does not start from a trained network"),
+    ],
+)
+def test_weights_that_cannot_be_used_end_in_one_line(
+    stampbench: Callable[..., tuple[int, str, str]], tmp_path: Path, words: list[str], problem: str
+) -> None:
+    (tmp_path / "text.pt").write_text("no weights")
+    torch.save({"conv.weight": torch.zeros(2, 2, 3, 3)}, tmp_path / "other.pt")
+    dataset = ["--dataset", "phantom2d:size=16,cases=14", "--protocol", "quick", "--set", "depth=1"]
+    code, out, err = stampbench("run", "--strategy", *words, *dataset)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert problem in err
