@@ -69,7 +69,7 @@ def nnunet_state(content: Mapping[str, Any], file: Path, spatial_dims: int, pict
         ModelError: when the network is one that cannot be converted.
     """
     plan = _plan(content, file, spatial_dims, pictures)
-    filters = plan.network.filters
+    filters = plan.network.widths(spatial_dims)
     levels = len(filters)
     order = (0, 1, *(2 + axis for axis in plan.axes))
     state = {}

@@ -37,12 +37,15 @@ def rebuilt_network(
             f"weights {weights.path}: of nnU-Net, whose network is rebuilt as '{_REBUILT}', not as '{name}'",
             setting="network",
         )
-    planned = {key: getattr(plan.network, key) for key in network.network.planned_fields}
+    planned = {key: getattr(plan.network, key) for key in ("strides", "kernels", "filters")}
     for key, value in planned.items():
         if (own := getattr(network.network, key)) and own != value:
             raise UserError(
                 f"network '{_REBUILT}': {key}={own}, but the weights {weights.path} have {value}; leave it out",
                 setting="network",
             )
+    usual = type(plan.network).model_validate(network.network.model_dump() | planned | {"filters": ()})
+    if usual.widths(dataset.spatial_dims) == planned["filters"]:
+        planned["filters"] = ()  # as without weights, so that tables name nothing that is not unusual
     values = network.network.model_dump() | planned
     return network._replace(network=validated(type(network.network), f"network '{_REBUILT}'", values))

@@ -43,7 +43,7 @@ class NNUNetReference(Network, frozen=True):
     Without a dataset, it is planned for isotropic images of 64 voxels per axis.
     """
 
-    planned_fields: ClassVar[tuple[str, ...]] = ("strides", "kernels", "filters")
+    planned_fields: ClassVar[tuple[str, ...]] = ("strides", "kernels")
 
     f: int = Field(32, ge=1, le=1024, description="filters on the first level, doubled from level to level")
     most_filters: int | None = Field(
@@ -54,15 +54,17 @@ class NNUNetReference(Network, frozen=True):
     filters: _Widths = Field((), description="filters of each level as JSON; empty: doubled from f")
     deep_supervision: bool = Field(True, description="whether levels below the full size are trained on too")
 
+    def widths(self, spatial_dims: int) -> tuple[int, ...]:
+        """Return the filters of each level: those that are set, or `f` doubled from level to level."""
+        most = self.most_filters or (320 if spatial_dims == 3 else 512)
+        return self.filters or tuple(min(self.f * 2**level, most) for level in range(len(self.strides)))
+
     def planned(self, size: Sequence[int], spacing: Sequence[float]) -> Self:
-        """Return the network with strides, kernels and filters; those that are set stay."""
+        """Return the network with strides and kernels; those that are set stay."""
         strides, kernels = plan_levels(size, spacing)
         if self.strides:
             strides, kernels = self.strides, ((3,) * len(size),) * len(self.strides)
-        most = self.most_filters or (320 if len(size) == 3 else 512)
-        doubled = tuple(min(self.f * 2**level, most) for level in range(len(strides)))
-        values = {"strides": strides, "kernels": self.kernels or kernels, "filters": self.filters or doubled}
-        network = self.model_copy(update=values)
+        network = self.model_copy(update={"strides": strides, "kernels": self.kernels or kernels})
         network._check(len(size))
         return network
 
@@ -70,7 +72,7 @@ class NNUNetReference(Network, frozen=True):
         """Return the module."""
         network = self.planned((64,) * spatial_dims, (1.0,) * spatial_dims)
         # nnU-Net trains on every level but the lowest two; the loss of the second lowest has weight 0 there.
-        heads = len(network.filters) - 3 if self.deep_supervision else 0
+        heads = len(network.strides) - 3 if self.deep_supervision else 0
         return _PlainUNet(network, (spatial_dims, in_channels, out_channels), max(heads, 0))
 
     def divisors(self, spatial_dims: int) -> tuple[int, ...]:
@@ -85,11 +87,9 @@ class NNUNetReference(Network, frozen=True):
                 f"network 'nnunet_reference': {levels} levels, because images are halved as long as 4 voxels remain; "
                 "at least 3 are needed, so choose larger images"
             )
-        for name in ("kernels", "filters"):
-            if len(getattr(self, name)) != levels:
-                raise ModelError(
-                    f"network 'nnunet_reference': {name} has {len(getattr(self, name))} levels, strides has {levels}"
-                )
+        for name, values in (("kernels", self.kernels), ("filters", self.widths(spatial_dims))):
+            if len(values) != levels:
+                raise ModelError(f"network 'nnunet_reference': {name} has {len(values)} levels, strides has {levels}")
         for name in ("strides", "kernels"):
             if wrong := [each for each in getattr(self, name) if len(each) != spatial_dims]:
                 raise ModelError(f"network 'nnunet_reference': {name} {wrong[0]} are not {spatial_dims} numbers")
@@ -101,7 +101,7 @@ class _PlainUNet(DynUNet):  # type: ignore[misc]
     """DynUNet with nnU-Net's kernels in the decoder, and with logits of the lower levels in their own sizes."""
 
     def __init__(self, network: NNUNetReference, sizes: tuple[int, int, int], heads: int) -> None:
-        strides, kernels, filters = list(network.strides), list(network.kernels), list(network.filters)
+        strides, kernels, filters = list(network.strides), list(network.kernels), list(network.widths(sizes[0]))
         super().__init__(
             *sizes,
             kernel_size=kernels,

@@ -19,6 +19,7 @@ from stampbench.benchmark.records.run_tables import read_cases
 from stampbench.benchmark.records.schema import Record, Summary
 from stampbench.datasets.dataset import open_dataset
 from stampbench.datasets.definition import folder_definition
+from stampbench.models.model import parameter_count
 
 Perform = Callable[..., Summary]
 MakeRun = Callable[..., Run]
@@ -37,7 +38,7 @@ def test_levels_follow_from_size_and_spacing_and_are_part_of_the_specification(
     values = run.spec.network.hyperparameters
     assert values["strides"] == [[1, 1, 1], [2, 2, 1], [2, 2, 1], [2, 2, 2]]
     assert values["kernels"] == [[3, 3, 1], [3, 3, 1], [3, 3, 3], [3, 3, 3]]
-    assert values["filters"] == [2, 4, 8, 16]
+    assert values["filters"] == []  # f doubled
     assert DatasetDescription.of(dataset).spacing == [1.0, 1.0, 4.0]
     again = resolve_network("nnunet_reference", values)
     repeated = plan_run(run.resolved.on(again), dataset, run.spec.protocol, Draw(None, fold=0, seed=0))
@@ -87,3 +88,12 @@ def assert_repeatable(record: Record) -> None:
     assert words[words.index("--network") + 1] == "nnunet_reference"
     assert any(word.startswith("strides=[[1, 1") for word in words)
     assert words[words.index("--protocol") + 1] == "nnunet"
+
+
+def test_size_is_that_of_the_planned_levels(make_run: MakeRun) -> None:
+    """Of two halvings, not of the four that the network has without a dataset: U-Nets with f = 4 have 122,532."""
+    run = make_run("standard", network=("nnunet_reference", {"size": 4}))
+    assert run.spec.network is not None
+    assert len(run.spec.network.hyperparameters["strides"]) == 3
+    assert run.spec.network.hyperparameters["f"] > 4
+    assert parameter_count(run.architecture) == pytest.approx(122_532, rel=0.1)

@@ -15,9 +15,9 @@ from stampbench.models.traced_architecture import TracedArchitecture
 
 
 def test_filters_are_doubled_up_to_320_in_3d_and_512_in_2d() -> None:
-    assert NNUNetReference().planned((128,) * 3, (1.0,) * 3).filters == (32, 64, 128, 256, 320, 320)
-    assert NNUNetReference().planned((256,) * 2, (1.0,) * 2).filters == (32, 64, 128, 256, 512, 512, 512)
-    assert NNUNetReference(f=8, most_filters=16).planned((32,) * 2, (1.0,) * 2).filters == (8, 16, 16, 16)
+    assert NNUNetReference().planned((128,) * 3, (1.0,) * 3).widths(3) == (32, 64, 128, 256, 320, 320)
+    assert NNUNetReference().planned((256,) * 2, (1.0,) * 2).widths(2) == (32, 64, 128, 256, 512, 512, 512)
+    assert NNUNetReference(f=8, most_filters=16).planned((32,) * 2, (1.0,) * 2).widths(2) == (8, 16, 16, 16)
 
 
 def test_values_that_are_set_stay() -> None:
@@ -39,7 +39,7 @@ def test_parameters_are_those_of_nnunets_plain_network(
     """nnU-Net's has biases before InstanceNorm, which have no effect, and a head on the lowest level of its decoder."""
     network = NNUNetReference().planned(size, (1.0,) * dims)
     architecture = TracedArchitecture.unpruned("nnunet_reference", network, dims, 1, classes)
-    widths = network.filters
+    widths = network.widths(dims)
     biases = 2 * sum(widths) + 2 * sum(widths[:-1])
     lowest_head = (widths[-2] + 1) * classes
     assert parameter_count(architecture) == published - biases - lowest_head
