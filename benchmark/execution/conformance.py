@@ -15,7 +15,8 @@ from pydantic import BaseModel, ValidationError
 from torch import Tensor
 
 from stampbench.benchmark.config.dataset_request import find_definition
-from stampbench.benchmark.config.resolve import ResolvedNetwork, ResolvedStrategy, resolve_protocol
+from stampbench.benchmark.config.resolve import resolve_protocol
+from stampbench.benchmark.config.resolved import ResolvedNetwork, ResolvedStrategy
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.execution.parents import read_parent

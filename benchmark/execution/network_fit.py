@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.benchmark.config.resolve import ResolvedStrategy
+from stampbench.benchmark.config.resolved import ResolvedStrategy
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets.dataset import Dataset
 from stampbench.models.architecture import UNetArchitecture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stampbench.benchmark.config.resolve import ResolvedNetwork
+from stampbench.benchmark.config.resolved import ResolvedNetwork
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.config.weights import ResolvedWeights
 from stampbench.benchmark.errors import UserError

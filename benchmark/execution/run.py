@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stampbench.benchmark.config.protocol import Protocol
-from stampbench.benchmark.config.resolve import ResolvedNetwork, ResolvedStrategy, resolve_strategy
+from stampbench.benchmark.config.resolve import resolve_strategy
+from stampbench.benchmark.config.resolved import ResolvedNetwork, ResolvedStrategy
 from stampbench.benchmark.config.spec import DatasetIdentity, NetworkIdentity, RunSpec
 from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.environment.progress import Progress
