@@ -109,9 +109,12 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     table = table.assign(adjusted=table["strategy"].map(adjusted_means(scores)).round(6))
     table = table.sort_values(["adjusted", "strategy"], ascending=[False, True], ignore_index=True)
     table["tier"] = tiers(list(table["strategy"]), pairs, sets=sets)
-    for column, cost in (("pareto_parameters", "parameters"), ("pareto_latency", "latency_ratio")):
-        front = pareto_front(_cost_by_run(cost, by_strategy, speed), pairs)
-        table[column] = table["strategy"].map(front)
+    sizes = {
+        str(name): joined_folds(part).groupby(RUN)["parameters"].mean() for name, part in by_strategy.items()
+    }  # fmt: skip
+    latencies = {name: pd.Series(speed.ratios.get(name, math.nan), each.index) for name, each in scores.items()}
+    table["pareto_parameters"] = table["strategy"].map(pareto_front(sizes, pairs))
+    table["pareto_latency"] = table["strategy"].map(pareto_front(latencies, pairs))
     about = _about(runs.iloc[0])
     notes = tuple(_notes(runs, cases, speed, table, suitability(scores)))
     return Board(_title(about), about, notes, table[list(COLUMNS)], scores)
@@ -171,16 +174,6 @@ def _differences(
     for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = corrected
     return rows
-
-
-def _cost_by_run(cost: str, runs: Mapping[Any, pd.DataFrame], speed: Speed) -> dict[str, pd.Series[float]]:
-    """Return a cost of each strategy's runs; latency is known by strategy only."""
-    return {
-        str(name): joined_folds(part).groupby(RUN)[cost].mean()
-        if cost in part
-        else pd.Series(speed.ratios.get(str(name), math.nan), joined_folds(part).groupby(RUN).size().index)
-        for name, part in runs.items()
-    }
 
 
 def _costs(runs: pd.DataFrame) -> dict[str, int]:

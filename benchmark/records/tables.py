@@ -72,7 +72,8 @@ def read_records(root: Path, problems: list[str], *, trajectories: bool = True) 
     """
     if not root.is_dir():
         raise UserError(f"no runs at {root}: the folder does not exist", setting="runs")
-    return _published(root, problems) if (root / "runs.csv").is_file() else _recorded(root, problems, trajectories)
+    read = _published if (root / "runs.csv").is_file() else _recorded
+    return read(root, problems, trajectories)
 
 
 def read_epochs(store: RunStore, runs: set[str]) -> pd.DataFrame:
@@ -123,9 +124,12 @@ def merge(older: Records, newer: Records) -> Records:
     return Records(runs, cases, trajectories, timings)
 
 
-def _published(root: Path, problems: list[str]) -> Records:
+def _published(root: Path, problems: list[str], with_trajectories: bool) -> Records:
     tables = []
     for name, schema in TABLES.items():
+        if name == "trajectories" and not with_trajectories:
+            tables.append(pd.DataFrame())
+            continue
         path = root / f"{name}.csv"
         try:
             tables.append(pd.DataFrame(schema.parse(read_bounded(path, _MOST_BYTES))))

@@ -29,6 +29,12 @@ def test_list_is_fast(time_interleaved: Any, report: Any) -> None:
     report("stampbench list strategies: CPU seconds", sorted(times.seconds["list"])[3], at_most=0.3)
 
 
+def test_leaderboards_of_the_published_runs(time_interleaved: Any, report: Any) -> None:
+    folder = str(Path(__file__).parents[2] / "leaderboards")
+    times = time_interleaved({"leaderboard": lambda: seconds_of("leaderboard", "--runs", folder)[1]})
+    report("leaderboards of 365 published runs: CPU seconds", sorted(times.seconds["leaderboard"])[3], at_most=1.5)
+
+
 def test_first_step_on_a_cached_dataset(time_interleaved: Any, report: Any, tmp_path: Path) -> None:
     """A whole run of one short epoch is an upper bound of the time until the first step."""
 

@@ -142,10 +142,10 @@ def details(runs: pd.DataFrame, picture: bytes | str, subjects: int) -> Iterator
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """Two leaderboards; the second one has twice as many runs."""
+    """Two leaderboards, of which the second one has more runs, and a ranking over both."""
     folder = tmp_path_factory.mktemp("page")
     runs, cases, trajectories = records(LABELS, 48, 2, 8)
-    runs = runs[(runs["group"] == "g1") | (runs["fold"] < 3)]
+    runs = runs[(runs["group"] == "g1") | (runs["fold"] < 5)]
     timed = runs[runs["strategy"] != "flat"]
     timings = pd.DataFrame(
         {"run": timed["run"], "backend": "eager", "ratio": [10 + LABELS.index(each) for each in timed["strategy"]],
@@ -373,6 +373,14 @@ def test_a_run_has_its_page(small: Site, visit: Visit) -> None:
     assert page.get_by_role("heading", name="Shape").count() == 1
     assert "Trajectory" not in page.locator("main").inner_text()
     assert page.locator("#widths .bar").count() == 18
+
+
+def test_the_ranking_shows_the_probability_of_improvement_over_runs(small: Site, visit: Visit) -> None:
+    (ranking,) = overall_ranking(small.boards)
+    visit.open(small.index)
+    assert "P(better) (95 %)" in visit.page.locator(".ranking thead").inner_text()
+    row = visit.page.locator(".ranking tbody tr").first.inner_text()
+    assert f"{ranking.rows['improvement'].iloc[0]:.2f} (" in row
 
 
 def test_the_footer_says_what_made_the_page(small: Site, visit: Visit) -> None:
