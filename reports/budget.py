@@ -57,6 +57,8 @@ def within(board: Board, budget: Budget) -> Board:
 def answer(board: Board, budget: Budget) -> str:
     """Return the answer of a leaderboard in a sentence: the strategies of the best tier within a budget.
 
+    Strategies with too few runs, which no tier separates, are only counted if others have enough.
+
     Args:
         board: the leaderboard, with all of its rows.
         budget: the budget; without limits, all rows are considered.
@@ -68,11 +70,15 @@ def answer(board: Board, budget: Budget) -> str:
     best = fitting[fitting["tier"] == fitting["tier"].min()]
     if float(fitting["dice"].max()) < LEARNT:
         return f"{start}no strategy reaches Dice {LEARNT:g}: too little is learnt here to recommend one."
-    if len(best) > _NAMED:
-        least = best.iloc[int(best["parameters"].argmin())]
+    enough = best[best["dice_low"].notna()]
+    named = enough if len(enough) else best
+    rest = len(best) - len(named)
+    more = f" {rest} more {'has' if rest == 1 else 'have'} too few runs." if rest else ""
+    if len(named) > _NAMED:
+        least = named.iloc[int(named["parameters"].argmin())]
         size = f"{short(least['parameters'])} parameters"
-        return f"{start}{len(best)} strategies, not told apart; the smallest is {least['strategy']} ({size})."
-    return f"{start}{', '.join(best['strategy'])}{'; not told apart' if len(best) > 1 else ''}."
+        return f"{start}{len(named)} strategies, not told apart; the smallest is {least['strategy']} ({size}).{more}"
+    return f"{start}{', '.join(named['strategy'])}{'; not told apart' if len(named) > 1 else ''}.{more}"
 
 
 def _nearest(board: Board, budget: Budget) -> str:

@@ -97,12 +97,16 @@ function showAnswer(board) {
   const [start, best] = answer(board);
   const named = ({ raw }) => element("button", { type: "button", class: "link", onclick: () => select(raw.strategy) }, raw.strategy);
   const parts = [start];
-  if (best.length > NAMED) {
-    const least = best.reduce((one, other) => (other.raw.parameters < one.raw.parameters ? other : one));
-    parts.push(`${best.length} strategies, not told apart; the smallest is `, named(least), ` (${least.text.parameters} parameters).`);
-  } else if (best.length) {
-    parts.push(...best.flatMap((row, index) => (index ? [", ", named(row)] : [named(row)])), best.length > 1 ? "; not told apart." : ".");
+  const enough = best.filter((row) => row.raw.dice_low !== null);
+  const shown = enough.length ? enough : best;
+  const rest = best.length - shown.length;
+  if (shown.length > NAMED) {
+    const least = shown.reduce((one, other) => (other.raw.parameters < one.raw.parameters ? other : one));
+    parts.push(`${shown.length} strategies, not told apart; the smallest is `, named(least), ` (${least.text.parameters} parameters).`);
+  } else if (shown.length) {
+    parts.push(...shown.flatMap((row, index) => (index ? [", ", named(row)] : [named(row)])), shown.length > 1 ? "; not told apart." : ".");
   }
+  if (rest) parts.push(` ${rest} more ${rest === 1 ? "has" : "have"} too few runs.`);
   byId("answer").replaceChildren(...parts);
 }
 

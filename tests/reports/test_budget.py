@@ -36,6 +36,16 @@ def board(frames: Frames, timings: Timings, gain: float = 0.0) -> Board:
     return found
 
 
+def test_strategies_with_too_few_runs_are_only_counted(frames: Frames, timings: Timings) -> None:
+    found = board(frames, timings)
+    few = found.rows["strategy"] == "large"
+    rows = found.rows.assign(dice_low=found.rows["dice_low"].mask(few))
+    limit = Budget(parameters=20_000)
+    assert answer(found._replace(rows=rows), limit) == "Up to 20 k parameters: small. 1 more has too few runs."
+    none = found._replace(rows=rows.assign(dice_low=np.nan))
+    assert answer(none, limit) == "Up to 20 k parameters: small, large; not told apart."
+
+
 def test_more_strategies_than_a_sentence_holds_are_counted(frames: Frames, timings: Timings) -> None:
     found = board(frames, timings)
     rows = pd.concat([found.rows.assign(strategy=found.rows["strategy"] + each) for each in ("", "2", "3")])

@@ -145,7 +145,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Site:
     """Two leaderboards, of which the second one has more runs, and a ranking over both."""
     folder = tmp_path_factory.mktemp("page")
     runs, cases, trajectories = records(LABELS, 48, 2, 8)
-    runs = runs[(runs["group"] == "g1") | (runs["fold"] < 5)]
+    runs = runs[runs["fold"] < runs["group"].map({"g0": 5, "g1": 6}).mask(runs["strategy"] == LABELS[2], 3)]
     timed = runs[runs["strategy"] != "flat"]
     timings = pd.DataFrame(
         {"run": timed["run"], "backend": "eager", "ratio": [10 + LABELS.index(each) for each in timed["strategy"]],
