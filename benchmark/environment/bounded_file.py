@@ -24,11 +24,18 @@ def read_bounded(path: Path, most: int, *, follow: bool = True) -> bytes:
         descriptor = os.open(path, flags)
     except ValueError:  # a name with a null character
         raise OSError(errno.EINVAL, "not a file name", str(path)) from None
-    with os.fdopen(descriptor, "rb") as file:
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise OSError(errno.ELOOP, "a symbolic link, not a regular file", str(path)) from None
+        raise
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        content = file.read(min(status.st_size, most) + 1)  # memory for so many bytes is allocated at once
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(min(status.st_size, most) + 1)  # memory for so many bytes is allocated at once
+    finally:
+        os.close(descriptor)
     if len(content) > most:
         raise OSError(errno.EFBIG, f"larger than {most:,} bytes", str(path))
     return content

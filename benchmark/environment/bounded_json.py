@@ -30,10 +30,10 @@ def read_json(path: Path, limits: JsonLimits = _LIMITS) -> Any:
     """Return the content of a JSON file.
 
     Raises:
-        OSError: when it cannot be read, is no regular file, or is larger than the limit.
+        OSError: when it cannot be read, is a symbolic link or no regular file, or is larger than the limit.
         ValueError: when it is not strict JSON in UTF-8, or exceeds a limit.
     """
-    return parse_json(read_bounded(path, limits.size), limits)
+    return parse_json(read_bounded(path, limits.size, follow=False), limits)
 
 
 def parse_json(content: bytes, limits: JsonLimits = _LIMITS) -> Any:

@@ -174,7 +174,7 @@ class LeaseWatch:
         if newest is None:
             return None
         try:
-            content = read_bounded(newest, _MOST_BYTES).decode()
+            content = read_bounded(newest, _MOST_BYTES, follow=False).decode()
         except (OSError, UnicodeDecodeError):
             content = ""
         before = self._seen.get(folder)

@@ -118,4 +118,4 @@ def find_damage(folder: Path, record: Record, files: Collection[str] | None = No
 
 
 def _checksum(folder: Path, name: str) -> str:
-    return hashlib.sha256(read_bounded(folder / name, MOST_BYTES[name])).hexdigest()
+    return hashlib.sha256(read_bounded(folder / name, MOST_BYTES[name], follow=False)).hexdigest()

@@ -58,7 +58,7 @@ def verified_content(folder: Path, record: Record, name: Table) -> bytes:
         UserError: when it is missing, or has another checksum than the record says.
     """
     try:
-        content = read_bounded(folder / name, MOST_BYTES[name])
+        content = read_bounded(folder / name, MOST_BYTES[name], follow=False)
     except OSError as error:
         raise UserError(f"{folder / name}: {error.strerror or error}") from error
     if hashlib.sha256(content).hexdigest() != record.files.get(name):

@@ -74,8 +74,8 @@ def test_only_regular_files_up_to_the_limit_are_read(tmp_path: Path) -> None:
     for path, problem in (
         ("large.json", "larger than 50 bytes"),
         ("pipe.json", "not a regular file"),
-        ("zero.json", "not a regular file"),
-        (".", "Is a directory"),
+        ("zero.json", "a symbolic link, not a regular file"),
+        (".", "not a regular file"),
         ("absent.json", "No such file"),
         ("a\0b", "not a file name"),
         ("a" * 300, "File name too long"),

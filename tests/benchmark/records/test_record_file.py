@@ -146,6 +146,20 @@ def test_devices_pipes_and_folders_are_not_waited_for(name: str, two_runs: tuple
     assert sorted(status.state for status in verify_store(store)) == ["damaged", "finished"]
 
 
+@pytest.mark.parametrize("name", ["run.json", "cases.csv", "model/architecture.json", "model/weights.safetensors"])
+def test_symbolic_links_are_no_files_of_a_run(name: str, two_runs: tuple[RunStore, Path]) -> None:
+    """A file that is checked and then replaced by a link to another person's file is not read."""
+    store, folder = two_runs
+    path = folder / name
+    path.rename(store.root / "elsewhere")
+    path.symlink_to(store.root / "elsewhere")
+    states = {status.folder: status for status in verify_store(store)}
+    assert states[folder].state == "damaged"
+    assert name == "run.json" or "a symbolic link, not a regular file" in states[folder].text
+    if not name.startswith("model"):
+        assert len(read_records(store.root, []).runs) == 1
+
+
 def test_copy_of_a_run_in_another_folder_is_a_line(two_runs: tuple[RunStore, Path], stampbench: Command) -> None:
     store, folder = two_runs
     shutil.copytree(folder, store.root / "other" / "stamp" / folder.name)
