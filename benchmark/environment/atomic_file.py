@@ -64,6 +64,7 @@ def whole_folder(folder: Path) -> Iterator[Path]:
     temporary = Path(mkdtemp(prefix=f".{folder.name[:100]}.", dir=folder.parent))
     try:
         yield temporary
+        folder.mkdir(exist_ok=True)
         for path in sorted(temporary.rglob("*"), key=lambda path: (not path.is_dir(), -len(path.parts))):
             target = folder / path.relative_to(temporary)
             if path.is_dir():
