@@ -217,6 +217,7 @@ def test_values_that_overflow_in_the_normalisation_are_refused(tmp_path: Path, v
     [
         [[1e5, 0, 0], [1e5, 1e-12, 0], [0, 0, 1e5]],  # two axes point in the same direction
         [[1e30, 0, 0], [0, 1, 0], [0, 0, 1]],
+        [[1, 0, 0], [0, 1, 0], [0, 3e38, 1]],  # an entry beside the diagonal, which orientation turns into NaN
         [[1e-7, 0, 0], [0, 1e4, 0], [0, 0, 1e4]],
     ],
 )

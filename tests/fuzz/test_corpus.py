@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
@@ -169,6 +170,17 @@ def test_record(name: str, change: Callable[[bytes], bytes], sandbox: Any, edit:
     assert not re.search(r"\| standard.*\n(.*\n)*.*\| standard", text), "the damaged record is in a leaderboard"
     assert sandbox.attempt("store", "check", "--runs", sandbox.input)[0] == 1
     assert sandbox.attempt("submit", "check", sandbox.input, "--rescore", "0")[0] in (1, 2)
+
+
+@pytest.mark.parametrize(("row", "column"), [(0, 1), (1, 0), (2, 0)])
+def test_header(row: int, column: int, sandbox: Any, materials: Path) -> None:
+    """One damaged number beside the diagonal of the affine; the axes cannot be told any more."""
+    (run,) = (materials / "runs" / "data").rglob("run.json")
+    image = nib.Nifti1Image(np.ones((8, 8, 4), np.float32), np.diag([1.5, 1.5, 3, 1]))
+    image.header["srow_" + "xyz"[row]][column] = 3.4e38
+    (sandbox.input / "a.nii").write_bytes(bytes(image.header.structarr.tobytes()) + bytes(4) + image.to_bytes()[352:])
+    assert sandbox.attempt("predict", run.parent, sandbox.input / "a.nii", "--output", "labels")[0] == 2
+    assert not (sandbox.out / "labels").exists()
 
 
 def test_label(sandbox: Any, materials: Path) -> None:

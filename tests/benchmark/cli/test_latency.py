@@ -51,6 +51,12 @@ def test_timings_are_recorded_and_shown_in_the_leaderboard(copied_runs: Any, sta
     assert sum(ratio is not None for ratio in ratios.values()) == len(chosen)
     assert any("eager backend, one image, interleaved timing" in note for note in board["notes"])
     assert stampbench("figure", "latency-by-backend", "--runs", copied_runs.runs)[0] == 0
+    file.unlink()
+    file.parent.rmdir()
+    file.parent.touch()  # nothing can be written there, not even with all rights
+    code, _, err = stampbench(*words[:2], *words[-8:], "--seconds", "0.1", "--record")
+    (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert (code, line.startswith(f"error: cannot write {file.parent}"), "Traceback" in err) == (2, True, False)
     code, _, err = stampbench(*words, "--record", "--shape", "16,16,16")
     assert (code, "--record keeps timings of selected networks at their own size" in err) == (2, True)
 
