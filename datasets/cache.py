@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import secrets
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from stampbench.datasets.atomic_file import new_folder, write_text
 from stampbench.datasets.dataset_json import Case
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepared_case import PreparedCase
@@ -121,32 +120,23 @@ def _file_signature(path: Path) -> list[str | int]:
 
 
 def _write_index(path: Path, content: Mapping[str, object]) -> None:
-    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content))
-        temporary.replace(path)
+        write_text(path, json.dumps(content))
     except OSError as error:
         raise DatasetError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def _write_arrays(folder: Path, arrays: Mapping[str, object]) -> None:
-    """Write the arrays to a temporary folder and rename it, so that no other process sees an incomplete case."""
-    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    """Write the arrays to a new folder, so that no other process sees an incomplete case."""
     try:
-        temporary.mkdir(parents=True)
-        for name, content in arrays.items():
-            if isinstance(content, np.ndarray):
-                np.save(temporary / f"{name}.npy", content, allow_pickle=False)
-            else:
-                (temporary / f"{name}.json").write_text(json.dumps(content))
-        try:
-            temporary.rename(folder)
-        except OSError:
-            # If the folder exists now, another process has prepared the same case in the meantime.
-            if not folder.is_dir():
-                raise
+        with new_folder(folder) as temporary:
+            for name, content in arrays.items():
+                if isinstance(content, np.ndarray):
+                    np.save(temporary / f"{name}.npy", content, allow_pickle=False)
+                else:
+                    (temporary / f"{name}.json").write_text(json.dumps(content))
     except OSError as error:
-        raise DatasetError(f"cannot write prepared cases to {folder.parent}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        # If the folder exists now, another process has prepared the same case in the meantime.
+        if not folder.is_dir():
+            raise DatasetError(f"cannot write prepared cases to {folder.parent}: {error.strerror or error}") from error

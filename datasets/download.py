@@ -19,6 +19,7 @@ from urllib.request import Request, urlopen
 
 from filelock import FileLock, Timeout
 
+from stampbench.datasets.atomic_file import sync_folder, sync_tree, write_text
 from stampbench.datasets.definition import Archive
 from stampbench.datasets.errors import DatasetError
 
@@ -112,7 +113,7 @@ def _transfer(url: str, part: Path, report: Report) -> None:
         if total is not None and shutil.disk_usage(part.parent).free < total - done:
             raise OSError(errno.ENOSPC, f"not enough free disk space for {total - done:,} bytes")
         if etag := response.headers.get("ETag") or response.headers.get("Last-Modified"):
-            etag_file.write_text(etag)
+            write_text(etag_file, etag)
         with part.open("ab" if done else "wb") as file:
             while chunk := response.read(_CHUNK_BYTES):
                 file.write(chunk)
@@ -151,7 +152,9 @@ def _unpack(file: Path, folder: Path, report: Report) -> None:
         # Archives made on macOS contain hidden files beside the top-level folder.
         top_level = [path for path in temporary.iterdir() if not path.name.startswith(".")]
         content = top_level[0] if len(top_level) == 1 and top_level[0].is_dir() else temporary
+        sync_tree(content)
         content.replace(folder)
+        sync_folder(folder.parent)
     except DatasetError:
         raise
     # A damaged archive has names with null characters, numbers out of range and text that cannot be decoded, too.

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image
 
+from stampbench.datasets.atomic_file import new_folder
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.readers import RawCase
@@ -45,34 +44,31 @@ def write_nnunet(
         raise DatasetError(f"{folder} exists", setting="output")
     test = set(pool(dataset.definition, dataset.images)[0])
     cases = dataset.reader.cases
-    unfinished = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     ending = ".nii.gz" if not dataset.pictures else _picture_ending(dataset.reader.read(case) for case in cases)
+    held_out = sum(case.subject in test for case in cases)
+    described = {
+        "channel_names": {str(number): name for number, name in enumerate(dataset.channels)},
+        "labels": {name: index for index, name in enumerate(dataset.classes)},
+        "numTraining": len(cases) - held_out,
+        "file_ending": ending,
+        "name": dataset.name,
+        "licence": dataset.reader.licence,
+        "reference": dataset.reader.citation,
+    }
     try:
-        for name in ("imagesTr", "labelsTr", *(("imagesTs", "labelsTs") if test else ())):
-            (unfinished / name).mkdir(parents=True)
-        for done, case in enumerate(cases, start=1):
-            part = "Ts" if case.subject in test else "Tr"
-            raw = dataset.reader.read(case)
-            for number, channel in enumerate(raw.image):
-                _write(unfinished / f"images{part}" / f"{case.id}_{number:04d}{ending}", channel, raw)
-            _write(unfinished / f"labels{part}" / f"{case.id}{ending}", raw.label, raw)
-            report(done, len(cases))
-        held_out = sum(case.subject in test for case in cases)
-        described = {
-            "channel_names": {str(number): name for number, name in enumerate(dataset.channels)},
-            "labels": {name: index for index, name in enumerate(dataset.classes)},
-            "numTraining": len(cases) - held_out,
-            "file_ending": ending,
-            "name": dataset.name,
-            "licence": dataset.reader.licence,
-            "reference": dataset.reader.citation,
-        }
-        (unfinished / "dataset.json").write_text(json.dumps(described, indent=2))
-        unfinished.rename(folder)
+        with new_folder(folder) as unfinished:
+            for name in ("imagesTr", "labelsTr", *(("imagesTs", "labelsTs") if test else ())):
+                (unfinished / name).mkdir()
+            for done, case in enumerate(cases, start=1):
+                part = "Ts" if case.subject in test else "Tr"
+                raw = dataset.reader.read(case)
+                for number, channel in enumerate(raw.image):
+                    _write(unfinished / f"images{part}" / f"{case.id}_{number:04d}{ending}", channel, raw)
+                _write(unfinished / f"labels{part}" / f"{case.id}{ending}", raw.label, raw)
+                report(done, len(cases))
+            (unfinished / "dataset.json").write_text(json.dumps(described, indent=2))
     except OSError as error:
         raise DatasetError(f"cannot write {folder}: {error.strerror or error}") from error
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return len(cases) - held_out, held_out
 
 

@@ -8,7 +8,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import util
 from pathlib import Path
 from types import ModuleType
@@ -43,6 +43,14 @@ def compute(request: pytest.FixtureRequest) -> ComputeSettings:
 def _separate_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give every test an empty cache of prepared cases."""
     monkeypatch.setenv("STAMPBENCH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_failures() -> Iterator[None]:
+    """Do not wait until files are on the disk; tests of what is written then put their own function there."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda descriptor: None)
+        yield
 
 
 @pytest.fixture

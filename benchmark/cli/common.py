@@ -52,7 +52,7 @@ def write_output(path: Path, text: str) -> None:
     Raises:
         UserError: when it cannot be written.
     """
-    from stampbench.benchmark.environment.atomic_file import write_text
+    from stampbench.datasets.atomic_file import write_text
 
     try:
         target = path.resolve()

@@ -232,6 +232,7 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
     import pandas as pd  # these imports take seconds, which a wrong name does not have to cost
 
     from stampbench.benchmark.environment.progress import Progress
+    from stampbench.datasets.atomic_file import whole_file
     from stampbench.datasets.cache import cache_folder
     from stampbench.datasets.quality_control import check_dataset
     from stampbench.reports.escape import one_line, spreadsheet
@@ -250,8 +251,8 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
     if report.panels:
         path = overview or cache_folder() / definition.name / "overview.png"
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_overview(path, report.panels, reader.classes)
+            with whole_file(path) as unfinished:
+                write_overview(unfinished, report.panels, reader.classes)
         except (OSError, ValueError) as error:
             raise UserError(f"cannot write {path}: {error}") from error
         click.echo(f"wrote {path}: {len(report.panels)} prepared cases with their outlines")

@@ -82,10 +82,12 @@ def _draw(draw: Callable[[], Figure], output: Path) -> None:
 
 
 def _save(drawn: Figure, output: Path) -> None:
+    from stampbench.datasets.atomic_file import whole_folder
     from stampbench.reports.figures.style import save
 
     try:
-        written = save(drawn, output)
+        with whole_folder(output.parent) as folder:
+            written = [output.with_name(path.name) for path in save(drawn, folder / output.name)]
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     click.echo(f"wrote {', '.join(map(str, written))}")

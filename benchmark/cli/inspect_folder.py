@@ -205,6 +205,7 @@ def _draw(definition: Definition, picture: Path | None) -> str:
     """Draw six cases as networks would see them; return a line about the picture."""
     import numpy as np
 
+    from stampbench.datasets.atomic_file import whole_file
     from stampbench.datasets.cache import cache_folder
     from stampbench.datasets.dataset import open_reader
     from stampbench.datasets.overview import panel
@@ -218,8 +219,8 @@ def _draw(definition: Definition, picture: Path | None) -> str:
     config = PreprocessingConfig.of(definition, [reader.shape(case) for case in cases])
     path = picture or cache_folder() / definition.name / "inspect.png"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_overview(path, [panel(case.id, reader.read(case), config) for case in cases], reader.classes)
+        with whole_file(path) as unfinished:
+            write_overview(unfinished, [panel(case.id, reader.read(case), config) for case in cases], reader.classes)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return f"wrote {path}: {len(cases)} cases with the outlines of their label maps"

@@ -7,9 +7,9 @@ from pathlib import Path
 import click
 
 from stampbench.benchmark.cli.common import echo
-from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
+from stampbench.datasets.atomic_file import write_text
 
 
 @click.command()

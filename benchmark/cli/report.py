@@ -32,11 +32,11 @@ def report(
     Example:
       stampbench report --output report && open report/index.html
     """
-    from stampbench.benchmark.environment.atomic_file import whole_folder
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.benchmark.records.reinference import Reinference
     from stampbench.benchmark.records.run_pages import run_details
     from stampbench.benchmark.records.run_store import RunStore
+    from stampbench.datasets.atomic_file import whole_folder
     from stampbench.reports.leaderboard import leaderboards
     from stampbench.reports.overall import overall_ranking
     from stampbench.reports.page import write_page

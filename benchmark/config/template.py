@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stampbench.benchmark.errors import UserError
+from stampbench.datasets.atomic_file import write_text
 from stampbench.models.plugin import snake_case
 
 
@@ -38,7 +39,7 @@ def write_template(
             raise UserError(f"{path} exists already")
     try:
         for path, text in zip((first, second), templates, strict=True):
-            path.write_text(text.format(name=name, cls=cls))
+            write_text(path, text.format(name=name, cls=cls))
     except OSError as error:
         raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
     return first, second

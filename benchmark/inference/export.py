@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import importlib.util
 import logging
-import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
 from stampbench.benchmark.errors import UserError
+from stampbench.datasets.atomic_file import whole_file
 from stampbench.models.model import Model
 
 Format = Literal["onnx", "pt2"]
@@ -48,23 +48,21 @@ def export(model: Model, images: Tensor, path: Path, form: Format) -> float:
     if form == "onnx":
         require("onnx", "onnxscript", "onnxruntime")
     program = exported_program(model, images.shape[1])
-    unfinished = _beside(path)
     try:
-        if form == "onnx":
-            write_onnx(program, unfinished)
-            run = onnx_session(unfinished)
-        else:
-            torch.export.save(program, unfinished)
-            run = _loaded(unfinished)
-        error = max(_difference(model, run, each) for each in (images, images[:1].repeat(3, *[1] * (images.ndim - 1))))
-        if not error <= _TOLERANCE:
-            raise UserError(f"{path}: not written: exported logits differ by {error:.1e} of the largest logit")
-        unfinished.replace(path)
+        with whole_file(path) as unfinished:
+            if form == "onnx":
+                write_onnx(program, unfinished)
+                run = onnx_session(unfinished)
+            else:
+                torch.export.save(program, unfinished)
+                run = _loaded(unfinished)
+            error = max(
+                _difference(model, run, each) for each in (images, images[:1].repeat(3, *[1] * (images.ndim - 1)))
+            )
+            if not error <= _TOLERANCE:
+                raise UserError(f"{path}: not written: exported logits differ by {error:.1e} of the largest logit")
     except OSError as reason:
         raise UserError(f"cannot write {path}: {reason.strerror or reason}") from reason
-    finally:
-        unfinished.unlink(missing_ok=True)
-        unfinished.parent.rmdir()
     return error
 
 
@@ -139,15 +137,6 @@ def _difference(model: Model, run: Callable[[NDArray[np.float32]], NDArray[np.fl
         expected = model(images).numpy()
     found = run(images.numpy())
     return float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-30))
-
-
-def _beside(path: Path) -> Path:
-    """Return the same file name in a new folder beside `path`, to be renamed when it is complete."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=".export-", dir=path.parent)) / path.name
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 @contextmanager

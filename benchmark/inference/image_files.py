@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from operator import gt
@@ -18,6 +17,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
 from stampbench.datasets import image_io
+from stampbench.datasets.atomic_file import whole_file
 from stampbench.datasets.dicom_files import DICOM
 from stampbench.datasets.image_io import endings, ras_shape
 from stampbench.datasets.picture import Picture
@@ -178,21 +178,14 @@ def _output_name(path: Path) -> str:
 def _write(labels: NDArray[np.uint8], values: Sequence[int], path: Path, output: Path) -> None:
     """Write the dataset's label values in the image's format, to a temporary name that is then renamed."""
     coded = np.asarray(values, dtype=np.min_scalar_type(max(values)))[labels]
-    unfinished = output.with_name(f".{os.getpid()}-{output.name}")
+    write = None if output.suffix == ".png" else image_io.format_of(path).write
+    if write is None and coded.ndim != 2:
+        raise UserError(f"cannot write {output}: label maps of volumes in this format cannot be written")
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(output) as unfinished:
+            if write is None:
+                Image.fromarray(coded).save(unfinished, format="png")
+            else:
+                write(path, unfinished, coded)
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
-    try:
-        write = None if output.suffix == ".png" else image_io.format_of(path).write
-        if write is None and coded.ndim != 2:
-            raise UserError(f"cannot write {output}: label maps of volumes in this format cannot be written")
-        if write is None:
-            Image.fromarray(coded).save(unfinished, format="png")
-        else:
-            write(path, unfinished, coded)
-        unfinished.replace(output)
-    except OSError as error:
-        raise UserError(f"cannot write {output}: {error.strerror or error}") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ import psutil
 from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.environment.bounded_json import parse_json
 from stampbench.benchmark.errors import RunLeasedError, UserError
+from stampbench.datasets.atomic_file import write_text
 
 BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
@@ -154,10 +155,8 @@ class Lease:
 
     def _write(self, state: str) -> None:
         assert self._file is not None
-        temporary = self._file.with_name(f".{self._file.name}.{self._token}")
         try:
-            temporary.write_text(self._content(state))
-            temporary.replace(self._file)
+            write_text(self._file, self._content(state))
         except FileNotFoundError:
             self._lost = True  # the folder is gone: another process finished the run
 

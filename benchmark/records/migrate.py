@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from stampbench.benchmark.config.spec import RunSpec
-from stampbench.benchmark.environment.atomic_file import sync_folder, write_text
 from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.record_file import model_checksums, parse_record, read_content, schema_of
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import SCHEMA
+from stampbench.datasets.atomic_file import sync_folder, write_text
 
 
 def migrate(store: RunStore) -> Iterator[str]:

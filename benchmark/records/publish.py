@@ -7,13 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.environment.folder_lock import folder_lock
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.croissant import FILE as CROISSANT
 from stampbench.benchmark.records.croissant import describe_tables
 from stampbench.benchmark.records.record_file import RECORD, read_record
 from stampbench.benchmark.records.tables import TABLES, Records, folder_of, merge, read_records, write_tables
+from stampbench.datasets.atomic_file import write_text
 from stampbench.reports.leaderboard import leaderboards
 from stampbench.reports.overall import overall_ranking
 from stampbench.reports.table_formats import to_markdown

@@ -11,11 +11,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from stampbench.benchmark.config.validated import explain
-from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.environment.bounded_json import read_json
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.schema import SCHEMA, Record
+from stampbench.datasets.atomic_file import write_text
 
 RECORD = "run.json"
 MOST_BYTES = {

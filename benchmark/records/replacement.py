@@ -11,8 +11,8 @@ import shutil
 from contextlib import suppress
 from pathlib import Path
 
-from stampbench.benchmark.environment.atomic_file import sync_folder
 from stampbench.benchmark.records.record_file import RECORD, read_content
+from stampbench.datasets.atomic_file import sync_folder
 
 _FORCED = re.compile(r"\.([0-9a-f]{12})\.forced")
 

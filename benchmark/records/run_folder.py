@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 from pydantic import BaseModel
 
-from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.record_file import model_checksums, write_record
 from stampbench.benchmark.records.replacement import replace_run
 from stampbench.benchmark.records.schema import Record, Summary, now
+from stampbench.datasets.atomic_file import write_text
 
 
 class RunFolder:

@@ -11,7 +11,6 @@ import pandas as pd
 
 from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.config.spec import DatasetIdentity
-from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.csv_tables import RunTables, concatenated
@@ -29,6 +28,7 @@ from stampbench.benchmark.records.table_schemas import (
     TRAJECTORY_COLUMNS,
 )  # fmt: skip
 from stampbench.benchmark.records.timings import read_timings
+from stampbench.datasets.atomic_file import write_text
 
 TABLES = {"runs": RUNS, "cases": PUBLISHED_CASES, "trajectories": PUBLISHED_TRAJECTORIES, "timings": TIMINGS}
 """Schemas of the published tables by their names."""

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from stampbench.benchmark.environment.atomic_file import write_text
 from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.table_schemas import TIMINGS
+from stampbench.datasets.atomic_file import write_text
 
 _MOST_BYTES = 1 << 26
 FOLDER = "timings"

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from stampbench.benchmark.environment.atomic_file import write_bytes
 from stampbench.benchmark.errors import UserError
+from stampbench.datasets.atomic_file import write_bytes
 
 _VERSION = 6
 

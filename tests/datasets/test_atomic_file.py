@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from stampbench.benchmark.environment import atomic_file
-from stampbench.benchmark.environment.atomic_file import whole_folder, write_bytes, write_text
+from stampbench.datasets import atomic_file
+from stampbench.datasets.atomic_file import new_folder, whole_file, whole_folder, write_bytes, write_text
 
 
 def test_symbolic_links_are_replaced_and_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +58,7 @@ def content(folder: Path) -> dict[str, str]:
 def test_folder_is_filled_at_the_end_and_its_other_files_stay(tmp_path: Path) -> None:
     with whole_folder(tmp_path / "new" / "page") as page:
         (page / "index.html").write_text("1")
-        assert not (tmp_path / "new" / "page").exists()
+        assert not (tmp_path / "new" / "page" / "index.html").exists()
     with whole_folder(tmp_path / "new" / "page") as page:
         (page / "index.html").write_text("2")
         (page / "runs" / "a").mkdir(parents=True)
@@ -82,3 +83,74 @@ def test_interrupted_folder_is_as_before(tmp_path: Path) -> None:
         with pytest.raises(type(error)):
             interrupted(error)
         assert content(tmp_path) == {"page/index.html": "old"}
+    with pytest.raises(ZeroDivisionError):
+        _filled(whole_folder(tmp_path / "deep" / "other"), error=ZeroDivisionError())
+    assert not (tmp_path / "deep" / "other").exists()
+
+
+def test_file_of_a_library_is_complete_or_as_before(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("untouched")
+    (tmp_path / "map.nii.gz").symlink_to(victim)
+    with whole_file(tmp_path / "map.nii.gz") as path:
+        assert path.name == "map.nii.gz"
+        path.write_text("1")
+        assert (tmp_path / "map.nii.gz").read_text() == "untouched"
+    with pytest.raises(ZeroDivisionError):
+        _filled(whole_file(tmp_path / "map.nii.gz"), error=ZeroDivisionError())
+    assert content(tmp_path) == {"map.nii.gz": "1", "victim": "untouched"}
+    with pytest.raises(OSError, match="No such file"), whole_file(tmp_path / "nothing"):
+        pass
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_new_folder_appears_at_once_and_replaces_none(tmp_path: Path) -> None:
+    with new_folder(tmp_path / "a" / "case") as case:
+        (case / "images.npy").write_text("1")
+        assert not (tmp_path / "a" / "case").exists()
+    with pytest.raises(OSError, match="not empty"), new_folder(tmp_path / "a" / "case") as case:
+        (case / "images.npy").write_text("2")
+    with pytest.raises(KeyboardInterrupt):
+        _filled(new_folder(tmp_path / "a" / "other"), error=KeyboardInterrupt())
+    assert content(tmp_path) == {"a/case/images.npy": "1"}
+    assert len(list((tmp_path / "a").iterdir())) == 1
+
+
+def test_names_of_any_accepted_length_are_written(tmp_path: Path) -> None:
+    """The temporary name is not longer than the file's."""
+    for name in ("a" * 255, "é" * 127, "😀" * 63):
+        write_text(tmp_path / name, name)
+        with whole_file(tmp_path / name) as path:
+            path.write_text("new")
+    assert set(content(tmp_path).values()) == {"new"}
+
+
+def test_content_is_on_the_disk_before_its_name_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure there is no complete name with half of the content."""
+    steps: list[str] = []
+
+    def recorded(descriptor: int) -> None:
+        steps.append(Path(f"/proc/self/fd/{descriptor}").readlink().name)
+
+    monkeypatch.setattr(os, "fsync", recorded)
+    for name in ("rename", "replace"):
+        step = getattr(Path, name)
+        monkeypatch.setattr(Path, name, lambda path, to, step=step: (steps.append("renamed"), step(path, to)))
+    for write in (
+        lambda path: write_text(path, "1"),
+        lambda path: _filled(whole_file(path)),
+        lambda path: _filled(new_folder(path)),
+        lambda path: _filled(whole_folder(path)),
+    ):
+        steps.clear()
+        write(tmp_path / str(len(list(tmp_path.iterdir()))))
+        first = steps.index("renamed")
+        assert len(steps[:first]) >= 1
+        assert steps[-1] != "renamed", "the folder with the name is written last"
+
+
+def _filled(context: AbstractContextManager[Path], error: BaseException | None = None) -> None:
+    with context as path:
+        (path / "a" if path.is_dir() else path).write_text("1")
+        if error is not None:
+            raise error

@@ -1,0 +1,15 @@
+"""Files of a new strategy; that they work is tested with the plug-ins of strategies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stampbench.benchmark.config.strategy_template import write_strategy
+
+
+def test_planted_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "elsewhere"
+    (tmp_path / "my_idea.py").symlink_to(victim)
+    file, test = write_strategy("my_idea", tmp_path)
+    assert not victim.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [file.name, test.name]
