@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
+from stampbench.datasets.bounded_regex import search
 from stampbench.datasets.errors import DatasetError
 
 _MOST_BYTES = 2**24
@@ -93,8 +94,9 @@ def read_dataset_json(folder: Path, subject_pattern: str | None = None) -> Datas
         raise DatasetError(f"{path}: declares {len(classes)} classes; at most {_MOST_CLASSES} are supported")
     if not files:
         raise DatasetError(f"{folder}: contains no labelled cases")
+    ids = sorted(files)
     cases = tuple(
-        Case(id, subject_of(id, subject_pattern), images, label) for id, (images, label) in sorted(files.items())
+        Case(id, subject, *files[id]) for id, subject in zip(ids, subjects_of(ids, subject_pattern), strict=True)
     )
     return DatasetJson(
         channels,
@@ -209,31 +211,28 @@ def _classes(folder: Path, declared: list[tuple[Any, Any]]) -> dict[int, str]:
     return classes
 
 
-def subject_of(case: str, pattern: str | None) -> str:
-    """Return the subject of a case id: what the pattern's first group matches, or the case id without a pattern.
+def subjects_of(cases: Sequence[str], pattern: str | None) -> list[str]:
+    """Return the subject of each case id: what the pattern's first group matches, or the case id without a pattern.
 
     Raises:
-        DatasetError: when the pattern does not match the case id, its group matches nothing, or it is not a regular
+        DatasetError: when the pattern does not match a case id, its group matches nothing, or it is not a regular
             expression with a group.
     """
     if pattern is None:
-        return case
-    try:
-        match = re.search(pattern, case)
+        return list(cases)
+    subjects = []
+    for case, match in zip(cases, search(pattern, cases, setting="subject_pattern"), strict=True):
         if match is None:
-            raise DatasetError(
-                f"case '{case}': does not match the subject pattern '{pattern}'", setting="subject_pattern"
-            )
-        subject = match.group(1)
-    except (re.error, IndexError) as error:
-        raise DatasetError(
-            f"subject pattern '{pattern}': is not a regular expression with one group", setting="subject_pattern"
-        ) from error
-    if not subject:
-        raise DatasetError(
-            f"case '{case}': the group of the subject pattern '{pattern}' matches nothing", setting="subject_pattern"
-        )
-    return subject
+            problem = f"case '{case}': does not match the subject pattern '{pattern}'"
+        elif not match.groups:
+            problem = f"subject pattern '{pattern}': is not a regular expression with one group"
+        elif not match.groups[0]:
+            problem = f"case '{case}': the group of the subject pattern '{pattern}' matches nothing"
+        else:
+            subjects.append(match.groups[0])
+            continue
+        raise DatasetError(problem, setting="subject_pattern")
+    return subjects
 
 
 def suspected_pattern(cases: Sequence[Case]) -> str | None:

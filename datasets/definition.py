@@ -82,14 +82,20 @@ class Files(BaseModel, frozen=True, extra="forbid"):
     def _check_groups(self) -> Files:
         try:
             groups = re.compile(self.label).groupindex
-        except re.error as error:
-            raise ValueError(f"label '{self.label}' is not a regular expression ({error})") from error
+        except (re.error, OverflowError, RecursionError) as error:
+            raise ValueError(f"label '{self.label[:99]}' is not a regular expression ({error})") from error
         if "subject" not in groups:
             raise ValueError(f"label '{self.label}' has no group 'subject'; add (?P<subject>…)")
         for template in (*self.images, self.case):
-            for _, name, _, _ in Formatter().parse(template):
+            try:
+                parts = list(Formatter().parse(template))
+            except ValueError as error:
+                raise ValueError(f"'{template}' has more than names in braces ({error})") from None
+            for _, name, width, conversion in parts:
                 if name is not None and name not in groups:
                     raise ValueError(f"'{template}' uses the group '{name}', which label does not define")
+                if width or conversion:
+                    raise ValueError(f"'{template}' has more than names in braces")
         return self
 
 

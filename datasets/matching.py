@@ -6,12 +6,13 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
 
 from stampbench.datasets import image_io
+from stampbench.datasets.bounded_regex import Match, match_whole
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.patterns import TOKEN, Patterns
 
@@ -48,29 +49,36 @@ def match_cases(folder: Path, patterns: Patterns) -> tuple[MatchedCase, ...]:
     """
     files = [path for path in list_files(folder) if not any(_ignored(path, each) for each in patterns.ignore)]
     sources = [(pattern, None) for pattern in patterns.labels] + [(each, name) for name, each in patterns.masks.items()]
-    claimed = {path for pattern, _ in sources for path in _label_files(folder, pattern, files)}
-    images = [_find_images(folder, pattern, files, claimed) for pattern in patterns.images]
+    matched = _matched([*patterns.images, *(pattern for pattern, _ in sources)], files)
+    label_files = {pattern: _label_files(folder, matched[pattern]) for pattern, _ in sources}
+    claimed = {path for paths in label_files.values() for path in paths}
+    unclaimed = [path for path in files if path not in claimed]
+    images = [_find_images(folder, pattern, matched[pattern], unclaimed) for pattern in patterns.images]
     keys = sorted(images[0])
-    for pattern, found in zip(patterns.images[1:], images[1:], strict=True):
-        _same_cases(f"images of the pattern '{pattern}'", keys, found)
+    for pattern, others in zip(patterns.images[1:], images[1:], strict=True):
+        _same_cases(f"images of the pattern '{pattern}'", keys, others)
     labels: dict[_Key, list[tuple[Path, str | None]]] = {key: [] for key in keys}
     for pattern, name in sources:
-        matched = _find_labels(folder, pattern, files, keys)
+        found = _find_labels(folder, pattern, label_files[pattern], files, keys)
         if name is not None:
-            _same_cases(f"mask of class '{name}'", keys, matched)
-        for key, paths in matched.items():
+            _same_cases(f"mask of class '{name}'", keys, found)
+        for key, paths in found.items():
             labels[key] += [(folder / path, name) for path in paths]
     _same_cases("label map", keys, [key for key in keys if labels[key]])
     cases = [
-        MatchedCase("_".join(key), key[0], tuple(folder / found[key] for found in images), tuple(labels[key]))
+        MatchedCase("_".join(key), key[0], tuple(folder / image[key] for image in images), tuple(labels[key]))
         for key in keys
     ]
     return _checked(cases)
 
 
-def matches(pattern: str, path: str) -> bool:
-    """Return whether a pattern matches a path, which is relative to the folder."""
-    return _regex(pattern).fullmatch(_text(path)) is not None
+def matching(pattern: str, paths: Sequence[str]) -> set[str]:
+    """Return the paths, relative to the folder, that a pattern matches.
+
+    Raises:
+        DatasetError: when that takes too long.
+    """
+    return set(_matched([pattern], paths)[pattern])
 
 
 def list_files(folder: Path) -> list[str]:
@@ -91,17 +99,32 @@ def _walk(folder: Path) -> Iterator[str]:
         yield from (Path(parent, name).relative_to(folder).as_posix() for name in names if not name.startswith("."))
 
 
-def _find_images(folder: Path, pattern: str, files: Sequence[str], claimed: set[str]) -> dict[_Key, str]:
-    """Return the image of each case; files that are label maps are none, and a series of files is one image."""
+def _matched(patterns: Sequence[str], paths: Sequence[str]) -> dict[str, dict[str, _Key]]:
+    """Return, for each pattern, the paths that it matches with what its placeholders matched."""
+    regexes = {pattern: _regex(pattern) for pattern in patterns}
+    texts = [_text(path) for path in paths]
+    found = match_whole(list(regexes.values()), texts, "', '".join(regexes))
+    return {
+        pattern: {path: _key(match) for path, match in zip(paths, matches, strict=True) if match is not None}
+        for pattern, matches in zip(regexes, found, strict=True)
+    }
+
+
+def _find_images(folder: Path, pattern: str, matched: Mapping[str, _Key], files: Sequence[str]) -> dict[_Key, str]:
+    """Return the image of each case; a series of files is one image.
+
+    Args:
+        folder: Folder of the dataset.
+        pattern: The pattern.
+        matched: The paths that it matches, with their keys.
+        files: All paths that are not label maps.
+    """
     found: dict[_Key, str] = {}
     of: dict[str, _Key] = {}
-    regex = _regex(pattern)
     for path in files:
-        match = None if path in claimed else regex.fullmatch(_text(path))
-        if match is None:
-            continue
-        key, first = _key(match), image_io.first(folder / path)
-        if first is None:
+        key = matched.get(path)
+        first = None if key is None else image_io.first(folder / path)
+        if key is None or first is None:
             continue
         path = first.relative_to(folder).as_posix()
         if of.setdefault(path, key) != key:
@@ -116,26 +139,34 @@ def _find_images(folder: Path, pattern: str, files: Sequence[str], claimed: set[
             )
         found[key] = path
     if not found:
-        raise _nothing(folder, pattern, [path for path in files if path not in claimed])
+        raise _nothing(folder, pattern, files)
     return found
 
 
-def _find_labels(folder: Path, pattern: str, files: Sequence[str], keys: Sequence[_Key]) -> dict[_Key, list[str]]:
-    """Return the label maps of each case that a pattern matches; the longest fitting case id wins."""
+def _find_labels(
+    folder: Path, pattern: str, matched: Mapping[str, _Key], files: Sequence[str], keys: Sequence[_Key]
+) -> dict[_Key, list[str]]:
+    """Return the label maps of each case that a pattern matches; the longest fitting case id wins.
+
+    Args:
+        folder: Folder of the dataset.
+        pattern: The pattern.
+        matched: The label maps that it matches, with their keys.
+        files: All paths.
+        keys: The keys of all cases.
+    """
     found: dict[_Key, list[str]] = {}
     known, strays = set(keys), list[str]()
     subjects = "{subject}" in pattern
     by_case = {key if subjects else key[-1:]: key for key in keys}
     if len(by_case) < len(keys):
         raise DatasetError(f"{folder}: case ids repeat, so the pattern '{pattern}' needs {{subject}}, too")
+    unknown = [path for path, key in matched.items() if by_case.get(key) not in known]
     exact = _regex(pattern, sorted({key[-1] for key in keys}, key=len, reverse=True))
-    for path in _label_files(folder, pattern, files):
-        match = _regex(pattern).fullmatch(_text(path))
-        assert match is not None
-        key = by_case.get(_key(match))
-        if key not in known:
-            match = exact.fullmatch(_text(path))
-            key = None if match is None else by_case.get(_key(match))
+    (again,) = match_whole([exact], [_text(path) for path in unknown], pattern)
+    corrected = {path: None if match is None else _key(match) for path, match in zip(unknown, again, strict=True)}
+    for path, matched_key in matched.items():
+        key = by_case.get(corrected.get(path, matched_key) or ())
         if key is None:
             strays.append(path)
         else:
@@ -153,10 +184,9 @@ def _find_labels(folder: Path, pattern: str, files: Sequence[str], keys: Sequenc
     return found
 
 
-def _label_files(folder: Path, pattern: str, files: Sequence[str]) -> list[str]:
-    """Return the files that a pattern of label maps matches: only those with structures if some have them."""
-    matched = [path for path in files if _regex(pattern).fullmatch(_text(path))]
-    with_structures = [path for path in matched if image_io.structures(folder / path)]
+def _label_files(folder: Path, matched: Mapping[str, _Key]) -> Mapping[str, _Key]:
+    """Return the files that are label maps: only those with structures if some have them."""
+    with_structures = {path: key for path, key in matched.items() if image_io.structures(folder / path)}
     return with_structures or matched
 
 
@@ -183,7 +213,7 @@ def _checked(cases: Sequence[MatchedCase]) -> tuple[MatchedCase, ...]:
     return tuple(sorted(cases))
 
 
-def _regex(pattern: str, cases: Sequence[str] = ()) -> re.Pattern[str]:
+def _regex(pattern: str, cases: Sequence[str] = ()) -> str:
     """Return a pattern as a regular expression; `cases` are the only case ids that it matches, the first one first."""
     parts, named = list[str](), set[str]()
     for match in TOKEN.finditer(unicodedata.normalize("NFC", pattern)):
@@ -197,12 +227,11 @@ def _regex(pattern: str, cases: Sequence[str] = ()) -> re.Pattern[str]:
         else:
             wild = {"folders": "(?:[^/]+/)*", "any": "[^/]*", "one": "[^/]"}
             parts.append(wild.get(str(match.lastgroup)) or re.escape(match[0]))
-    return re.compile("".join(parts))
+    return "".join(parts)
 
 
-def _key(match: re.Match[str]) -> _Key:
-    groups = match.groupdict()
-    return (groups["subject"], groups["case"]) if "subject" in groups else (groups["case"],)
+def _key(match: Match) -> _Key:
+    return tuple(match.named[name] or "" for name in ("subject", "case") if name in match.named)
 
 
 def _text(path: str) -> str:

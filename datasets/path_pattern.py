@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-from stampbench.datasets.dataset_json import Case, subject_of
+from stampbench.datasets.bounded_regex import match_whole
+from stampbench.datasets.dataset_json import Case, subjects_of
 from stampbench.datasets.definition import Definition, Files
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.matching import list_files
 
 
 def find_cases(folder: Path, files: Files, subject_pattern: str | None = None) -> tuple[Case, ...]:
@@ -26,18 +25,18 @@ def find_cases(folder: Path, files: Files, subject_pattern: str | None = None) -
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder}: no such folder")
-    cases = dict[str, Case]()
-    for path, groups in sorted(_label_maps(folder, files)):
+    found = dict[str, tuple[str, tuple[Path, ...], Path]]()
+    for path, groups in _label_maps(folder, files):
         id = files.case.format_map(groups)
-        if id in cases:
-            other, this = cases[id].label.relative_to(folder), path.relative_to(folder)
+        if id in found:
+            other, this = found[id][-1].relative_to(folder), path.relative_to(folder)
             raise DatasetError(f"{folder}: label maps {other} and {this} have the same case id '{id}'")
-        subject = groups["subject"] if subject_pattern is None else subject_of(id, subject_pattern)
-        images = tuple(folder / image.format_map(groups) for image in files.images)
-        cases[id] = Case(id, subject, images, path)
-    if not cases:
+        found[id] = (groups["subject"], tuple(folder / image.format_map(groups) for image in files.images), path)
+    if not found:
         raise DatasetError(f"{folder}: contains no label maps; their paths must match {files.label}")
-    return tuple(cases[id] for id in sorted(cases))
+    ids = sorted(found)
+    subjects = [found[id][0] for id in ids] if subject_pattern is None else subjects_of(ids, subject_pattern)
+    return tuple(Case(id, subject, *found[id][1:]) for id, subject in zip(ids, subjects, strict=True))
 
 
 def is_here(definition: Definition, data_root: Path) -> bool:
@@ -47,15 +46,15 @@ def is_here(definition: Definition, data_root: Path) -> bool:
         return folder.is_dir()
     if definition.files is None:
         return (folder / "dataset.json").is_file()
-    return next(_label_maps(folder, definition.files), None) is not None
+    return bool(_label_maps(folder, definition.files))
 
 
-def _label_maps(folder: Path, files: Files) -> Iterator[tuple[Path, dict[str, str]]]:
-    """Yield each label map with the groups of its path; links to folders are followed, hidden files are skipped."""
-    pattern = re.compile(files.label)
-    for parent, _, names in os.walk(folder, followlinks=True):
-        for name in names:
-            path = Path(parent, name)
-            match = None if name.startswith(".") else pattern.fullmatch(path.relative_to(folder).as_posix())
-            if match is not None:
-                yield path, match.groupdict()
+def _label_maps(folder: Path, files: Files) -> list[tuple[Path, dict[str, str]]]:
+    """Return each label map with the groups of its path, sorted by path."""
+    paths = list_files(folder)
+    (matches,) = match_whole([files.label], paths, files.label)
+    return [
+        (folder / path, {name: text or "" for name, text in match.named.items()})
+        for path, match in zip(paths, matches, strict=True)
+        if match is not None
+    ]

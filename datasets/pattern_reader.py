@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stampbench.datasets import image_io
-from stampbench.datasets.dataset_json import Case, subject_of
+from stampbench.datasets.dataset_json import Case, subjects_of
 from stampbench.datasets.definition import Definition
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.matching import MatchedCase, match_cases
@@ -49,9 +49,12 @@ class PatternReader:
         }
         self._matched = {each.id: each for each in match_cases(folder, patterns)}
         pattern = definition.subject_pattern
+        subjects = [each.subject for each in self._matched.values()]
+        if pattern is not None:
+            subjects = subjects_of(list(self._matched), pattern)
         self.cases = tuple(
-            Case(id, each.subject if pattern is None else subject_of(id, pattern), each.images, each.labels[0][0])
-            for id, each in self._matched.items()
+            Case(id, subject, each.images, each.labels[0][0])
+            for (id, each), subject in zip(self._matched.items(), subjects, strict=True)
         )
 
     @property

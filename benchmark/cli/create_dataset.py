@@ -217,13 +217,19 @@ def _values(cases: tuple[MatchedCase, ...]) -> str:
 
 def _test_cases(text: str | None, folder: Path, cases: tuple[MatchedCase, ...]) -> tuple[str, ...]:
     """Return the ids of the test cases that a file lists, or whose images a pattern matches."""
-    from stampbench.datasets.matching import matches
+    from stampbench.datasets.matching import matching
 
     if text is None:
         return ()
     if Path(text).is_file():
-        return tuple(dict.fromkeys(line.strip() for line in Path(text).read_text().splitlines() if line.strip()))
-    found = tuple(case.id for case in cases if matches(text, case.images[0].relative_to(folder).as_posix()))
+        try:
+            lines = Path(text).read_text().splitlines()
+        except UnicodeDecodeError as error:
+            raise UserError(f"--test {text}: not UTF-8 text ({error.reason} at byte {error.start})") from None
+        return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    paths = {case.images[0].relative_to(folder).as_posix(): case.id for case in cases}
+    chosen = matching(text, list(paths))
+    found = tuple(id for path, id in paths.items() if path in chosen)
     if not found:
         raise UserError(f"--test '{text}' is neither a file nor a pattern that matches an image")
     return found

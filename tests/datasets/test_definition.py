@@ -17,6 +17,12 @@ from stampbench.datasets.errors import DatasetError
     ("change", "message"),
     [
         ({"label": "(x"}, "is not a regular expression"),
+        ({"label": "x{99999999999}"}, "is not a regular expression"),
+        ({"label": "(" * 20_000}, "is not a regular expression"),
+        ({"case": "{subject:>99999999999}"}, "'{subject:>99999999999}' has more than names in braces"),
+        ({"images": ("{subject!r}",)}, "has more than names in braces"),
+        ({"images": ("{subject.__class__}",)}, "uses the group 'subject.__class__'"),
+        ({"images": ("{subject",)}, "has more than names in braces"),
         ({"label": "x"}, "has no group 'subject'"),
         ({"case": "{foo}"}, "uses the group 'foo', which label does not define"),
         ({"channels": ()}, "channels"),
