@@ -81,6 +81,13 @@ class Reinference:
         model, record, dataset, prepared = self._ready(run, cases)
         return evaluate(model, [prepared[case] for case in cases], dataset.classes, _CPU, record.evaluation)
 
+    def test_cases(self, record: Record) -> dict[str, str]:
+        """Return the test cases that a run must have scored, with their subjects; errors are those of `examples`."""
+        dataset, protocol = self.dataset(record), record.spec.protocol
+        test = dataset.split(None, record.spec.fold, protocol.folds, kind=protocol.split).test
+        subjects = {image.case: image.subject for image in dataset.images}
+        return {case: subjects[case] for case in test}
+
     def dataset(self, record: Record) -> Dataset:
         """Return the dataset of a record, in the form that its network was trained on.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,7 +31,7 @@ from stampbench.models.errors import ModelError
 _MOST_LINES = 20
 _YOUNGER = {"epochs.csv"}
 """Files that older runs lack."""
-_ROUNDING = {"dice": 0.005, "hd95": 1.0, "msd": 0.2}
+_ROUNDING = {"dice": 0.005, "hausdorff": 5.0, "hd95": 1.0, "msd": 0.2, "nsd": 0.02, "reference_voxels": 0}
 """Differences of scores that rounding on another machine may cause, which changes single voxels."""
 
 
@@ -61,10 +61,11 @@ def check_submission(
     """Check the store at `root`, whose files may have been made to mislead or to exhaust this process.
 
     Checked are: that nothing but files of runs is there, checksums of all files, the spec's id, labels and strategy,
-    agreement of summary and tables, that every case and class is there once, that each Dice score is possible with
-    the voxel counts beside it, parameters and MACs of the architecture, protocol, data and reference masks, that no
-    fold is missing, and that the runs can be published. Test cases of each run are segmented and scored again with its
-    network; a run for which that is not possible is refused, whatever the reason.
+    agreement of summary and tables, that every case and class is there once, that scores are possible with the voxel
+    counts beside them, parameters and MACs of the architectures, protocol, data and reference masks, epochs charged for
+    parent runs, that no fold is missing, and that the runs can be published. The cases have to be the test set of the
+    fold, and some are segmented and scored again with the network; a run for which that is not possible is refused,
+    whatever the reason.
 
     Args:
         root: the submitted store.
@@ -79,7 +80,7 @@ def check_submission(
     store = RunStore(root)
     problems: list[str] = []
     rescored = 0
-    specs: dict[str, RunSpec] = {}
+    records: dict[str, Record] = {}
     reinference = Reinference(store, data_root, folder, trusted=False)
     total = len(store.paths())
     report(0, total, str(root))
@@ -90,16 +91,16 @@ def check_submission(
             continue
         try:
             record = read_record(status.folder / RECORD)
-            specs[record.id] = record.spec
+            records[record.id] = record
             found, chosen = _check_run(status.folder, record, published, reinference, rescore)
         except Exception as error:  # whatever a stranger's files cause
             found, chosen = [f"cannot be checked ({type(error).__name__}: {error})"], 0
         rescored += chosen
         problems += [f"{status.folder}: {text}" for text in found]
-    problems += _of_the_store(root, total, specs, published)
+    problems += _of_the_store(root, total, records, published)
     if not problems:
         problems += _of_publication(root, published)
-    return SubmissionReport(len(specs), rescored, problems)
+    return SubmissionReport(len(records), rescored, problems)
 
 
 def _check_run(
@@ -119,18 +120,19 @@ def _check_run(
     # Drawn with the system's random numbers, so that nobody can predict them.
     chosen = names if rescore is None else random.SystemRandom().sample(names, min(rescore, len(names)))
     try:
-        return found + _rescore(reinference, folder, cases[cases["case"].isin(chosen)]), len(chosen)
+        return found + _rescore(reinference, folder, record, cases, chosen), len(chosen)
     except (UserError, ModelError, DatasetError) as error:
         return [*found, f"was not segmented again: {error}"], 0
 
 
-def _of_the_store(root: Path, runs: int, specs: dict[str, RunSpec], published: Records | None) -> Iterator[str]:
+def _of_the_store(root: Path, runs: int, records: dict[str, Record], published: Records | None) -> Iterator[str]:
     """Yield problems that do not belong to one run."""
     if not runs:
         yield f"{root}: no runs"
     if (root / TIMINGS).exists():
         yield f"{root / TIMINGS}: timings cannot be checked; whoever publishes measures them"
-    yield from _missing(specs, published)
+    yield from _missing_folds([record.spec for record in records.values()], published)
+    yield from _wrong_parents(records, published)
 
 
 def _of_publication(root: Path, published: Records | None) -> list[str]:
@@ -177,18 +179,33 @@ def _differences(record: Record, cases: pd.DataFrame, published: Records | None)
         yield "its test cases, their classes, subjects or labelled voxels are not those of the leaderboard's runs"
 
 
-def _rescore(reinference: Reinference, folder: Path, cases: pd.DataFrame) -> list[str]:
+def _rescore(
+    reinference: Reinference, folder: Path, record: Record, cases: pd.DataFrame, chosen: Sequence[str]
+) -> list[str]:
     """Return a line for every recorded score of some cases that the recorded network does not reach.
+
+    Args:
+        reinference: segments cases again.
+        folder: folder of the run.
+        record: its record.
+        cases: the scores of all its test cases.
+        chosen: the cases to segment again; without any, the data is not looked at.
 
     Raises:
         UserError, ModelError, DatasetError: when they cannot be segmented again.
     """
-    if cases.empty:
+    if not chosen:
         return []
-    again = {(row.case, row.class_name): row for row in reinference.score(str(folder), sorted(set(cases["case"])))}
+    if dict(zip(cases["case"], cases["subject"], strict=True)) != reinference.test_cases(record):
+        return ["its cases and subjects are not the test set of its fold"]
+    again = {(row.case, row.class_name): row for row in reinference.score(str(folder), sorted(chosen))}
     found = []
-    for row in cases.to_dict("records"):
+    for row in cases[cases["case"].isin(chosen)].to_dict("records"):
         score = again[row["case"], row["class"]]
+        if row["empty"] != score.empty:
+            found.append(
+                f"case {row['case']}, {row['class']}: recorded empty mask '{row['empty']}', but '{score.empty}'"
+            )
         for name, tolerance in _ROUNDING.items():
             if not abs(getattr(score, name) - row[name]) <= tolerance:
                 found.append(
@@ -198,11 +215,11 @@ def _rescore(reinference: Reinference, folder: Path, cases: pd.DataFrame) -> lis
     return found
 
 
-def _missing(specs: dict[str, RunSpec], published: Records | None) -> Iterator[str]:
-    """Yield strategies without some folds, and runs whose parent runs are neither submitted nor published."""
+def _missing_folds(specs: Iterable[RunSpec], published: Records | None) -> Iterator[str]:
+    """Yield strategies without some folds."""
     folds: dict[tuple[str, str], set[int]] = {}
     named: dict[tuple[str, str], RunSpec] = {}
-    for spec in specs.values():
+    for spec in specs:
         key = (spec.group, f"{spec.strategy} {sorted(spec.hyperparameters.items())}")
         folds.setdefault(key, set()).add(spec.fold)
         named[key] = spec
@@ -216,8 +233,22 @@ def _missing(specs: dict[str, RunSpec], published: Records | None) -> Iterator[s
                 f"{spec.strategy} on {spec.dataset.name}, {spec.n_train} images: "
                 f"fold {', '.join(map(str, missing))} is missing"
             )
-    known = set(specs) | (set() if published is None else set(published.runs["run"]))
-    for spec in specs.values():
-        for name, parent in spec.parents.items():
-            if parent not in known:
-                yield f"run {spec.id} of {spec.strategy}: its parent run '{name}' ({parent}) is missing"
+
+
+def _wrong_parents(records: dict[str, Record], published: Records | None) -> Iterator[str]:
+    """Yield runs whose parent runs are unknown or belong to another table or fold, or that are not charged for them."""
+    rows = [] if published is None else published.runs.to_dict("records")
+    known = {row["run"]: (row["group"], row["fold"], row["epochs"]) for row in rows}
+    known |= {id: (each.group, each.spec.fold, each.results.epochs) for id, each in records.items()}
+    for record in records.values():
+        spec, charged = record.spec, record.results.parent_epochs
+        what = f"run {spec.id} of {spec.strategy}"
+        parents = {id: known.get(id) for id in spec.parents.values()}
+        for name, id in spec.parents.items():
+            if (parent := parents[id]) is None:
+                yield f"{what}: its parent run '{name}' ({id}) is missing"
+            elif parent[:2] != (record.group, spec.fold):
+                yield f"{what}: its parent run '{name}' ({id}) has other data, another protocol or another fold"
+        epochs = sum(parent[2] for parent in parents.values() if parent is not None)
+        if None not in parents.values() and charged != epochs:
+            yield f"{what}: is charged {charged} epochs of its parent runs, which have {epochs}"
