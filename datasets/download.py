@@ -84,6 +84,8 @@ def _download(url: str, part: Path, file: Path, report: Report) -> None:
                 kept = f"; {_size(part):,} bytes are kept, run the same command again to resume" if _size(part) else ""
                 raise DatasetError(f"cannot download {url} ({_reason(error)}){kept}") from error
             time.sleep(_RETRY_DELAY_SECONDS)
+        except (ValueError, OverflowError) as error:  # an address that is none, or a redirection to one
+            raise DatasetError(f"cannot download {url} ({_reason(error)})") from error
     part.replace(file)
     part.with_suffix(".etag").unlink(missing_ok=True)
 
@@ -108,8 +110,7 @@ def _transfer(url: str, part: Path, report: Report) -> None:
     with response:
         if response.status != 206:
             done = 0
-        length = response.headers.get("Content-Length")
-        total = None if length is None else done + int(length)
+        total = None if response.length is None else done + response.length  # None: unknown, or no number
         if total is not None and shutil.disk_usage(part.parent).free < total - done:
             raise OSError(errno.ENOSPC, f"not enough free disk space for {total - done:,} bytes")
         if etag := response.headers.get("ETag") or response.headers.get("Last-Modified"):
@@ -210,6 +211,6 @@ def _size(path: Path) -> int:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, http.client.IncompleteRead):
-        return f"connection lost, {error.expected:,} bytes are missing"
+        return "connection lost" + (f", {error.expected:,} bytes are missing" if error.expected else "")
     reason = getattr(error, "reason", error)
     return " ".join(str(getattr(reason, "strerror", None) or reason).split()) or type(error).__name__

@@ -194,6 +194,8 @@ def load_plugin(path: Path) -> list[str]:
         raise StrategyError(f"plug-in {path}: cannot be imported ({plugin.one_line(error)})") from error
     code = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
     selections = vars(module).get("SELECTIONS", {})
+    if not isinstance(selections, dict):
+        raise StrategyError(f"plug-in {path}: SELECTIONS is a {type(selections).__name__}, not a dictionary")
     for name, selection in selections.items():
         if problem := register_selection(str(name), selection, f"plug-in {path}", code):
             raise StrategyError(problem)

@@ -10,11 +10,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
 
 Run = Callable[[list[str]], str]
 """Runs a command, given its words after `stampbench`, and returns what it prints; raises UserError if it fails."""
 
+_MOST_BYTES = 1 << 24
+"""Largest document, and largest picture."""
 _FILTERS = ("--runs", "--dataset", "--n-train", "--protocol")
 ALLOWED = {
     "leaderboard": (
@@ -39,6 +42,7 @@ _BLOCK = re.compile(
     r"^(<!-- (stampbench (?!figure )[^\n]*?) -->\n)(?:(?!<!-- stampbench ).)*?^(<!-- end -->)", re.DOTALL | re.MULTILINE
 )
 _FIGURE = re.compile(r"^<!-- (stampbench figure [^\n]*?) -->\n!\[[^\]\n]*\]\(([^)\n]*\.svg)\)", re.MULTILINE)
+_WORDS = re.compile(">([^<>]*)<")
 _NUMBER = re.compile(r"(-?\d+(?:\.\d+)?)")
 _ID = re.compile(r"\b[a-z][0-9a-f]{10}\b")
 """Id of a marker or clipping path in matplotlib's SVG: a hash of its numbers."""
@@ -88,14 +92,14 @@ def stale_figures(path: Path, run: Run) -> dict[Path, str]:
             new = Path(folder) / "figure.svg"
             _run([*_words(command, path), "--output", str(new)], path, command, run)
             drawn = new.read_text()
-        if not old.is_file() or not _alike(old.read_text(), drawn):
+        if not old.exists() or not _alike(_content(path, old).decode(errors="replace"), drawn):
             stale[old] = drawn
     return stale
 
 
 def _alike(one: str, other: str) -> bool:
     """Return whether words and printed numbers are equal, and coordinates equal to rounding between processors."""
-    if re.findall(">([^<]*)<", one) != re.findall(">([^<]*)<", other):
+    if _WORDS.findall(one) != _WORDS.findall(other):
         return False
     first, second = (_NUMBER.split(_ID.sub("", text)) for text in (one, other))
     return first[::2] == second[::2] and all(
@@ -105,11 +109,18 @@ def _alike(one: str, other: str) -> bool:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from error
+        return _content(path, path).decode().replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def _content(document: Path, path: Path) -> bytes:
+    """Return the content of a document or of one of its pictures."""
+    try:
+        return read_bounded(path, _MOST_BYTES)
+    except OSError as error:
+        picture = "" if path == document else f"picture {path}: "
+        raise UserError(f"{document}: {picture}{error.strerror or error}") from error
 
 
 def _beside(path: Path, picture: str) -> Path:

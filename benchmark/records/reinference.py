@@ -83,8 +83,9 @@ class Reinference:
 
     def test_cases(self, record: Record) -> dict[str, str]:
         """Return the test cases that a run must have scored, with their subjects; errors are those of `examples`."""
-        dataset, protocol = self.dataset(record), record.spec.protocol
-        test = dataset.split(None, record.spec.fold, protocol.folds, kind=protocol.split).test
+        dataset, spec = self.dataset(record), record.spec
+        draw = (spec.n_train, spec.fold, spec.protocol.folds, spec.training_set, spec.protocol.split)
+        test = dataset.split(*draw).test
         subjects = {image.case: image.subject for image in dataset.images}
         return {case: subjects[case] for case in test}
 

@@ -40,7 +40,7 @@ def verify_store(store: RunStore) -> Iterator[RecordStatus]:
         elif status == "failed":
             yield RecordStatus("failed", folder, str(content.get("reason")))
         elif status == "running":
-            yield _unfinished(watch, folder, content)
+            yield _unfinished(watch, folder)
         elif status == "finished":
             problem = _problem(store, path, content)
             yield RecordStatus("damaged", folder, problem) if problem else RecordStatus("finished", folder, "")
@@ -48,8 +48,8 @@ def verify_store(store: RunStore) -> Iterator[RecordStatus]:
             yield RecordStatus("damaged", folder, f"{path}: has the status {status!r}")
 
 
-def _unfinished(watch: LeaseWatch, folder: Path, content: dict[str, Any]) -> RecordStatus:
-    leases = folder.with_name(f".{content.get('id')}.leases")
+def _unfinished(watch: LeaseWatch, folder: Path) -> RecordStatus:
+    leases = folder.with_name(f".{folder.name}.leases")
     state = watch.state(leases)
     if state is None or watch.free(leases):
         return RecordStatus("interrupted", folder, "no active process; run the same command to resume")

@@ -32,6 +32,7 @@ class Server(ThreadingHTTPServer):
     ranges: list[str | None]  # Range header of each request so far.
     etag = '"one"'
     resumes = True  # Whether the server supports range requests.
+    answer = b""  # Raw response to every request, if there is one.
 
     @property
     def url(self) -> str:
@@ -42,6 +43,9 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        if self.server.answer:
+            self.wfile.write(self.server.answer)
+            return
         requested = self.headers.get("Range")
         self.server.ranges.append(requested)
         start = 0
@@ -288,6 +292,32 @@ def test_a_missing_network_is_reported_in_one_line(tmp_path: Path, monkeypatch: 
     for host in (f"127.0.0.1:{port}", "no-such-host.invalid"):
         with pytest.raises(DatasetError, match=rf"cannot download http://{host}/x.tar \(.+\)$"):
             fetch(Archive(url=f"http://{host}/x.tar", md5=None, folder="x"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: http://[::1\r\n\r\n",
+        b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\n\r\n",
+        b"HTTP/9 x\r\n\r\n",
+    ],
+)
+def test_answers_that_are_none_are_an_error(answer: bytes, server: Server, tmp_path: Path) -> None:
+    server.answer = answer
+    with pytest.raises(DatasetError) as error:
+        fetch(entry(server), tmp_path)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "Task99_Tiny").exists()
+
+
+@pytest.mark.parametrize("host", ["[::1", f"{'a' * 300}", "..é", "127.0.0.1:99999999999"])
+def test_addresses_that_are_none_are_an_error(host: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "_RETRY_DELAY_SECONDS", 0)
+    with pytest.raises(DatasetError, match="cannot download"):
+        fetch(Archive(url=f"http://{host}/a.tar", md5=None, folder="a"), tmp_path)
 
 
 def test_a_missing_file_on_the_server_is_an_error_without_retry(server: Server, tmp_path: Path) -> None:

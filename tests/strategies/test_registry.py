@@ -111,6 +111,7 @@ def test_changed_plugin_of_a_parent_run_changes_the_run_id(tmp_path: Path) -> No
         ("import nothing_of_this_name", "cannot be imported .ModuleNotFoundError"),
         ("def broken(:", "cannot be imported .SyntaxError"),
         ("x = 1", "defines neither a subclass"),
+        ("SELECTIONS = [1]", "SELECTIONS is a list, not a dictionary"),
         (
             GOOD.replace("TwoEpochs", "Stamp"),
             "'stamp' of plug-in .*mine.py.* already used by stampbench .*TrainAndPrune",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,6 +83,34 @@ def test_figure_is_redrawn_if_it_looks_different(stampbench: Command, tmp_path: 
         assert bool(stale_figures(document, run_command)) == stale, changed
     figure.write_text(drawn.replace("</svg>", "<text>more</text></svg>"))
     assert list(stale_figures(document, run_command)) == [figure]
+
+
+@pytest.mark.parametrize("picture", [b"\xff\xfe<svg>", b">" * 2_000_000])
+def test_pictures_that_are_none_are_redrawn_at_once(picture: bytes, stampbench: Command, tmp_path: Path) -> None:
+    document = tmp_path / "d.md"
+    document.write_text(f"<!-- stampbench figure pareto --runs {PUBLISHED} --protocol cpu -->\n![](p.svg)\n")
+    (tmp_path / "p.svg").write_bytes(picture)
+    begun = time.process_time()
+    assert stampbench("render", document, "--check")[:2] == (1, f"{document}: differs\n{tmp_path / 'p.svg'}: differs\n")
+    assert time.process_time() - begun < 30
+
+
+def test_documents_and_pictures_are_regular_files(stampbench: Command, tmp_path: Path) -> None:
+    """A repository of somebody else can contain links to devices."""
+    document, picture = tmp_path / "d.md", tmp_path / "p.svg"
+    os.mkfifo(document)
+    for make in (None, lambda: document.symlink_to("/dev/zero")):
+        if make is not None:
+            document.unlink()
+            make()
+        for check in ((), ("--check",)):
+            code, _, err = stampbench("render", document, *check)
+            assert (code, "not a regular file" in err or "No such file" in err) == (2, True), err
+    document.unlink()
+    document.write_text(f"<!-- stampbench figure pareto --runs {PUBLISHED} --protocol cpu -->\n![](p.svg)\n")
+    os.mkfifo(picture)
+    code, _, err = stampbench("render", document)
+    assert (code, f"picture {picture}: not a regular file" in err) == (2, True), err
 
 
 @pytest.mark.parametrize(

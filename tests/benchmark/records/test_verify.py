@@ -106,6 +106,12 @@ def test_running_interrupted_and_failed_runs_are_distinguished(
     assert found[-1] == "1 failed, 1 finished"
 
 
+@pytest.mark.parametrize("id", ["a/b", "\0", "../../..", ["x"], None, "a" * 5000])
+def test_unfinished_records_with_any_id_are_a_line(id: object, finished_run: Path, stampbench: Command) -> None:
+    (finished_run / "run.json").write_text(json.dumps({"schema": 3, "status": "running", "id": id}))
+    assert check_store(stampbench, 0)[-1] == "1 interrupted"
+
+
 def test_stores_of_several_machines_merge_by_copying(
     make_run: Callable[..., Run], perform: Callable[..., Any], stampbench: Command, tmp_path: Path
 ) -> None:
