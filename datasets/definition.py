@@ -7,7 +7,7 @@ from pathlib import Path
 from string import Formatter
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, FiniteFloat, PositiveInt, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.patterns import Patterns
@@ -19,6 +19,7 @@ Label = Annotated[int, Field(gt=0, lt=100_000)]
 Text = Annotated[str, Field(max_length=2000)]
 """A text that is shown to users."""
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Intensity = Annotated[float, Field(ge=-1e30, le=1e30)]
 
 
 def _file_name(text: str) -> str:
@@ -158,14 +159,14 @@ class Definition(BaseModel, frozen=True, extra="forbid"):
     size: Edges | None = None
     crop: Edges | None = None
     fit: Literal["pad", "resize"] = "pad"
-    clip_range: tuple[FiniteFloat, FiniteFloat] | None = None
+    clip_range: tuple[Intensity, Intensity] | None = None
     patch: Edges | Literal["auto"] | None = Field("auto", description="patch size in voxels of the prepared image")
     test_cases: tuple[str, ...] = ()
     test_subjects: PositiveInt | None = None
     split_version: Literal[1, 2] = 1
     subject_pattern: str | None = None
     surface_tolerance: Length = 1.0
-    equivalence_margin: Length = 0.01
+    equivalence_margin: Annotated[float, Field(gt=0, le=1)] = 0.01
     source: str | None = None
 
     @model_validator(mode="after")

@@ -40,7 +40,7 @@ class Patterns(BaseModel, frozen=True, extra="forbid"):
     colour: Literal["grey", "rgb"] | None = None
     priority: tuple[str, ...] = ()
     resize_labels: bool = False
-    spacing: tuple[Annotated[float, Field(gt=0, le=1e6)], ...] | None = None
+    spacing: tuple[Annotated[float, Field(ge=1e-6, le=1e6)], ...] | None = None
     ignore: tuple[str, ...] = ()
     structures: dict[str, tuple[str, ...]] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import nibabel as nib
@@ -16,6 +17,7 @@ from stampbench.datasets.nifti_format import spacing_of
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing_config import PreprocessingConfig
 from stampbench.datasets.readers import RawCase
+from stampbench.datasets.voxel_limit import check_voxels
 
 
 class Arrays(NamedTuple):
@@ -34,6 +36,7 @@ def preprocess(raw: RawCase, config: PreprocessingConfig) -> Arrays:
     if raw.affine is not None:
         oriented, spacing = oriented_to_ras(label[None], raw.affine)
         label = oriented[0]
+    _check_growth(len(raw.image), label.shape, config)
     images = network_input(raw.image, raw.affine, config)
     if config.fit == "pad":
         images = np.stack([_padded(image, config.size) for image in images])
@@ -77,6 +80,7 @@ def network_input(
     """
     oriented = image if affine is None else oriented_to_ras(image, affine)[0]
     if config.fit == "resize":
+        _check_growth(len(image), oriented.shape[1:], config)
         voxels = torch.from_numpy(np.ascontiguousarray(oriented))[None]
         oriented = interpolate(voxels, _prepared_grid(config, oriented.shape[1:]), mode="area")[0].numpy()
     if config.clip_range is not None:
@@ -119,6 +123,22 @@ def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uin
         restored = np.asarray(pad.inverse(tensor).numpy())
     label_map: NDArray[np.uint8] = np.moveaxis(restored, 0, -1) if sliced else restored[0]
     return label_map
+
+
+def _check_growth(channels: int, shape: tuple[int, ...], config: PreprocessingConfig) -> None:
+    """Check the voxels of an image that is made larger.
+
+    Args:
+        channels: number of channels.
+        shape: spatial shape in RAS orientation.
+        config: Preprocessing settings.
+
+    Raises:
+        DatasetError: when the prepared image has more voxels than the limit.
+    """
+    grid = _prepared_grid(config, shape)
+    if math.prod(grid) > math.prod(shape):
+        check_voxels("a prepared image", (channels, *grid))
 
 
 def _prepared_grid(config: PreprocessingConfig, shape: tuple[int, ...]) -> tuple[int, ...]:
