@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.itk_header import check_header
 from stampbench.datasets.picture import Format, Header, Picture
 from stampbench.datasets.voxel_limit import check_voxels
 
 ITK = (".nrrd", ".nhdr", ".mha", ".mhd")
 """Endings of the files that this module reads."""
-_DATA_FILE = re.compile(rb"^(?:ElementDataFile\s*=|data ?file:)\s*(.+?)\s*$", re.IGNORECASE | re.MULTILINE)
-_MOST_HEADER_BYTES = 2**16
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0])
 
 
@@ -38,8 +36,9 @@ def read_itk(path: Path, label: bool) -> Picture:
 
 def itk_header(path: Path) -> Header:
     """Return the header without reading the voxels; the errors are those of `read_itk`."""
-    companions(path)
-    reader = _simpleitk(path).ImageFileReader()
+    itk = _simpleitk(path)
+    check_header(path)
+    reader = itk.ImageFileReader()
     reader.SetFileName(str(path))
     reader.ReadImageInformation()
     dims, size = reader.GetDimension(), reader.GetSize()
@@ -59,16 +58,10 @@ def companions(path: Path) -> tuple[Path, ...]:
     """Return the file with the voxels, if they are not in the same file as the header.
 
     Raises:
-        DatasetError: when the voxels are in several files, or in another folder.
+        DatasetError: when the header is damaged, or the voxels are in several files or in another folder.
     """
-    if path.suffix.lower() not in (".mhd", ".nhdr"):
-        return ()
-    with path.open("rb") as file:
-        match = _DATA_FILE.search(file.read(_MOST_HEADER_BYTES))
-    name = "" if match is None else match[1].decode(errors="replace")
-    if not name or name.upper().startswith("LIST") or "%" in name or Path(name).name != name:
-        raise DatasetError(f"{path}: its voxels must be in one file of the same folder, not in '{name}'")
-    return () if name == "LOCAL" else (path.with_name(name),)
+    name = check_header(path)
+    return () if name is None else (path.with_name(name),)
 
 
 def write_itk(image: Path, output: Path, labels: NDArray[np.generic]) -> None:

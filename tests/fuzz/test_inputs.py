@@ -130,7 +130,12 @@ def pictures() -> dict[str, bytes]:
         buffer = io.BytesIO()
         tifffile.imwrite(buffer, array, photometric="minisblack", **more)
         files[name] = buffer.getvalue()
-    return files
+    buffer = io.BytesIO()
+    np.save(buffer, pixels)
+    meta = "ObjectType = Image\nNDims = 2\nDimSize = 16 20\nElementType = MET_UCHAR\nElementDataFile = LOCAL\n"
+    nrrd = "NRRD0004\ntype: uint8\ndimension: 2\nsizes: 16 20\nencoding: raw\n\n"
+    files |= {"a.npy": buffer.getvalue(), "a.mha": meta.encode() + pixels.tobytes()}
+    return files | {"a.nrrd": nrrd.encode() + pixels.tobytes()}
 
 
 @fuzz
