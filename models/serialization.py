@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from stampbench.models.errors import ModelError
@@ -23,11 +23,25 @@ _MOST_BYTES = 2**20
 """Size of the largest architecture file that is read."""
 
 
-def save_model(model: Model, folder: Path) -> None:
-    """Write the architecture and the weights of `model` into `folder`, which is created if it does not exist."""
+Write = Callable[[Path, Iterable[bytes]], object]
+"""Writes the content of a file."""
+
+
+def _write(path: Path, content: Iterable[bytes]) -> None:
+    path.write_bytes(b"".join(content))
+
+
+def save_model(model: Model, folder: Path, write: Write = _write) -> None:
+    """Write the architecture and the weights of a model.
+
+    Args:
+        model: the model.
+        folder: where to write; it is created if it does not exist.
+        write: writes one file.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / ARCHITECTURE).write_text(model.architecture.model_dump_json(indent=1) + "\n")
-    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / WEIGHTS)
+    write(folder / ARCHITECTURE, [model.architecture.model_dump_json(indent=1).encode(), b"\n"])
+    write(folder / WEIGHTS, [save({name: value.contiguous() for name, value in model.state_dict().items()})])
 
 
 def load_model(folder: Path) -> Model:

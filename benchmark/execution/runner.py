@@ -34,6 +34,7 @@ from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
+from stampbench.datasets.atomic_file import write_bytes
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.models.model import Model
 from stampbench.models.serialization import save_model
@@ -151,7 +152,7 @@ def _execute(
         raise
     latency = _latency(model, data, place)
     _write_tables(folder, trainer, scores, latency)
-    save_model(model.cpu(), folder.model)
+    save_model(model.cpu(), folder.model, write_bytes)
     model_bytes = sum(path.stat().st_size for path in folder.model.iterdir())
     summary = summarise(trainer, scores, run.dataset.seen, model_bytes)
     folder.finish(summary)

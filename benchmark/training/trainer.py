@@ -23,6 +23,7 @@ from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.benchmark.training.resume import ResumeFile, detached
 from stampbench.benchmark.training.session import TrainingSession
 from stampbench.benchmark.training.trajectory import SelectedCheckpoint
+from stampbench.datasets.atomic_file import write_bytes
 from stampbench.models.architecture import Filter
 from stampbench.models.model import Architecture, Model, parse_architecture
 from stampbench.models.serialization import load_model, save_model
@@ -271,7 +272,7 @@ class RunTrainer:
         step = len(self.trajectory) - 1
         with session.average.applied(self.model):
             if self._compute.trajectory_test:
-                save_model(self.model, self._step_folder(step))
+                save_model(self.model, self._step_folder(step), write_bytes)
             if candidate and score.mean_dice > best:
                 weights = detached(self.model.state_dict())
                 self.selected = SelectedCheckpoint(step, architecture.model_dump_json(), weights)

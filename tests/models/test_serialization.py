@@ -41,6 +41,15 @@ def test_only_json_and_safetensors_are_written(saved: tuple[UNet, Path]) -> None
     assert sorted(path.name for path in saved[1].iterdir()) == ["architecture.json", "weights.safetensors"]
 
 
+def test_files_are_written_by_whoever_saves_and_are_those_of_safetensors(saved: tuple[UNet, Path]) -> None:
+    model, folder = saved
+    written: dict[str, bytes] = {}
+    save_model(model, folder, lambda path, content: written.update({path.name: b"".join(content)}))
+    assert written == {path.name: path.read_bytes() for path in folder.iterdir()}
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, folder / "by_safetensors")
+    assert (folder / "by_safetensors").read_bytes() == written["weights.safetensors"]
+
+
 def test_broken_model_folders_are_reported(saved: tuple[UNet, Path]) -> None:
     _, folder = saved
     weights, architecture = folder / "weights.safetensors", folder / "architecture.json"
