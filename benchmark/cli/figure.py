@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stampbench.benchmark.cli.common import read_chosen
+from stampbench.benchmark.cli.common import read_chosen, warn
 from stampbench.benchmark.cli.compare import comparisons_of
 from stampbench.benchmark.cli.completion import STRATEGY_OR_RUN
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
@@ -132,7 +132,10 @@ def losses(runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None
     from stampbench.reports.figures.losses import losses as draw
 
     runs = read_chosen(runs_folder, chosen, trajectories=False).runs
-    epochs = read_epochs(RunStore(runs_folder), set(runs["run"]))
+    problems: list[str] = []
+    epochs = read_epochs(RunStore(runs_folder), set(runs["run"]), problems)
+    for problem in problems:
+        warn(f"skipped: {problem}")
     _draw(partial(draw, runs, epochs), output or Path("losses"))
 
 

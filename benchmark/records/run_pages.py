@@ -16,6 +16,7 @@ from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_tables import read_table
 from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.tables import Records, folder_of
+from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
 from stampbench.reports.overlays import thumbnails
 from stampbench.reports.run_data import CaseRow, RunDetails
@@ -122,7 +123,7 @@ def _record(folder: Path) -> Record | None:
 def _picture(reinference: Reinference, run: str, cases: list[str], edge: int, quality: int) -> bytes | str:
     try:
         return thumbnails(list(reinference.examples(run, cases)), edge, quality)
-    except (UserError, ModelError):
+    except (UserError, ModelError, DatasetError):
         return "No pictures: the weights or the data were not available where this page was made."
 
 

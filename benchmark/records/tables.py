@@ -76,17 +76,21 @@ def read_records(root: Path, problems: list[str], *, trajectories: bool = True) 
     return read(root, problems, trajectories)
 
 
-def read_epochs(store: RunStore, runs: set[str]) -> pd.DataFrame:
+def read_epochs(store: RunStore, runs: set[str], problems: list[str]) -> pd.DataFrame:
     """Return a row per epoch of some runs of a store, with the column `run`; older runs have none.
 
-    Raises:
-        UserError: when a table is damaged.
+    Args:
+        store: the store.
+        runs: ids of the runs.
+        problems: receives a line for each damaged table, which is skipped.
     """
-    tables = [
-        pd.DataFrame(read_table(folder, record, "epochs.csv")).assign(run=record.id)
-        for folder, record in store.records([], files=())
-        if record.id in runs and "epochs.csv" in record.files
-    ]
+    tables = []
+    for folder, record in store.records([], files=()):
+        if record.id in runs and "epochs.csv" in record.files:
+            try:
+                tables.append(pd.DataFrame(read_table(folder, record, "epochs.csv")).assign(run=record.id))
+            except UserError as error:
+                problems.append(str(error))
     return concatenated(tables)
 
 
