@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from stampbench.datasets import image_io
 from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
-from stampbench.datasets.dataset_json import Case
+from stampbench.datasets.case_names import check_names
 from stampbench.datasets.definition import WHOLE, Definition
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.pattern_reader import PatternReader
@@ -27,8 +27,6 @@ from stampbench.datasets.voxel_limit import check_voxels
 
 _Number = TypeVar("_Number", int, float)
 
-_LONGEST_NAME = 200
-"""Bytes of a case id or a subject; folders are named after case ids."""
 _PATCH = 128
 """Edge length in voxels of automatically chosen patches."""
 
@@ -241,17 +239,6 @@ class Dataset:
         return patch if patch != self.size else None
 
 
-def _check_names(cases: Collection[Case]) -> None:
-    """Check that ids can be shown and written into tables, and that prepared cases lie in the cache."""
-    for case in cases:
-        for what, name in (("case id", case.id), ("subject", case.subject)):
-            if not (name.isprintable() and 0 < len(name.encode(errors="replace")) <= _LONGEST_NAME) or "/" in name:
-                raise DatasetError(
-                    f"{case.label}: the {what} {name[:_LONGEST_NAME]!r} is not a name of 1 to {_LONGEST_NAME} "
-                    "printable characters without '/'"
-                )
-
-
 def _range(sizes: Collection[tuple[_Number, ...]]) -> list[tuple[_Number, ...]]:
     """Return the smallest and the largest value of each axis."""
     return [tuple(map(choose, zip(*sizes, strict=True))) for choose in (min, max)]
@@ -296,7 +283,7 @@ def open_reader(definition: Definition, data_root: Path | None = None) -> tuple[
     try:
         patterns = definition.patterns
         reader = FolderReader(folder, definition) if patterns is None else PatternReader(folder, definition, patterns)
-        _check_names(reader.cases)
+        check_names(reader.cases)
         return reader, folder
     except DatasetError as error:
         if definition.files is None:

@@ -13,7 +13,7 @@ from stampbench.datasets import image_io
 from stampbench.datasets.dicom_groups import group_series
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.file_groups import FileGroup, group_files, without_prefix
-from stampbench.datasets.matching import list_files
+from stampbench.datasets.file_list import list_files
 
 _SAMPLE = 6
 """Files that are read of each group."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 from stampbench.datasets import image_io
 from stampbench.datasets.bounded_regex import Match, match_whole
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.file_list import list_files
 from stampbench.datasets.patterns import TOKEN, Patterns
 
 _SHOWN = 3
@@ -79,24 +79,6 @@ def matching(pattern: str, paths: Sequence[str]) -> set[str]:
         DatasetError: when that takes too long.
     """
     return set(_matched([pattern], paths)[pattern])
-
-
-def list_files(folder: Path) -> list[str]:
-    """Return the paths of all files below a folder, sorted; hidden ones are skipped, links to folders are followed."""
-    return sorted(_walk(folder))
-
-
-def _walk(folder: Path) -> Iterator[str]:
-    seen = {os.path.realpath(folder)}
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        kept = []
-        for name in folders:
-            real = os.path.realpath(os.path.join(parent, name))  # noqa: PTH118  # a circle of links ends here
-            if not name.startswith(".") and real not in seen:
-                seen.add(real)
-                kept.append(name)
-        folders[:] = sorted(kept)
-        yield from (Path(parent, name).relative_to(folder).as_posix() for name in names if not name.startswith("."))
 
 
 def _matched(patterns: Sequence[str], paths: Sequence[str]) -> dict[str, dict[str, _Key]]:

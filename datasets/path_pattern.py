@@ -8,7 +8,7 @@ from stampbench.datasets.bounded_regex import match_whole
 from stampbench.datasets.dataset_json import Case, subjects_of
 from stampbench.datasets.definition import Definition, Files
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.matching import list_files
+from stampbench.datasets.file_list import list_files
 
 
 def find_cases(folder: Path, files: Files, subject_pattern: str | None = None) -> tuple[Case, ...]:
