@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 CONSTRAINTS ?= constraints.txt
+EXTRA ?= dev
 BIN := $(VENV)/bin
 PACKAGES := $(shell find models datasets strategies benchmark reports -type d -not -name __pycache__)
 READY := $(VENV)/.ready
@@ -30,7 +31,7 @@ help:
 $(READY): pyproject.toml constraints.txt $(PACKAGES)
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[dev]" --config-settings editable_mode=strict
+	$(BIN)/pip install --quiet --disable-pip-version-check -c $(CONSTRAINTS) -e ".[$(EXTRA)]" --config-settings editable_mode=strict
 	@touch $(READY)
 
 demo: $(READY)
@@ -85,11 +86,11 @@ wheel: $(READY)
 test-wheel: $(READY)
 	$(BIN)/pytest tests/test_distribution.py -m "slow or not slow" $(ARGS)
 
-# In an environment of its own. The lowest PyTorch comes without CUDA from PyTorch's index, if pip is set up to use it.
+# In an environment of its own, without linters, which need newer versions. The lowest PyTorch comes without CUDA from PyTorch's index, if pip is set up to use it.
 test-lowest:
 	mkdir -p build
 	$(PYTHON) tools/lowest_versions.py > build/lowest.txt
-	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=build/lowest.txt
+	$(MAKE) test VENV=.venv-lowest CONSTRAINTS=build/lowest.txt EXTRA=test
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
