@@ -119,7 +119,7 @@ def test_every_strategy_has_an_entry_with_formulas_and_hyperparameters(reference
     for name, entry in STRATEGIES.items():
         if entry.origin is None:
             section = page.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
-            assert re.search(r"\n    F_?l? .*=", section), name
+            assert re.search(r"\n    \S.* = .*\n", section), name
             assert all(f"| `{field}` |" in section for field in entry.load().model_fields), name
             assert all(f"**{value}**" in section for value in entry.preset.values()), name
 
@@ -131,6 +131,7 @@ def test_formulas_say_what_distinguishes_strategies(reference: ModuleType) -> No
         "standard": ("f · 2^i", "`patience` epochs"), "flat": ("every level = f",), "stamp": ("argmin s_lk", "train R"),
         "stamp_d": ("p_l = 0.037",), "stamp_plus": ("p_l = b · μ_l / max_m μ_m",), "random_largest": ("argmax F_l",),
         "random_uniform": ("~ U over all filters",), "prune_finetune": ("in a parent run", "and prune again"),
+        "sauron": ("below τ_l",), "width_at_init": ("before s jumps",), "swift": ("blocks of `stride` voxels",),
         "depgraph": ("mean_k m_lk",), "distill": ("KL(",), "retrain_scratch": ("checkpoint s of the parent run",),
     }  # fmt: skip
     for name, texts in expected.items():

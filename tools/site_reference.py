@@ -95,7 +95,7 @@ def strategies_page(boards: Path, captions: dict[str, str]) -> str:
             escape(" ".join(inspect.cleandoc(kind.__doc__ or "").split())),
         ]
         values = {field: info.default for field, info in kind.model_fields.items()} | dict(entry.preset)
-        parts.append("\n".join(f"    {formula}" for formula in formulas(values)))
+        parts.append("\n".join(f"    {formula}" for formula in formulas(kind.__name__, values)))
         if name in captions:
             parts.append(f"![Trajectory of {captions[name]}](trajectories/{name}.svg)")
         parts.append(f"Class `{kind.__module__}.{kind.__name__}`. Defaults that differ by name are set in bold.")
