@@ -77,7 +77,7 @@ def test_usual_layouts_are_recognised(
 
 
 @pytest.mark.parametrize("ending", ["nrrd", "mhd", "tif", "npy"])
-def test_volumes_of_other_formats_are_recognised_and_checked(ending: str, stampbench: Command, tmp_path: Path) -> None:
+def test_volumes_of_other_formats_reach_a_leaderboard(ending: str, stampbench: Command, tmp_path: Path) -> None:
     itk = pytest.importorskip("SimpleITK")
     for number in range(8):
         mask = np.zeros((6, 20, 24), np.uint8)
@@ -104,6 +104,13 @@ def test_volumes_of_other_formats_are_recognised_and_checked(ending: str, stampb
     assert code == 0, out
     assert "| 0.5 × 0.5 × 2 |" in out
     assert "1 errors" not in out
+    if ending in ("nrrd", "tif"):
+        code, _, err = stampbench(*words, "--force")
+        assert code == 0, err
+        run = ("run", "--strategy", "standard", "--dataset", "data.yaml", *SHORT, "--spatial-dims", "2")
+        assert stampbench(*run)[::2] == (0, "")
+        code, out, _ = stampbench("leaderboard", "--dataset", "data.yaml")
+        assert (code, "standard" in out) == (0, True)
 
 
 def test_overlapping_structures_get_an_order_and_a_question(stampbench: Command, tmp_path: Path) -> None:
