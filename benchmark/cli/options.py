@@ -245,7 +245,13 @@ def form_options(command: Command) -> Command:
     return _block("form", _FORM, Form)(command)
 
 
-class NumberWithUnit(click.ParamType[float]):
+if TYPE_CHECKING:
+    _NumberType = click.ParamType[float]
+else:
+    _NumberType = click.ParamType  # not generic in the oldest supported version of click
+
+
+class NumberWithUnit(_NumberType):
     """A number above 0, with k, M or G behind it if it is large."""
 
     name = "number"
