@@ -45,11 +45,11 @@ class Look(NamedTuple):
 
 FAMILIES = (
     Family("#5D5B5D", "#A9A59D", ("standard", "standard_d", "standard_plus")),
-    Family("#1173D3", "#8BC2FC", ("stamp", "stamp_d", "depgraph")),
+    Family("#1173D3", "#8BC2FC", ("stamp", "stamp_d", "depgraph", "sauron")),
     Family("#B05204", "#E77215", ("stamp_plus",)),
     Family("#D26FA3", "#EC94C3", ("prune_finetune",)),
     Family("#1CA17B", "#57E1A5", ("random_largest", "random_stamp_layer", "random_uniform")),
-    Family("#BE7F25", "#DAB466", ("flat", "distill")),
+    Family("#BE7F25", "#DAB466", ("flat", "distill", "width_at_init", "swift")),
     Family("#5D1DB5", "#9E85FA", ("pocket_unet", "pocket_resnet", "pocket_densenet")),
     Family("#7A7A4C", "#DADC09", ("full_unet", "full_resnet", "full_densenet")),
     Family("#7A0B16", "#E56569", ("retrain_scratch",)),
@@ -58,9 +58,10 @@ FAMILIES = (
 """All families; the last one is that of strategies from plug-ins."""
 _SETTINGS = (
     "f=2", "f=8", "recovery_epochs=1", "recovery_epochs=2", "recovery_epochs=10", "recovery_epochs=20",
-    "base_dropout=0.0", "base_dropout=0.4",
+    "base_dropout=0.0", "base_dropout=0.4", "f=8, filters_per_step=48, select_parameters=30902",
+    "select_parameters=30902", *(f"step={step}, budget=source" for step in (5, 10, 15, "selected")),
 )  # fmt: skip
-"""Settings of frequent variants, which therefore get different markers; the marker of others follows from a hash."""
+"""Settings of published variants, which therefore get different markers; the marker of others follows from a hash."""
 
 
 def looks(strategies: Iterable[str]) -> dict[str, Look]:
@@ -99,4 +100,5 @@ def _place(label: str) -> tuple[int, int]:
     if not settings:
         return family, first
     own = _SETTINGS.index(settings) if settings in _SETTINGS else zlib.crc32(settings.encode()) % 97
-    return family, (first + max(len(members), 1) + own) % len(MARKERS)
+    after = max(len(members), 1)  # markers of members come first
+    return family, after + (first + own) % (len(MARKERS) - after)

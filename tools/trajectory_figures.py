@@ -72,7 +72,7 @@ def draw(trajectory: Trajectory) -> str:
     """Return a figure of a trajectory as SVG: the same text for the same run."""
     points = trajectory.checkpoints
     trained = "validation_dice" in points
-    with matplotlib.rc_context({"svg.hashsalt": "stampbench", "font.size": 9}):
+    with matplotlib.rc_context({"svg.hashsalt": "stampbench", "svg.fonttype": "path", "font.size": 9}):
         figure, axes = plt.subplots(
             1 + trained, 1, sharex=True, squeeze=False, figsize=(6, 1.2 + 1.2 * (1 + trained)), layout="constrained"
         )

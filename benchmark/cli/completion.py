@@ -1,4 +1,4 @@
-"""Shell completion of names: strategies, datasets, protocols, suites and runs."""
+"""Shell completion of names: strategies, networks, datasets, protocols, suites and runs."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def _strategies(_: click.Context) -> Iterable[str]:
     from stampbench.strategies.registry import STRATEGIES
 
     return list(STRATEGIES)
+
+
+def _networks(_: click.Context) -> Iterable[str]:
+    from stampbench.models.registry import DEFAULT, NETWORKS
+
+    return [DEFAULT, *NETWORKS]
 
 
 def _datasets(_: click.Context) -> Iterable[str]:
@@ -79,6 +85,7 @@ def _either(*sources: Callable[[click.Context], Iterable[str]]) -> Callable[[cli
 
 
 STRATEGY = _matching(_strategies, lists=True)
+NETWORK = _matching(_networks, lists=True)
 DATASET = _matching(_datasets)
 PROTOCOL = _matching(_protocols)
 SUITE = _matching(_suites)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from stampbench.benchmark.cli.common import warn
-from stampbench.benchmark.cli.completion import DATASET, PROTOCOL, STRATEGY
+from stampbench.benchmark.cli.completion import DATASET, NETWORK, PROTOCOL, STRATEGY
 from stampbench.benchmark.cli.options import (
     DATA_ROOT,
     MAX_VOXELS,
@@ -29,7 +29,14 @@ if TYPE_CHECKING:
 @click.option(
     "--strategy", "strategies", required=True, shell_complete=STRATEGY, help="Name, several separated by commas, or all"
 )
-@click.option("--network", "networks", default="unet", show_default=True, help="Name, or several separated by commas")
+@click.option(
+    "--network",
+    "networks",
+    default="unet",
+    show_default=True,
+    shell_complete=NETWORK,
+    help="Name, or several separated by commas",
+)
 @click.option("--weights", help="Trained weights to start from: a file, or the folder of a run or of nnU-Net")
 @click.option("--dataset", required=True, shell_complete=DATASET, help="Name, phantom2d:size=48,cases=20, or a folder")
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation images included")

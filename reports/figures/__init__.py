@@ -31,7 +31,7 @@ FIGURES: dict[str, Entry] = {
     ),
     "stability": Entry(
         "how often each strategy takes each rank when runs and subjects are drawn again",
-        "Wiesenfarth et al. 2021, Fig. 7",
+        "the blob plots of Wiesenfarth et al. 2021",
         f"{_PACKAGE}.stability:stability",
     ),
     "dice_along_pruning": Entry(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from stampbench.reports.looks import FAMILIES, NIGHT, PAPER, looks
+from stampbench.strategies.registry import STRATEGIES
 
 Floats = NDArray[np.float64]
 VISION = {
@@ -93,8 +96,15 @@ def test_contrast_of_every_colour_is_enough_for_graphics(place: str, background:
         assert (high + 0.05) / (low + 0.05) >= 3, family
 
 
+def test_every_built_in_strategy_has_a_family() -> None:
+    members = [name for family in FAMILIES for name in family.members]
+    assert set(members) == {name for name, entry in STRATEGIES.items() if entry.origin is None}
+
+
 def test_a_look_depends_on_the_label_only() -> None:
-    every = ["standard", "stamp_plus (recovery_epochs=2)", "flat", "flat (f=8)", "my_own", "stamp_plus"]
+    with (Path(__file__).parents[2] / "leaderboards" / "runs.csv").open(newline="") as file:
+        every = sorted({row["strategy"] for row in csv.DictReader(file)} | {"my_own"})
+    assert len({look[:3] for look in looks(every).values()}) == len(every)
     for label in every:
         assert looks([label])[label] == looks(every)[label]
 

@@ -25,6 +25,7 @@ def offered(words: str) -> list[str]:
     [
         ("run --strategy stamp_p", ["stamp_plus"]),
         ("run --strategy standard,stamp_p", ["standard,stamp_plus"]),
+        ("run --network unet,dyn", ["unet,dynunet"]),
         ("run --dataset hip", ["hippocampus"]),
         ("run --protocol qu", ["quick"]),
         ("suite run low", ["low_data"]),
