@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections import defaultdict
 from pathlib import Path
 
@@ -40,6 +41,33 @@ def test_numbers_of_answers_are_printed_on_the_page_that_they_link_to(document: 
         assert any(re.search(wanted, row) for row in rows), line
         checked += 1
     assert checked >= 2
+
+
+GITHUB = (
+    "<meta charset='utf-8'><style>body{font:16px/1.5 'Noto Sans',Helvetica,Arial,sans-serif}"
+    "table{border-collapse:collapse}th,td{border:1px solid;padding:6px 13px;white-space:nowrap}</style><table>"
+)
+"""Fonts and margins of tables as GitHub shows them."""
+
+
+def test_the_board_of_the_readme_fits_the_width_that_github_has_for_it(tmp_path: Path) -> None:
+    api = pytest.importorskip("playwright.sync_api")
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("no chromium here (Debian: apt install chromium)")
+    (block,) = BLOCK.findall((ROOT / "README.md").read_text())
+    rows = [line.strip("|").split("|") for line in block.splitlines() if line.startswith("|")]
+    cells = ["".join(f"<td>{cell.strip()}</td>" for cell in row) for row in rows if not set("".join(row)) <= set("-:")]
+    assert len(cells) == 9
+    page = tmp_path / "table.html"
+    page.write_text(GITHUB + "".join(f"<tr>{row}</tr>" for row in cells))
+    with api.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        shown = browser.new_page()
+        shown.goto(page.as_uri())
+        width = shown.locator("table").bounding_box()["width"]
+        browser.close()
+    assert width <= 846
 
 
 def test_dice_by_epochs_is_that_of_the_published_runs() -> None:
