@@ -95,7 +95,9 @@ function nearest(board) {
 
 function showAnswer(board) {
   const [start, best] = answer(board);
-  const named = ({ raw }) => element("button", { type: "button", class: "link", onclick: () => select(raw.strategy) }, raw.strategy);
+  const named = ({ raw }) => element("a", { // a link, because the text of a button does not flow with the sentence
+    href: "#leaderboard", onclick: (event) => { event.preventDefault(); select(raw.strategy); },
+  }, raw.strategy);
   const parts = [start];
   const enough = best.filter((row) => row.raw.dice_low !== null);
   const shown = enough.length ? enough : best;

@@ -28,7 +28,7 @@ class SortableTable {
     this.table = table;
     this.onSort = onSort;
     this.sort = null;
-    table.replaceChildren(element("caption", {}, caption), element("thead"), element("tbody"));
+    table.replaceChildren(element("caption", {}, element("span", {}, caption)), element("thead"), element("tbody"));
   }
 
   show(columns, rows, { value = (row, key) => row[key], arrange = (list, order) => order(list), decorate = () => {} } = {}) {
