@@ -71,4 +71,4 @@ def test_published_tables_without_predicted_voxels_have_no_sensitivity(frames: F
     cases = cases.drop(columns="predicted_voxels")
     (table,) = class_tables(leaderboards(runs, cases), runs, cases)
     assert table.rows[["sensitivity", "precision"]].isna().all(axis=None)
-    assert "precision" not in FORMATS["markdown"]([table], ()).split("\n\n")[1]
+    assert "precision" not in FORMATS["md"]([table], ()).split("\n\n")[1]
