@@ -34,7 +34,7 @@ ALLOWED = {
     ),
     "compare": (*_FILTERS, "--columns", "--sort", "--cases", "--notes", "--no-notes"),
     "figure": (*_FILTERS, "--strategy", "--parameters", "--score"),
-    "list": ("--format",),
+    "list": ("--sizes",),
 }
 """Commands that a document may contain, each with its options; with these they only read recorded results and names."""
 _BEGIN = re.compile(r"^<!-- stampbench ", re.MULTILINE)

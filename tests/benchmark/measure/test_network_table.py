@@ -8,10 +8,11 @@ import pytest
 
 from stampbench.benchmark.cli.list_names import describe
 from stampbench.benchmark.measure.network_table import network_table
+from stampbench.benchmark.records.documents import rendered
 from stampbench.models.registry import NETWORKS
 
-DOCUMENT = (Path(__file__).parents[3] / "docs" / "networks.md").read_text()
-ROWS = [line for line in DOCUMENT.splitlines() if line.startswith("| ")]
+PATH = Path(__file__).parents[3] / "docs" / "networks.md"
+ROWS = [line for line in PATH.read_text().splitlines() if line.startswith("| ")]
 
 
 def test_every_network_has_a_row() -> None:
@@ -35,3 +36,14 @@ def test_numbers_of_the_unet() -> None:
 @pytest.mark.slow
 def test_document_has_the_table_of_the_command() -> None:
     assert network_table(describe("networks").items()).splitlines() == ROWS
+
+
+def test_render_runs_the_command_of_the_document() -> None:
+    commands: list[list[str]] = []
+
+    def run(words: list[str]) -> str:
+        commands.append(words)
+        return "the table"
+
+    assert "the table" in rendered(PATH, run)
+    assert commands == [["list", "networks", "--sizes"]]
