@@ -19,7 +19,7 @@ Label = Annotated[int, Field(gt=0, lt=100_000)]
 Text = Annotated[str, Field(max_length=2000)]
 """A text that is shown to users."""
 Length = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Intensity = Annotated[float, Field(ge=-1e30, le=1e30)]
+Intensity = Annotated[float, Field(ge=-1e30, le=1e30, allow_inf_nan=False)]
 
 
 def _file_name(text: str) -> str:
