@@ -52,7 +52,7 @@ def test_wheel_holds_every_module_and_data_file_and_nothing_else(built: Distribu
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert "stampbench/benchmark/config/suites/low_data.yaml" in expected
-    assert "stampbench/reports/assets/page.js" in expected
+    assert "stampbench/reports/assets/board.js" in expected
     with zipfile.ZipFile(built.wheel) as wheel:
         assert {name for name in wheel.namelist() if ".dist-info/" not in name} == expected
 
