@@ -199,7 +199,7 @@ def test_every_example_is_tried() -> None:
 @pytest.mark.parametrize(("name", "code"), EXAMPLES, ids=[name for name, _ in EXAMPLES])
 def test_examples_of_the_documents_run_and_prune(name: str, code: str, tmp_path: Path) -> None:
     if importlib.util.find_spec(NEEDED[name]) is None:
-        pytest.skip(f"{NEEDED[name]} is not installed")
+        pytest.skip(f"{NEEDED[name]} is not installed; it is part of the extra loops")
     lines = [line for line in code.splitlines() if line.strip()]
     assert len(lines) <= 30
     space: dict[str, Any] = {"__name__": "example"}
