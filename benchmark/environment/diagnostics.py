@@ -21,6 +21,7 @@ EXTRAS = {
     "export": ("onnx", "onnxscript", "onnxruntime", "openvino"),
     "formats": ("highdicom", "SimpleITK"),
     "gpu": ("nvidia-ml-py",),
+    "loops": ("pytorch-ignite", "pytorch-lightning"),
     "ray": ("ray",),
     "slurm": ("submitit",),
 }

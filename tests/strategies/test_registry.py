@@ -216,7 +216,7 @@ def _check_outsider(server: subprocess.Popen[str]) -> None:
 
     listed = stampbench("list", "strategies")
     assert listed.returncode == 0, listed.stderr
-    lines = {line.split()[0]: line for line in listed.stdout.splitlines()}
+    lines = {line.split("|")[1].strip(): line for line in listed.stdout.splitlines()}
     assert "Train for two epochs" in lines["two_epochs"]
     assert "[outsider 1.2]" in lines["two_epochs"]
     assert "doubling U-Net" in lines["standard"]  # the built-in strategy is kept
