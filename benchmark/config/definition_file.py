@@ -37,7 +37,10 @@ def read_definition(path: Path) -> Definition:
     path = path.expanduser().resolve()
     given = {"name": path.stem, "summary": f"defined by {path.name}", "split_version": 2, **content}
     if given.get("phantom") is None:
-        given["folder"] = str((path.parent / str(content.get("folder", "."))).resolve())
+        folder = str(content.get("folder", "."))
+        if "\0" in folder:
+            raise UserError(f"definition file {path}: folder: contains a null byte, which no path does")
+        given["folder"] = str((path.parent / folder).resolve())
     return validated(Definition, f"definition file {path}", given | {"source": str(path)})
 
 
