@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stampbench.models.architecture import Filter
 from stampbench.models.errors import ModelError
@@ -69,12 +69,9 @@ def _random_model(architecture: TracedArchitecture) -> TracedModel:
 
 
 def _differs(model: TracedModel, filters: list[Filter]) -> bool:
-    architecture = model.architecture
-    generator = torch.Generator().manual_seed(0)
-    sizes = [2 * each for each in architecture.divisors]
-    image = torch.randn(1, architecture.in_channels, *sizes, generator=generator, dtype=torch.double)
     pruned, silent = copy.deepcopy(model), copy.deepcopy(model)
     silence(silent, filters)
+    image = _accepted(silent)
     try:
         remove_filters(pruned, filters)
         with torch.no_grad():
@@ -82,3 +79,19 @@ def _differs(model: TracedModel, filters: list[Filter]) -> bool:
         return bool((found - expected).abs().max() > _TOLERANCE * expected.abs().max())
     except (RuntimeError, ValueError):  # shapes do not fit any more
         return True
+
+
+def _accepted(model: TracedModel) -> Tensor:
+    """Return a small image that the network accepts; one that pads accepts any size in name, but not the smallest."""
+    architecture = model.architecture
+    generator = torch.Generator().manual_seed(0)
+    for factor in (2, 4, 16, 64):
+        sizes = [factor * each for each in architecture.divisors]
+        image = torch.randn(1, architecture.in_channels, *sizes, generator=generator, dtype=torch.double)
+        try:
+            with torch.no_grad():
+                model(image)
+            break
+        except (RuntimeError, ValueError):
+            continue
+    return image

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import (
@@ -14,6 +15,7 @@ from stampbench.benchmark.config.resolve import (
     resolve_protocol,
     resolve_strategies,
 )
+from stampbench.benchmark.config.resolved import ResolvedNetwork
 from stampbench.benchmark.config.suite import Block
 from stampbench.benchmark.config.suite_file import SuiteFile
 from stampbench.benchmark.config.weights import resolve_weights
@@ -111,6 +113,7 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
                 raise UserError(f"strategy '{entry.name}': an entry names one strategy")
             for point, network in itertools.product(entry.settings(), networks):
                 (resolved,) = resolve_strategies([entry.name], protocol, point)
+                _check_network(entry.name, point, network)
                 on_network = resolved.on(network).starting_from(weights)
                 grid = itertools.product(block.n_train, block.training_sets, folds, block.seeds)
                 for size, drawn, fold, seed in grid:
@@ -120,6 +123,17 @@ def _runs(block: Block, dataset: Dataset, locate: Callable[..., str] | None) -> 
         if locate is None:
             raise
         raise UserError(f"{locate(*place)}: {error}") from error
+
+
+def _check_network(strategy: str, point: Mapping[str, Any], network: ResolvedNetwork | None) -> None:
+    """Check that a user does not set a strategy's U-Net and choose another network."""
+    for key in ("f", "depth", "convs_per_level"):
+        if network is not None and key in point:
+            raise UserError(
+                f"strategy '{strategy}': {key}={point[key]} is a hyperparameter of the U-Net, and network "
+                f"'{network.name}' has its own",
+                setting="network",
+            )
 
 
 def _check_size(block: Block, folds: int) -> None:

@@ -11,7 +11,9 @@ import pytest
 from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.rerun_command import rerun_command
 from stampbench.benchmark.config.resolve import resolve_network, resolve_networks, resolve_protocol, resolve_strategies
+from stampbench.benchmark.config.suite import Block
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.execution.expand_suite import expand_block
 from stampbench.benchmark.execution.run import Draw, Run, plan_run
 from stampbench.datasets.dataset import open_dataset
 from stampbench.models.errors import ModelError
@@ -155,6 +157,23 @@ def test_what_does_not_fit_is_refused(strategy: str, network: str, settings: dic
     with pytest.raises(UserError, match=message) as error:
         plan(strategy, network, **settings)
     assert "\n" not in str(error.value)
+
+
+def test_hyperparameters_of_the_unet_do_not_belong_to_other_networks() -> None:
+    grid = {
+        "strategies": [{"name": "stamp", "set": {"f": 2}}],
+        "datasets": ["phantom2d:size=16,cases=10"],
+        "protocol_set": {"folds": 2},
+    }
+    dataset = open_dataset(find_definition("phantom2d:size=16,cases=10"))
+    assert len(expand_block(Block.model_validate(grid), lambda _: dataset)) == 2
+    with pytest.raises(UserError, match="f=2 is a hyperparameter of the U-Net, and network 'dynunet' has its own"):
+        expand_block(Block.model_validate({**grid, "networks": ["dynunet"]}), lambda _: dataset)
+
+
+def test_a_network_that_pads_small_images_is_accepted() -> None:
+    assert plan("stamp", "monai.networks.nets:BasicUNet", "phantom2d:size=32,cases=10").architecture.prunable()
+    NETWORKS.pop("monai.networks.nets:BasicUNet")
 
 
 def test_pruning_needs_a_layer_that_can_lose_filters(modules: None) -> None:
