@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 
 import pytest
@@ -33,12 +34,19 @@ def test_call_that_takes_twice_as_long_has_a_ratio_of_two() -> None:
 
 
 def test_times_agree_with_torch_benchmark_within_five_percent(network: Model) -> None:
-    """Both time the same call in turns; a machine that is busy with other work gets three tries."""
+    """Both time the same call in turns; a machine that is busy with other work gets six tries.
+
+    The timer of PyTorch collects no garbage meanwhile, so that nothing else may either.
+    """
     call = open_session(network, torch.randn(4, 1, 64, 64), "eager", "fp32").call
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     call()
     medians: list[float] = []
-    while len(medians) < 3 and (not medians or abs(medians[-1] - 1) > 0.05):
-        ratios = [interleaved_timing._stopwatch(CPU)(call) / (1000 * timer.timeit(1).median) for _ in range(400)]
-        medians.append(sorted(ratios)[200])
+    gc.disable()
+    try:
+        while len(medians) < 6 and (not medians or abs(medians[-1] - 1) > 0.05):
+            ratios = [interleaved_timing._stopwatch(CPU)(call) / (1000 * timer.timeit(1).median) for _ in range(400)]
+            medians.append(sorted(ratios)[200])
+    finally:
+        gc.enable()
     assert medians[-1] == pytest.approx(1, abs=0.05), medians
