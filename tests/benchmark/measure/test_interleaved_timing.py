@@ -41,12 +41,18 @@ def test_times_agree_with_torch_benchmark_within_five_percent(network: Model) ->
     call = open_session(network, torch.randn(4, 1, 64, 64), "eager", "fp32").call
     timer = Timer("call()", globals={"call": call}, num_threads=torch.get_num_threads())
     call()
+
+    def ratio() -> float:
+        call()  # what runs between two timings leaves the caches cold
+        own = interleaved_timing._stopwatch(CPU)(call)
+        call()
+        return own / (1000 * timer.timeit(1).median)
+
     medians: list[float] = []
     gc.disable()
     try:
         while len(medians) < 6 and (not medians or abs(medians[-1] - 1) > 0.05):
-            ratios = [interleaved_timing._stopwatch(CPU)(call) / (1000 * timer.timeit(1).median) for _ in range(400)]
-            medians.append(sorted(ratios)[200])
+            medians.append(sorted(ratio() for _ in range(300))[150])
     finally:
         gc.enable()
     assert medians[-1] == pytest.approx(1, abs=0.05), medians
