@@ -51,7 +51,13 @@ def check_fit(
                 "strategies such as 'standard' train it",
                 setting="network",
             )
-        _try_batch(dataset, architecture, rest or min(protocol.batch_size, training_images))
+        number = rest or min(protocol.batch_size, training_images)
+        if reason := _refusal(architecture, (number, architecture.in_channels, *dataset.seen)):
+            raise UserError(
+                f"network '{architecture.name}': does not train on {number} images of {dataset.name} of size "
+                f"{'×'.join(map(str, dataset.seen))} ({reason})",
+                setting="batch_size",
+            )
         if resolved.network is not None and resolved.network.code is not None:
             _checked(architecture)
 
@@ -78,14 +84,11 @@ def _check_bottleneck(architecture: UNetArchitecture, dataset: Dataset, training
         )
 
 
-def _try_batch(dataset: Dataset, architecture: TracedArchitecture, number: int) -> None:
-    """Check that the network trains on the smallest batch, without memory for its tensors."""
-    batch = torch.empty(number, architecture.in_channels, *dataset.seen, device="meta")
+@lru_cache(maxsize=64)
+def _refusal(architecture: TracedArchitecture, shape: tuple[int, ...]) -> str:
+    """Return why a network does not train on a batch, tried without memory for its tensors; empty: it does."""
     try:
-        without_memory(architecture).train()(batch)
+        without_memory(architecture).train()(torch.empty(shape, device="meta"))
     except (RuntimeError, ValueError) as error:
-        raise UserError(
-            f"network '{architecture.name}': does not train on {number} images of {dataset.name} of size "
-            f"{'×'.join(map(str, dataset.seen))} ({' '.join(str(error).split())[:200]})",
-            setting="batch_size",
-        ) from error
+        return " ".join(str(error).split())[:200]
+    return ""
