@@ -43,6 +43,7 @@ class TracedModel(nn.Module):
         self.net.train(self.training)
         self.filters = TracedFilters(self.net, a.channels)
         self.filters.shrink(a.layers)
+        self._aliases = _aliases(super().state_dict(keep_vars=True))
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Return the logits of images; in training mode with deep supervision a list of them.
@@ -60,12 +61,11 @@ class TracedModel(nn.Module):
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]
         """Return every tensor under one name, also where modules have several."""
         state: dict[str, Any] = super().state_dict(*args, **kwargs)
-        aliases = self._aliases()
-        return {name: value for name, value in state.items() if name not in aliases}
+        return {name: value for name, value in state.items() if name not in self._aliases}
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Load what `state_dict` returned."""
-        aliases = {alias: state_dict[name] for alias, name in self._aliases().items() if name in state_dict}
+        aliases = {alias: state_dict[name] for alias, name in self._aliases.items() if name in state_dict}
         return super().load_state_dict({**state_dict, **aliases}, strict, assign)
 
     def watched(self, callback: Callable[[str, Tensor], None]) -> AbstractContextManager[None]:
@@ -96,15 +96,6 @@ class TracedModel(nn.Module):
         """Return the dropout probability of each prunable layer."""
         return self.filters.dropout_probabilities()
 
-    def _aliases(self) -> dict[str, str]:
-        """Return, for every further name of a tensor, its first name."""
-        first: dict[int, str] = {}
-        aliases = {}
-        for name, value in super().state_dict(keep_vars=True).items():
-            if first.setdefault(id(value), name) != name:
-                aliases[name] = first[id(value)]
-        return aliases
-
     def _check_input(self, x: Tensor) -> None:
         a = self.architecture
         if x.ndim != a.spatial_dims + 2 or x.shape[1] != a.in_channels:
@@ -115,3 +106,9 @@ class TracedModel(nn.Module):
         for size, divisor in zip(x.shape[2:], a.divisors, strict=True):
             if size % divisor:
                 raise ModelError(f"input of size {tuple(x.shape[2:])}: sizes must be multiples of {a.divisors}")
+
+
+def _aliases(state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Return, for every further name of a tensor, its first name; removing filters does not change the names."""
+    first: dict[int, str] = {}
+    return {name: first[id(value)] for name, value in state.items() if first.setdefault(id(value), name) != name}
