@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from stampbench.models.cpu_kernels import Kernels
-from stampbench.models.errors import ModelError
+from stampbench.models.input_check import check_images
 from stampbench.models.traced_architecture import TracedArchitecture, built
 from stampbench.models.traced_filters import TracedFilters
 
@@ -51,7 +51,7 @@ class TracedModel(nn.Module):
         Raises:
             ModelError: when the shape of `x` does not fit the architecture.
         """
-        self._check_input(x)
+        check_images(x, self.architecture.in_channels, self.architecture.divisors)
         output = self.net(x)
         if isinstance(output, Tensor) and output.ndim == x.ndim:
             return output
@@ -95,17 +95,6 @@ class TracedModel(nn.Module):
     def dropout_probabilities(self) -> dict[str, float]:
         """Return the dropout probability of each prunable layer."""
         return self.filters.dropout_probabilities()
-
-    def _check_input(self, x: Tensor) -> None:
-        a = self.architecture
-        if x.ndim != a.spatial_dims + 2 or x.shape[1] != a.in_channels:
-            raise ModelError(
-                f"input of shape {tuple(x.shape)}: the network expects (N, {a.in_channels}, "
-                f"{', '.join(['size'] * a.spatial_dims)})"
-            )
-        for size, divisor in zip(x.shape[2:], a.divisors, strict=True):
-            if size % divisor:
-                raise ModelError(f"input of size {tuple(x.shape[2:])}: sizes must be multiples of {a.divisors}")
 
 
 def _aliases(state: Mapping[str, Tensor]) -> dict[str, str]:

@@ -20,6 +20,7 @@ from stampbench.models.cpu_kernels import (
     uses_fast_kernels,
 )
 from stampbench.models.errors import ModelError
+from stampbench.models.input_check import check_images
 
 # Module classes by the number of spatial dimensions.
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -112,7 +113,7 @@ class UNet(nn.Module):
         Raises:
             ModelError: when the shape of `x` does not fit the architecture.
         """
-        self._check_input(x)
+        check_images(x, self.architecture.in_channels, self.architecture.divisors)
         per_level, depth = self.architecture.convs_per_level, self.architecture.depth
         fast, used = uses_fast_kernels(self.kernels, x), list(self.units[:units])
         skips: list[Tensor] = []
@@ -213,16 +214,6 @@ class UNet(nn.Module):
         """Return the dropout probability of each layer that has dropout."""
         names = (name for name in self.architecture.layers if name.startswith("conv"))
         return {name: self.layer(name).dropout.p for name in names}
-
-    def _check_input(self, x: Tensor) -> None:
-        a = self.architecture
-        if x.ndim != a.spatial_dims + 2 or x.shape[1] != a.in_channels:
-            raise ModelError(
-                f"input of shape {tuple(x.shape)}: the network expects (N, {a.in_channels}, "
-                f"{', '.join(['size'] * a.spatial_dims)})"
-            )
-        if any(size % divisor for size, divisor in zip(x.shape[2:], a.divisors, strict=True)):
-            raise ModelError(f"input of size {tuple(x.shape[2:])}: every size must be a multiple of {a.divisors[0]}")
 
 
 def _upconv_step(name: str) -> int:
