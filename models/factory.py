@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import types
 from typing import Any
 
-from pydantic import create_model
 from torch import nn
 
 from stampbench.models.errors import ModelError
@@ -13,14 +13,6 @@ from stampbench.models.network import Network
 
 _GIVEN = ("spatial_dims", "in_channels", "out_channels")
 _PLAIN = (bool, int, float, str)
-
-
-class FactoryNetwork(Network, frozen=True):
-    """A network whose module a class or function returns; its other arguments with plain defaults are the fields."""
-
-    def build(self, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
-        """Return the module that the factory returns."""
-        raise NotImplementedError
 
 
 def factory_network(factory: object, target: str) -> type[Network]:
@@ -61,7 +53,9 @@ def factory_network(factory: object, target: str) -> type[Network]:
             raise ModelError(f"network '{target}': returned {type(module).__name__}, not a PyTorch module")
         return module
 
-    name = target.partition(":")[2]
-    created: type[Network] = create_model(name, __base__=FactoryNetwork, __doc__=f"{target}.", **fields)
-    created.build = build  # type: ignore[method-assign]
-    return created
+    def body(namespace: dict[str, Any]) -> None:
+        namespace |= {name: default for name, (_, default) in fields.items()}
+        namespace["__annotations__"] = {name: kind for name, (kind, _) in fields.items()}
+        namespace |= {"build": build, "__doc__": f"{target}.", "__module__": __name__}
+
+    return types.new_class(target.partition(":")[2], (Network,), {"frozen": True}, body)

@@ -227,8 +227,6 @@ class _LoopTrainer:
         return self._module.architecture
 
     def score(self, importance: str) -> Scores:
-        if importance == "taylor" and self._loss is None:
-            raise StrategyError("importance 'taylor' needs a loss: Pruner(…, loss=…)")
         inputs = ImportanceInputs(self._module, self.batches(), self._loss or _no_loss, self.rng)  # type: ignore[arg-type]
         return IMPORTANCES[importance].score(inputs)
 
@@ -272,4 +270,4 @@ def _pairs(batches: Iterable[Any], device: torch.device) -> Iterator[tuple[Tenso
 
 
 def _no_loss(*_: Any) -> Tensor:
-    raise NotImplementedError
+    raise StrategyError("this importance needs a loss: Pruner(…, loss=…)")
