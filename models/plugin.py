@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module, metadata
+from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, TypeVar
 
@@ -137,7 +138,7 @@ def register_module(registry: dict[str, _E], entry_class: type[_E], module: Modu
         if isinstance(found, type) and issubclass(found, base) and found.__module__ == module.__name__:
             name = snake_case(found.__name__)
             loaded = entry_class.checked(found, f"{origin}: {found.__name__}")
-            target = f"{str(module.__file__).rpartition('/')[2]}:{found.__name__}"
+            target = f"{Path(str(module.__file__)).name}:{found.__name__}"
             register(registry, name, entry_class(target, origin=origin, code=code, loaded=loaded))
             names.append(name)
     return names

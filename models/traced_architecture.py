@@ -98,12 +98,16 @@ class TracedArchitecture(BaseModel, frozen=True, extra="forbid"):
     @property
     def channels(self) -> NetworkChannels:
         """Where the filters of the unpruned network are."""
-        return traced(self.name, self.network, self.spatial_dims, self.in_channels, self.out_channels)[0]
+        return self._traced[0]
 
     @property
     def divisors(self) -> tuple[int, ...]:
         """For each spatial axis, the number that the input size must be a multiple of."""
-        return traced(self.name, self.network, self.spatial_dims, self.in_channels, self.out_channels)[1]
+        return self._traced[1]
+
+    @property
+    def _traced(self) -> tuple[NetworkChannels, tuple[int, ...]]:
+        return traced(self.name, self.network, self.spatial_dims, self.in_channels, self.out_channels)
 
     @property
     def widths(self) -> tuple[int, ...]:
