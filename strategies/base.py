@@ -104,6 +104,14 @@ class Trainer(Protocol):
             importance: Name in `stampbench.strategies.importance.IMPORTANCES`.
         """
 
+    def savings(self, cost: str) -> dict[str, float]:
+        """Return what the removal of one filter of each prunable layer saves; the time of measuring is charged.
+
+        Args:
+            cost: `parameters`; `flops` of one image; or `latency`, the milliseconds of one image by a table of layers
+                that is measured once per run. Layers with one filter are left out.
+        """
+
     def input_sensitivity(self) -> float:
         """Return the mean L2 norm, over the training images, of ∂(Σ logits)/∂image.
 

@@ -249,6 +249,8 @@ def _strategy(name: str, hyperparameters: Mapping[str, Any]) -> TrainAndPrune:
     strategy = cls(**{**entry.preset, **hyperparameters})
     if reason := strategy.fixed_network():
         raise StrategyError(f"strategy '{name}': {reason}")
+    if strategy.cost != "none":
+        raise StrategyError(f"cost={strategy.cost}: known to the harness only, which knows the size of images")
     if strategy.pretrained or strategy.recovery == "convergence" or strategy.dropout == "matched":
         raise StrategyError(
             f"strategy '{name}': needs trainings that the pruner does not control (pretrained, recovery=convergence, "

@@ -55,20 +55,40 @@ class Ranking:
         ]
         return [Filter(layer, index, value) for value, _, index, layer in sorted(filters)]
 
-    def lowest(self, count: int, min_filters: int = 1) -> list[Filter]:
+    def lowest(
+        self, count: int, min_filters: int = 1, savings: Mapping[str, float] | None = None, width_multiple: int = 1
+    ) -> list[Filter]:
         """Return the `count` least important filters whose removal leaves `min_filters` in every layer.
 
-        The list is shorter when fewer filters can be removed.
+        The list is shorter when fewer filters can be removed, or when the next filters have to go together; it is
+        longer when the first ones do.
+
+        Args:
+            count: Number of filters.
+            min_filters: Filters that remain in every layer.
+            savings: What a filter of each layer saves; the order is then that of magnitude per saving (HALP, Shen et
+                al. 2022; NetAdapt, Yang et al. 2018). Filters that save nothing come last.
+            width_multiple: The least important filters of a layer go together, as many as bring its width to the next
+                multiple of this number; their mean magnitude counts.
         """
-        remaining = {layer: len(values) for layer, values in self.magnitudes.items()}
+        left = {layer: sorted((value, index) for index, value in enumerate(values))
+                for layer, values in self.magnitudes.items()}  # fmt: skip
+        positions = {layer: position for position, layer in enumerate(left)}
         chosen: list[Filter] = []
-        for filter in self.ascending():
-            if len(chosen) == count:
-                break
-            if remaining[filter.layer] > min_filters:
-                remaining[filter.layer] -= 1
-                chosen.append(filter)
-        return chosen
+        while True:
+            room = count - len(chosen) if chosen else math.inf
+            groups = []
+            for layer, filters in left.items():
+                size = filters_to_multiple(len(filters), min_filters, width_multiple)
+                if 0 < size <= room and len(chosen) < count:
+                    mean = sum(value for value, _ in filters[:size]) / size
+                    saved = 1.0 if savings is None else savings[layer]
+                    groups.append((mean / saved if saved > 0 else math.inf, mean, positions[layer], size, layer))
+            if not groups:
+                return chosen
+            *_, size, layer = min(groups)
+            chosen += [Filter(layer, index, value) for value, index in left[layer][:size]]
+            del left[layer][:size]
 
     def dropout(self, base: float) -> dict[str, float]:
         """Return each layer's targeted dropout probability p_l = base · μ_l / max μ.
@@ -86,3 +106,13 @@ class Ranking:
             positions[layer].append(place)
         means = {layer: sum(places) / len(places) for layer, places in positions.items()}
         return {layer: base * mean / max(means.values()) for layer, mean in means.items()}
+
+
+def filters_to_multiple(width: int, min_filters: int = 1, width_multiple: int = 1) -> int:
+    """Return how many filters a layer has to lose to reach the next smaller multiple of `width_multiple`.
+
+    Returns:
+        0 if fewer than `min_filters` would be left.
+    """
+    size = (width - 1) % width_multiple + 1
+    return size if width - size >= max(min_filters, 1) else 0

@@ -19,6 +19,10 @@ LargestBy = Literal["channels", "parameters", "block"]
 """How the size of a layer is measured: by its filters, by its weights, or by the filters of its level."""
 
 
+CostName = Literal["none", "parameters", "flops", "latency"]
+"""What a filter's importance is divided by: nothing, or what its removal saves."""
+
+
 class Settings(Protocol):
     """The hyperparameters of a pruning strategy that a selection may use."""
 
@@ -33,6 +37,14 @@ class Settings(Protocol):
     @property
     def importance(self) -> str:
         """Name in `IMPORTANCES`."""
+
+    @property
+    def cost(self) -> CostName:
+        """What `lowest` weighs the importance of a filter against."""
+
+    @property
+    def width_multiple(self) -> int:
+        """Number whose multiples the widths of layers shall be; the filters to the next one go together."""
 
     @property
     def largest_by(self) -> LargestBy:
@@ -56,9 +68,11 @@ def rank(trainer: Trainer, importance: str) -> Ranking:
 
 
 def lowest(trainer: Trainer, settings: Settings) -> Chosen:
-    """Choose the least important filters (Dinsdale et al. 2022, §2.1)."""
+    """Choose the least important filters (Dinsdale et al. 2022, §2.1), per saving if `cost` is set."""
     ranking = rank(trainer, settings.importance)
-    return Chosen(ranking.lowest(settings.filters_per_step, settings.min_filters), ranking)
+    savings = None if settings.cost == "none" else trainer.savings(settings.cost)
+    count = (settings.filters_per_step, settings.min_filters)
+    return Chosen(ranking.lowest(*count, savings, settings.width_multiple), ranking)
 
 
 def random_in_stamp_layer(trainer: Trainer, settings: Settings) -> Chosen:

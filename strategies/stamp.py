@@ -13,8 +13,11 @@ from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.dropout import DropoutPolicy, begin_dropout, dropout_parents
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import ImportanceName
-from stampbench.strategies.ranking import Ranking
-from stampbench.strategies.selection import SELECTIONS, Chosen, LargestBy, rank
+from stampbench.strategies.ranking import Ranking, filters_to_multiple
+from stampbench.strategies.selection import SELECTIONS, Chosen, CostName, LargestBy, rank
+
+_YOUNGER = {"dropout_ranks": "before_prune", "cost": "none", "width_multiple": 1}
+"""Hyperparameters that are younger than published runs, with their defaults."""
 
 
 class TrainAndPrune(Strategy):
@@ -41,6 +44,10 @@ class TrainAndPrune(Strategy):
     selection: str = Field("lowest", description="how the filters to remove are chosen")
     largest_by: LargestBy = Field("channels", description="how random_largest measures the size of a layer")
     importance: ImportanceName = Field("l2", description="score that filters are ranked by")
+    cost: CostName = Field("none", description="saving that a filter's importance is divided by")
+    width_multiple: int = Field(
+        1, ge=1, le=64, description="filters go together, as many as bring a layer to the next multiple of this"
+    )
     dropout: DropoutPolicy = Field("none", description="channelwise dropout during training")
     base_dropout: float = Field(0.1, ge=0, lt=1, description="b, the largest targeted dropout probability")
     recompute: bool = Field(False, description="rank again after a prune, before dropout is set")
@@ -74,6 +81,13 @@ class TrainAndPrune(Strategy):
         return self
 
     @model_validator(mode="after")
+    def _cost_needs_importance(self) -> Self:
+        for name, is_set in {"cost": self.cost != "none", "width_multiple": self.width_multiple > 1}.items():
+            if is_set and self.selection != "lowest":
+                raise ValueError(f"{name} belongs to selection=lowest, not to selection={self.selection}")
+        return self
+
+    @model_validator(mode="after")
     def _one_ranking_for_dropout(self) -> Self:
         if self.recompute and self.dropout_ranks == "remaining":
             raise ValueError(
@@ -98,9 +112,9 @@ class TrainAndPrune(Strategy):
 
     @model_serializer(mode="wrap")
     def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out a default that is younger than published runs, so that their ids hold."""
+        """Leave out defaults that are younger than published runs, so that their ids hold."""
         stored: dict[str, Any] = serialise(self)
-        return {key: value for key, value in stored.items() if (key, value) != ("dropout_ranks", "before_prune")}
+        return {key: value for key, value in stored.items() if key not in _YOUNGER or value != _YOUNGER[key]}
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the doubling U-Net, with prunable transposed convolutions if `prune_upconvs`."""
@@ -134,13 +148,17 @@ class TrainAndPrune(Strategy):
             trainer.train(epochs=1, gather=self._gathers)
         self._checkpoint(trainer)
         limit = self.parameter_limit(parameter_count(trainer.architecture))
-        while trainer.architecture.prunable(self.min_filters) and parameter_count(trainer.architecture) > limit:
+        while self._prunable(trainer.architecture) and parameter_count(trainer.architecture) > limit:
             self.prune_once(trainer)
             if self.recovery == "epochs":
                 trainer.train(epochs=self.recovery_epochs, gather=self._gathers)
             else:
                 train_to_convergence(trainer, trainer.finetune_patience)
             self._checkpoint(trainer)
+
+    def _prunable(self, architecture: Architecture) -> bool:
+        widths = architecture.layers.values()
+        return any(filters_to_multiple(width, self.min_filters, self.width_multiple) for width in widths)
 
     @property
     def _gathers(self) -> bool:

@@ -15,6 +15,8 @@ from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.measure.layer_latency import LayerLatency
+from stampbench.benchmark.measure.savings import filter_savings
 from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
@@ -72,6 +74,7 @@ class TrainingSession:
         self._score_seed = spec.stream("score")
         self._validation: ValidationScore | None = None
         self._gathered: Scores | None = None
+        self._layer_latency: LayerLatency | None = None
         self._age = 0  # epochs since the weights were initialised
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
@@ -157,6 +160,13 @@ class TrainingSession:
         self.charges.ranking_passes += chosen.passes
         return scores
 
+    def savings(self, cost: str) -> dict[str, float]:
+        """Return what one filter of each layer saves; the table of layer latency is measured once."""
+        architecture, size = self.model.architecture, self.data.size
+        if cost == "latency" and self._layer_latency is None:
+            self._layer_latency = LayerLatency.measured(architecture, size, self.device)
+        return filter_savings(architecture, cost, size, self._layer_latency)
+
     def input_sensitivity(self) -> float:
         """Return how strongly the logits depend on training images, a pass that is charged."""
         self.charges.ranking_passes += 1
@@ -241,6 +251,7 @@ class TrainingSession:
             "training_loss": self.training_loss,
             "epochs": list(self.epochs),
             "gathered": self._gathered,
+            "layer_latency": None if self._layer_latency is None else self._layer_latency.saved(),
             "scaler": None if self._scaler is None else self._scaler.state_dict(),
         }
 
@@ -261,6 +272,8 @@ class TrainingSession:
         self.charges = Charges.restored(state["charges"])
         self.training_loss, self._gathered = state["training_loss"], state["gathered"]
         self.epochs = [Epoch.model_validate(each) for each in state["epochs"]]
+        table = state.get("layer_latency")  # states of older versions have none
+        self._layer_latency = None if table is None else LayerLatency.restored(table)
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
 

@@ -97,6 +97,9 @@ class RunTrainer:
     def score(self, importance: str) -> Scores:
         return self._once("score", lambda: self.session.score(importance, len(self._journal.entries)))
 
+    def savings(self, cost: str) -> dict[str, float]:
+        return self._once("savings", lambda: self.session.savings(cost))
+
     def input_sensitivity(self) -> float:
         return self._once("input_sensitivity", self.session.input_sensitivity)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from torch.utils.flop_counter import FlopCounterMode
 
 from stampbench.benchmark.config.resolve import resolve_network
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.measure import layer_latency
 from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.testing import TINY, check_conformance
 
@@ -47,3 +50,16 @@ def test_strategies_conform_on_other_networks(
 def test_swift_conforms_with_all_its_parts(spatial_dims: int, tmp_path: Path, compute: ComputeSettings) -> None:
     settings = {"refine": 2, "weight": 0.5, "average": 0.5, "teacher_f": 2, "teacher_depth": 1, "f": 2}
     check_conformance(STRATEGIES["swift"].load()(**settings), spatial_dims, tmp_path, compute)
+
+
+def test_pruning_for_time_conforms(tmp_path: Path, compute: ComputeSettings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that counts FLOPs makes runs comparable."""
+
+    def flops(call: Callable[[], object], _: object) -> float:
+        with FlopCounterMode(display=False) as counter:
+            call()
+        return float(counter.get_total_flops())
+
+    monkeypatch.setattr(layer_latency, "_milliseconds", flops)
+    settings = {"cost": "latency", "width_multiple": 2, "dropout": "targeted"}
+    check_conformance(STRATEGIES["stamp_plus"].load()(**settings), 2, tmp_path, compute)

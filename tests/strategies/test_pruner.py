@@ -167,6 +167,7 @@ def test_taylor_needs_a_loss() -> None:
         ("flat", {}, "strategy 'flat': does not prune every few epochs"),
         ("prune_finetune", {}, "needs trainings that the pruner does not control"),
         ("stamp", {"prune_upconvs": True}, "prune_upconvs belongs to the U-Net"),
+        ("stamp", {"cost": "flops"}, "cost=flops: known to the harness only"),
     ],
 )
 def test_a_strategy_that_cannot_be_used_is_refused(strategy: str, settings: dict[str, Any], message: str) -> None:

@@ -262,3 +262,43 @@ def test_positions_of_the_remaining_filters_set_dropout_computed_by_hand() -> No
     assert ranking.dropout(0.3) == pytest.approx({"a": 0.3 * 2.5 / 2.5, "b": 0.3})
     remaining = ranking.without([Filter("b", 1)])
     assert remaining.dropout(0.3) == pytest.approx({"a": 0.3, "b": 0.3 * 1 / 2.5})
+
+
+@given(
+    scores=st.dictionaries(
+        st.sampled_from(["conv1", "conv2", "conv3"]),
+        st.lists(st.sampled_from([0.0, 0.1, 0.5, 0.9]), min_size=1),
+        min_size=1,
+    ),
+    count=st.integers(1, 8),
+    min_filters=st.integers(1, 3),
+)
+def test_lowest_takes_filters_in_ascending_order_and_skips_layers_that_are_as_narrow_as_allowed(
+    scores: Scores, count: int, min_filters: int
+) -> None:
+    ranking, remaining = Ranking(scores), {layer: len(values) for layer, values in scores.items()}
+    expected: list[Filter] = []
+    for filter in ranking.ascending():
+        if len(expected) < count and remaining[filter.layer] > min_filters:
+            remaining[filter.layer] -= 1
+            expected.append(filter)
+    assert ranking.lowest(count, min_filters) == expected
+
+
+def test_with_savings_the_least_magnitude_per_saving_goes_first() -> None:
+    ranking = Ranking({"conv1": [0.2, 0.9], "conv2": [0.3, 0.4, 0.5]}, normalised=False)
+    assert [filter[:2] for filter in ranking.lowest(1)] == [("conv1", 0)]
+    found = ranking.lowest(3, savings={"conv1": 1.0, "conv2": 2.0})  # .2, .9 against .15, .2, .25
+    assert [filter[:2] for filter in found] == [("conv2", 0), ("conv1", 0), ("conv2", 1)]
+    nothing = ranking.lowest(3, savings={"conv1": 0.0, "conv2": 1.0})
+    assert [filter[:2] for filter in nothing] == [("conv2", 0), ("conv2", 1), ("conv1", 0)]
+
+
+def test_filters_go_together_to_the_next_multiple_of_a_width() -> None:
+    """Widths 6 and 4 with multiples of 4: conv1 loses two at once; conv2 has a multiple and would have to lose all."""
+    ranking = Ranking({"conv1": [0.5, 0.6, 0.1, 0.9, 0.8, 0.7], "conv2": [0.0, 0.1, 0.2, 0.3]}, normalised=False)
+    assert [filter[:2] for filter in ranking.lowest(1, width_multiple=4)] == [("conv1", 2), ("conv1", 0)]
+    assert ranking.lowest(9, width_multiple=4) == ranking.lowest(1, width_multiple=4)
+    both = ranking.lowest(4, width_multiple=2)  # mean .05 of conv2, then .3 of conv1
+    assert [filter[:2] for filter in both] == [("conv2", 0), ("conv2", 1), ("conv1", 2), ("conv1", 0)]
+    assert len(ranking.lowest(3, width_multiple=2)) == 2

@@ -128,10 +128,40 @@ def test_dropout_ranks_and_recompute_exclude_each_other() -> None:
         follow("stamp_plus", dropout_ranks="remaining", recompute=True)
 
 
-def test_default_dropout_ranks_are_not_stored_so_that_ids_of_older_runs_hold() -> None:
+@pytest.mark.parametrize(("name", "value"), [("dropout_ranks", "remaining"), ("cost", "flops"), ("width_multiple", 8)])
+def test_younger_defaults_are_not_stored_so_that_ids_of_older_runs_hold(name: str, value: Any) -> None:
     strategy = STRATEGIES["stamp_plus"].load()
-    assert "dropout_ranks" not in strategy().model_dump()
-    assert strategy(dropout_ranks="remaining").model_dump()["dropout_ranks"] == "remaining"
+    assert name not in strategy().model_dump()
+    assert strategy(**{name: value}).model_dump()[name] == value
+
+
+def test_with_a_cost_the_least_important_filter_per_saving_is_removed() -> None:
+    """All filters of a dry run score the same within a layer; norms make those of wide layers the least important."""
+
+    class Costly(Recorder):
+        def savings(self, cost: str) -> dict[str, float]:
+            self.calls.append(("savings", cost))
+            return {layer: 100.0 if layer == "conv1" else 1.0 for layer in self.architecture.layers}
+
+    entry = STRATEGIES["stamp"]
+    strategy = entry.load()(**{**entry.preset, "f": 2, "depth": 1, "cost": "latency"})
+    recorder = Costly(strategy)
+    strategy.fit(recorder)
+    assert recorder.calls[2:5] == [("score", "l2"), ("savings", "latency"), ("prune", 1)]
+    assert set(recorder.architecture.layers.values()) == {1}
+
+
+def test_with_a_width_multiple_pruning_ends_when_no_layer_can_reach_a_smaller_one() -> None:
+    recorder = follow("stamp", f=4, depth=1, width_multiple=4, filters_per_step=1)
+    assert set(recorder.architecture.layers.values()) == {4}
+    assert [count for call, count in recorder.calls if call == "prune"] == [4, 4]
+
+
+@pytest.mark.parametrize("setting", [{"cost": "latency"}, {"width_multiple": 8}])
+def test_cost_and_width_multiple_belong_to_the_selection_by_importance(setting: dict[str, Any]) -> None:
+    (name,) = setting
+    with pytest.raises(ValidationError, match=f"{name} belongs to selection=lowest, not to selection=random_largest"):
+        follow("random_largest", **setting)
 
 
 @pytest.mark.parametrize("name", ["stamp_d", "standard_d"])

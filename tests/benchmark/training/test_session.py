@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.execution.conformance import Bench
 from stampbench.benchmark.execution.run import Run
+from stampbench.benchmark.measure import layer_latency
 from stampbench.benchmark.training.session import Teacher
 from stampbench.models.architecture import Filter
 from stampbench.strategies.errors import StrategyError
@@ -49,6 +50,24 @@ def test_gathered_norms_are_mean_l2_norms_of_relu_outputs_in_the_last_epoch(
     trainer.prune([Filter("conv1", 0)])
     with pytest.raises(StrategyError, match="l2_gathered"):
         trainer.score("l2_gathered")
+
+
+def test_the_table_of_layer_latency_is_measured_once_and_survives_a_restart(
+    make_run: Callable[..., Run], make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("stamp", cost="latency")
+    trainer = make_trainer(run, tmp_path)
+    monkeypatch.setattr(layer_latency, "_milliseconds", lambda *_: 1.0)
+    assert set(trainer.savings("latency").values()) == {0.0}
+    trainer.save()
+
+    def refuse(*_: object) -> float:
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(layer_latency, "_milliseconds", refuse)
+    resumed = make_trainer(run, tmp_path)
+    assert resumed.savings("latency") == trainer.savings("latency")  # from the journal, then from the table
+    assert resumed.savings("latency") == trainer.savings("latency")
 
 
 @pytest.mark.parametrize("strategy", ["standard_d", "pocket_resnet"])
