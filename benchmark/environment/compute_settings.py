@@ -56,7 +56,9 @@ def configure_process(settings: ComputeSettings) -> None:
 
     if settings.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(settings.deterministic)
+    # Setting this imports torch._inductor, more than a second; usually it is set already.
+    if settings.deterministic != torch.are_deterministic_algorithms_enabled():
+        torch.use_deterministic_algorithms(settings.deterministic)
     # Without deterministic algorithms cuDNN may time several convolutions and choose the fastest.
     torch.backends.cudnn.benchmark = not settings.deterministic
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = settings.tf32

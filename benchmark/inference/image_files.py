@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
+from stampbench.benchmark.environment.part_times import PartTimes
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import sliding_window
@@ -94,6 +95,7 @@ def segment_file(
     values: Sequence[int],
     settings: EvaluationSettings,
     device: torch.device,
+    times: PartTimes | None = None,
 ) -> Path:
     """Segment an image and write its label map in the image's own grid and orientation.
 
@@ -112,12 +114,37 @@ def segment_file(
         values: label value of each class.
         settings: patch or image size of the training, and post-processing.
         device: where to compute.
+        times: adds up the time of reading, preparation, network, restoring and writing.
 
     Raises:
         UserError: when channels or dims do not fit the model, or the output cannot be written.
         DatasetError: when a file cannot be read.
     """
-    picture = _read(path, model.architecture.in_channels)
+    times = times or PartTimes()
+    with times.part("reading"):
+        picture = _read(path, model.architecture.in_channels)
+    shape = _checked_shape(picture, path, model, preprocessing)
+    with times.part("preparation"):
+        batch = network_input(picture.pixels.astype(np.float32), picture.affine, preprocessing)
+    with times.part("network"), torch.inference_mode():
+        infer = sliding_window(model.to(device).eval(), settings.patch_size or settings.image_size)
+        parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
+        labels = torch.cat(parts).numpy()
+    with times.part("restoring"):
+        dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
+        if preprocessing.fit == "resize":
+            labels = resize_labels(labels, shape[:dims])
+        label_map = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
+        label_map = unorient(postprocess(label_map, settings.postprocessing), picture.affine)
+    with times.part("writing"):
+        _write(label_map, values, path, output)
+    return output
+
+
+def _checked_shape(
+    picture: Picture, path: Path, model: Model, preprocessing: PreprocessingConfig
+) -> tuple[int, ...]:  # fmt: skip
+    """Return the shape of an image in RAS orientation, if the model can segment it."""
     dims, file_dims = model.architecture.spatial_dims, picture.pixels.ndim - 1
     if dims > file_dims:
         raise UserError(f"{path}: the image is {file_dims}D; this model segments {dims}D images")
@@ -127,17 +154,7 @@ def segment_file(
             f"{path}: this model was trained on boxes of {'×'.join(map(str, preprocessing.crop))} voxels cut around "
             "the structure, with the intensities of the box; cut such a box first"
         )
-    batch = network_input(picture.pixels.astype(np.float32), picture.affine, preprocessing)
-    infer = sliding_window(model.to(device).eval(), settings.patch_size or settings.image_size)
-    with torch.inference_mode():
-        parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
-    labels = torch.cat(parts).numpy()
-    if preprocessing.fit == "resize":
-        labels = resize_labels(labels, shape[:dims])
-    label_map = np.ascontiguousarray(np.moveaxis(labels, 0, -1) if dims < file_dims else labels[0])
-    label_map = postprocess(label_map, settings.postprocessing)
-    _write(unorient(label_map, picture.affine), values, path, output)
-    return output
+    return shape
 
 
 def _read(path: Path, channels: int) -> Picture:

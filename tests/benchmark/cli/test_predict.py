@@ -21,8 +21,10 @@ def test_recorded_run_segments_pictures_and_folders(
     )[0] == 0  # fmt: skip
     (record,) = Path("runs").rglob("run.json")
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 31), dtype=np.uint8)).save("a.png")
-    code, out, _ = stampbench("predict", record.parent.name, "a.png", "--output", "labels")
+    code, out, err = stampbench("predict", record.parent.name, "a.png", "--output", "labels", "--time")
     assert (code, out.strip()) == (0, "labels/a.png")
+    parts = [line.split()[0] for line in err.splitlines()[-7:] if not line.startswith("-")]
+    assert parts == ["starting", "reading", "preparation", "network", "restoring", "writing", "all"]
     assert Image.open("labels/a.png").size == (31, 20)
     code, _, err = stampbench("predict", record.parent.name, "missing.png", "--output", "labels")
     assert (code, err.strip()) == (2, "error: missing.png: no such file")
