@@ -19,6 +19,7 @@ from monai.metrics import (
 
 from stampbench.benchmark.config.resolve import resolve_protocol
 from stampbench.benchmark.inference.label_maps import class_map
+from stampbench.benchmark.measure import masks
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.latency import time_networks
 from stampbench.benchmark.measure.masks import score_masks
@@ -203,6 +204,21 @@ def test_distances_in_threads(time_interleaved: Any, report: Any) -> None:
     times = time_interleaved({"threads": in_threads, "one by one": lambda: discard([score(n) for n in range(8)])})
     report("distances of eight cases of 160³, in threads: × one by one", times.ratio("threads", "one by one"),
            detail=times.spread("threads", "one by one"))  # fmt: skip
+
+
+def test_distances_of_noise(time_interleaved: Any, report: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prediction of an untrained network: its surface is everywhere."""
+    noise = np.random.default_rng(0).random((256, 256, 50)) < 0.5
+    ball = np.zeros_like(noise)
+    ball[100:160, 90:180, 10:35] = True
+
+    def score(many: int) -> None:
+        monkeypatch.setattr(masks, "_MANY_VOXELS", many)
+        score_masks(noise, ball, (0.7, 0.7, 3.0))
+
+    times = time_interleaved({"transform": lambda: score(0), "tree": lambda: score(noise.size)}, 5)
+    report("metrics of noise on 256×256×50: × by a tree alone", times.ratio("transform", "tree"), at_least=3,
+           detail=times.spread("transform", "tree"))  # fmt: skip
 
 
 def test_metrics_of_a_case(time_interleaved: Any, report: Any) -> None:

@@ -21,6 +21,7 @@ from monai.metrics import (
 )
 
 from stampbench.benchmark.config.dataset_request import find_definition
+from stampbench.benchmark.measure import masks as measure_masks
 from stampbench.benchmark.measure.masks import average_hausdorff_set, score_masks
 from stampbench.datasets.dataset import open_dataset
 
@@ -181,6 +182,39 @@ def test_monai_and_simpleitk_agree_on_real_masks(
     crop = tuple(slice(edge) for edge in shape)
     for value in (1, 2):
         agrees(labels[0][crop] == value, labels[1][crop] == value, spacing, 1.5)
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    density=st.floats(0.02, 0.9),
+    spacing=st.sampled_from([(1.0, 1.0), (0.7, 0.3), (1.0, 1.0, 1.0), (0.7, 0.7, 3.0)]),
+)
+@settings(deadline=None, max_examples=40)
+def test_many_surface_voxels_get_the_same_distances_by_another_way(
+    seed: int, density: float, spacing: tuple[float, ...]
+) -> None:
+    """The tolerance equals no distance, where the last digit would decide."""
+    rng = np.random.default_rng(seed)
+    masks = [rng.random((17, 12, 9)[: len(spacing)]) < density for _ in range(2)]
+    by_tree = score_masks(*masks, spacing, tolerance=0.65)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure_masks, "_MANY_VOXELS", 0)
+        patch.setattr(measure_masks, "_MANY_OF_BOX", 0)
+        patch.setattr(measure_masks, "KDTree", None)
+        by_transform = score_masks(*masks, spacing, tolerance=0.65)
+    assert by_transform[:6] == pytest.approx(by_tree[:6], rel=1e-12)
+    assert by_transform.empty == by_tree.empty
+
+
+def test_noise_over_a_whole_volume_takes_the_distance_transform(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure_masks, "KDTree", None)  # would fail
+    rng = np.random.default_rng(0)
+    scores = score_masks(
+        rng.random((128, 128, 64)) < 0.5, block((128, 128, 64), (20, 90), (20, 90), (9, 50)), (1, 1, 1)
+    )
+    assert scores.hausdorff > 10
+    with pytest.raises(TypeError):
+        score_masks(block((9, 9), (1, 3), (1, 3)), block((9, 9), (2, 5), (2, 5)), (1, 1))
 
 
 def test_average_hausdorff_of_sets_by_hand() -> None:
