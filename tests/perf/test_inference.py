@@ -21,6 +21,7 @@ from stampbench.benchmark.config.resolve import resolve_protocol
 from stampbench.benchmark.inference.label_maps import class_map
 from stampbench.benchmark.measure import masks
 from stampbench.benchmark.measure.backends import Backend
+from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.latency import time_networks
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.benchmark.training.fold_data import Images
@@ -105,6 +106,22 @@ def test_latency_of_pruned_networks(backend: Backend, benchmark: Any, report: An
     for row in rows[1:]:
         report(f"latency in {backend}, 3D f=4 {row.network}: × standard", row.ratio,
                detail=f"{row.ratio_low:.2f} to {row.ratio_high:.2f} (95 %)")  # fmt: skip
+
+
+@pytest.mark.parametrize("backend", ["eager", "onnxruntime", "openvino"])
+@pytest.mark.parametrize("spatial_dims", [2, 3])
+def test_widths_that_are_multiples_of_eight(spatial_dims: int, backend: Backend, benchmark: Any, report: Any) -> None:
+    """What the 16th filter of every layer costs, and the 17th; their FLOPs grow alike."""
+    shape = (256, 256) if spatial_dims == 2 else VOLUME
+    networks = {str(f): build(UNetArchitecture.flat(spatial_dims, 1, 3, f=f)) for f in (16, 15, 17)}
+    flops = {f: count_complexity(each.architecture, shape).flops for f, each in networks.items()}
+    rows = benchmark.pedantic(
+        lambda: time_networks(networks, torch.randn(1, 1, *shape), backend, "fp32", seconds=10), rounds=1
+    )
+    for row in rows[1:]:
+        report(f"latency in {backend}, {spatial_dims}D flat f={row.network}: × f=16", row.ratio,
+               detail=f"{row.ratio_low:.2f} to {row.ratio_high:.2f} (95 %); "
+               f"FLOPs × {flops[row.network] / flops['16']:.2f}")  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", ["dice", "dice_ce"])
