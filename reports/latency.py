@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 from tabulate import tabulate
 
@@ -19,7 +21,7 @@ class MixedMachinesError(ValueError):
 
 
 def latency_tables(timings: pd.DataFrame) -> str:
-    """Return markdown with a table for each backend, precision, batch size and image shape.
+    """Return markdown with a table for each backend, precision, timing, batch size and image shape.
 
     A table has a row per network; the first column of numbers is the time relative to the first network.
 
@@ -42,44 +44,100 @@ def latency_tables(timings: pd.DataFrame) -> str:
     machine = f"{first['processor']}, device {first['device']}, driver {first['driver'] or 'none'}, {first['clock']}"
     parts.append(
         f"{machine}, {first['threads']} threads, torch {first['torch']}; {_rounds(timings)} rounds of interleaved "
-        "timing.\n"
+        f"timing{_gpu(timings)}.\n"
     )
     return "\n".join(parts)
 
 
+def timing_names(timings: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
+    """Return what each row timed; rows that are older than the column timed the wall clock."""
+    if "timing" in timings:
+        return timings["timing"].fillna("wall")
+    return pd.Series("wall", timings.index)
+
+
 def latency_listings(timings: pd.DataFrame) -> list[Listing]:
-    """Return a table for each backend, precision, batch size and image shape; values are the columns of timings."""
+    """Return a table for each backend, precision, timing, batch and image shape; values are the columns of timings."""
     titles = {
         "network": "network", "ratio": "× first (95 %)", "p50_ms": "p50 [ms]", "p90_ms": "p90", "p99_ms": "p99",
         "images_per_second": "images/s", "parameters": "parameters", "macs": "MACs", "tensor_bytes": "tensors [MB]",
     }  # fmt: skip
+    names = timing_names(timings)
+    own_batch = (names == "throughput").rename("own_batch")
+    # Each network has its own saturating batch, so that these rows share a table.
+    batches = timings["batch"].where(~own_batch, 0).rename("table_batch")
     found = []
-    for (backend, precision, batch, shape), rows in timings.groupby(
-        ["backend", "precision", "batch", "shape"], sort=False
+    for (backend, precision, timing, batch, shape), rows in timings.groupby(
+        [timings["backend"], timings["precision"], names.rename("table_timing"), batches, timings["shape"]], sort=False
     ):
-        title = f"{backend}, {precision}, batch {batch} of {shape}, {rows['layout'].iloc[0]}"
-        texts = pd.DataFrame([_row(row) for _, row in rows.iterrows()], rows.index, list(titles))
-        short = ("network", "ratio", "p50_ms", "images_per_second", "parameters")
-        found.append(Listing(title, rows[list(titles)], texts, titles, ("network",), short=short))
+        shown = dict(titles)
+        short = ["network", "ratio", "p50_ms", "images_per_second", "parameters"]
+        if timing == "throughput":
+            shown["batch"] = "batch"
+            short.append("batch")
+        if "allocated_bytes" in rows and rows["allocated_bytes"].notna().any():
+            shown["allocated_bytes"] = "allocated [MB]"
+        title = _title(f"{backend}, {precision}", str(timing), f"{batch} of {shape}", str(rows["layout"].iloc[0]))
+        if timing == "wall" and rows["device"].iloc[0] != "cpu":
+            title += ", wall clock with synchronisation"
+        texts = pd.DataFrame([_row(row, shown) for _, row in rows.iterrows()], rows.index, list(shown))
+        found.append(Listing(title, rows[list(shown)], texts, shown, ("network",), short=tuple(short)))
     return found
+
+
+def _title(backend: str, timing: str, batch: str, layout: str) -> str:
+    """Return the title of a table.
+
+    Args:
+        backend: backend and precision.
+        timing: what was timed.
+        batch: number of images and their shape.
+        layout: memory layout.
+    """
+    if timing == "throughput":
+        return f"{backend}, saturated throughput of images of {batch.partition(' of ')[2]}, {layout}"
+    kernels = ", kernels only (CUDA graph, cold L2 cache)" if timing == "kernels" else ""
+    return f"{backend}, batch {batch}, {layout}{kernels}"
+
+
+def _gpu(timings: pd.DataFrame) -> str:
+    """Return what is known of the GPU's clock, temperature and power during the timings."""
+    if "sm_mhz" not in timings or timings["sm_mhz"].isna().all():
+        return ""
+    clock = f"SM clock {timings['sm_mhz'].min():.0f} to {timings['sm_mhz'].max():.0f} MHz"
+    tables = timings.groupby(["backend", "precision", "timing", "measured"], sort=False)["discarded"].first()
+    hottest = f", up to {timings['celsius'].max():.0f} °C" if timings["celsius"].notna().any() else ""
+    power = f", {timings['watts'].median():.0f} W" if timings["watts"].notna().any() else ""
+    return f"; {clock}{hottest}{power}, {int(tables.sum())} throttled rounds discarded"
 
 
 def _cells(listing: Listing) -> list[list[str]]:
     return [[markdown(row[0]), *row[1:]] for row in listing.texts.to_numpy().tolist()]
 
 
-def _row(row: pd.Series) -> list[str]:  # type: ignore[type-arg]
+def _row(row: pd.Series, columns: Iterable[str]) -> list[str]:  # type: ignore[type-arg]
     """Return the cells of a network; numbers that are too noisy are replaced by words and dashes."""
-    size = [f"{row['parameters']:,}", f"{row['macs']:,}", f"{row['tensor_bytes'] / 1e6:.1f}"]
-    ratio = f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})"
-    times = [f"{row[name]:.2f}" for name in ("p50_ms", "p90_ms", "p99_ms")] + [f"{row['images_per_second']:.1f}"]
+    cells = {
+        "network": str(row["network"]),
+        "ratio": f"{row['ratio']:.2f} ({row['ratio_low']:.2f} to {row['ratio_high']:.2f})",
+        **{name: _milliseconds(row[name]) for name in ("p50_ms", "p90_ms", "p99_ms")},
+        "images_per_second": f"{row['images_per_second']:.1f}",
+        **{name: f"{row[name]:,}" for name in ("parameters", "macs", "batch")},
+        "tensor_bytes": f"{row['tensor_bytes'] / 1e6:.1f}",
+    }
+    if "allocated_bytes" in columns:
+        cells["allocated_bytes"] = "–" if pd.isna(row["allocated_bytes"]) else f"{row['allocated_bytes'] / 1e6:.1f}"
     if row["rounds"] < _MIN_ROUNDS_FOR_P99:
-        times[2] = "–"
+        cells["p99_ms"] = "–"
     if row["noisy_ratio"]:
-        ratio = "too noisy"
+        cells["ratio"] = "too noisy"
     if row["noisy_time"]:
-        times = ["too noisy", "–", "–", "–"]
-    return [str(row["network"]), ratio, *times, *size]
+        cells |= {"p50_ms": "too noisy", "p90_ms": "–", "p99_ms": "–", "images_per_second": "–"}
+    return [cells[name] for name in columns]
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.2f}" if value >= 1 else f"{value:.3f}"
 
 
 def _rounds(timings: pd.DataFrame) -> str:

@@ -7,9 +7,11 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from stampbench.reports.latency import MACHINE
+from stampbench.reports.latency import MACHINE, timing_names
 
-_BACKEND_PREFERENCE = ("onnxruntime", "openvino", "compile", "fast", "eager")
+_BACKEND_PREFERENCE = (
+    "tensorrt", "onnxruntime-cuda", "onnxruntime", "openvino", "compile", "cudagraph", "fast", "eager",
+)  # fmt: skip
 """Breaks ties between backends that time equally many strategies; inference runtimes come first, as in deployment."""
 
 
@@ -48,7 +50,8 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     standard = standard_label(runs)
     if timings.empty or standard is None:
         return Speed({}, [])
-    frame = timings[(timings["batch"] == 1) & (timings["precision"] == "fp32")].copy()
+    frame = selected_networks(timings)
+    frame = frame[(frame["batch"] == 1) & (frame["precision"] == "fp32")].copy()
     frame["strategy"] = frame["run"].map(runs.set_index("run")["strategy"])
     frame = frame[~frame["noisy_ratio"].astype(bool) & frame["strategy"].notna()]
     with_standard = frame.loc[frame["strategy"] == standard, ["measured", "backend"]].drop_duplicates()
@@ -69,6 +72,12 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     median = _ratios(frame[frame["backend"] == chosen], standard)
     intervals = {name: (row["ratio_low"], row["ratio_high"]) for name, row in median.items() if "ratio_low" in row}
     return Speed({name: row["ratio"] for name, row in median.items()}, notes, str(chosen), str(machine), intervals)
+
+
+def selected_networks(timings: pd.DataFrame) -> pd.DataFrame:
+    """Return the wall-clock times of runs' selected networks, without those of other checkpoints."""
+    frame = timings[timing_names(timings) == "wall"]
+    return frame[frame["step"].isna()] if "step" in frame else frame
 
 
 def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, dict[str, float]]:

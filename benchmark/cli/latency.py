@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
     from stampbench.benchmark.execution.timed_networks import NetworksToTime
-    from stampbench.benchmark.measure.latency_row import LatencyRow
+    from stampbench.benchmark.measure.latency import Cell
 
 
 @click.command()
@@ -45,12 +45,16 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     "backends",
-    help="eager, fast, compile, onnxruntime, openvino, with commas  [default: eager, onnxruntime if installed]",
+    help="eager, fast, compile, cudagraph, onnxruntime, onnxruntime-cuda, tensorrt, openvino",
 )
+@click.option("--timing", "timings", help="wall, kernels, throughput, with commas")
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
 @click.option("--seconds", default=20.0, show_default=True, help="Time budget per table, in seconds")
 @table_options
 @click.option("--output", type=click.Path(path_type=Path), help="Write the timings to a CSV file too")
+@click.option(
+    "--rounds", type=click.Path(path_type=Path), help="Write every round, with the GPU's state, to a CSV file"
+)
 @click.option("--record", is_flag=True, help="Keep the timings of recorded runs in the store, for leaderboards")
 @compute_options("device", "threads", "allocator", "deterministic", "tf32")
 @DATA_ROOT
@@ -60,21 +64,25 @@ if TYPE_CHECKING:
 @PLUGIN
 def latency(
     runs: tuple[str, ...], strategies: str | None, settings: tuple[str, ...], dataset: str | None,
-    trajectory: int | None, batches: str, precisions: str, backends: str | None, shape: str | None, seconds: float,
-    table: TableStyle, output: Path | None, record: bool, compute: ComputeSettings, data_root: Path | None,
-    runs_folder: Path, form: Form, plugins: tuple[Path, ...],
+    trajectory: int | None, batches: str, precisions: str, backends: str | None, timings: str | None,
+    shape: str | None, seconds: float, table: TableStyle, output: Path | None, rounds: Path | None, record: bool,
+    compute: ComputeSettings, data_root: Path | None, runs_folder: Path, form: Form, plugins: tuple[Path, ...],
 ) -> int:  # fmt: skip
     """Time networks for a batch: recorded ones, their trajectories, or architectures that were never trained.
 
     The networks are timed in turns within each round, in one process; the others are compared with standard,
-    else with the first one. Numbers that this machine is too noisy for are not printed.
+    else with the first one. Numbers that this machine is too noisy for are not printed, and rounds in which a
+    GPU throttles are discarded.
+
+    Without --backend, eager is timed, cudagraph on a GPU, and ONNX Runtime if it is installed. Without
+    --timing, it is the wall clock, and on a GPU also the kernels (cudagraph only) and the throughput.
 
     \b
     Example:
       stampbench latency --strategy standard,flat,pocket_unet,stamp_plus --dataset hippocampus
     """
-    if record and (trajectory is not None or shape is not None):
-        raise UserError("--record keeps timings of selected networks at their own size: no --trajectory, no --shape")
+    if record and shape is not None:
+        raise UserError("--record keeps timings of networks at their own size: no --shape")
     if strategies and not dataset:
         raise UserError("--strategy needs --dataset, which defines channels, classes and size")
     discover_plugins(plugins)
@@ -92,14 +100,14 @@ def latency(
         data_root,
     )
     found = found.at(parse_shape(shape, found.spatial_dims)) if shape else found
-    cells = _cells(device, backends, precisions, batches)
-    rows = _time(found, device, cells, seconds)
-    frame = _frame(rows)
+    cells = _cells(device, backends, precisions, (batches, timings))
+    frame, every_round = _time(found, device, cells, seconds)
     _print(frame, table)
-    if output is not None:
-        from stampbench.reports.escape import spreadsheet
+    for path, content in ((output, frame), (rounds, every_round)):
+        if path is not None:
+            from stampbench.reports.escape import spreadsheet
 
-        write_output(output, spreadsheet(frame).to_csv(index=False))
+            write_output(path, spreadsheet(content).to_csv(index=False))
     if record:
         from stampbench.benchmark.records.timings import record_timings
 
@@ -120,42 +128,53 @@ def _configure(compute: ComputeSettings) -> torch.device:
     return device
 
 
-def _cells(
-    device: torch.device, backends: str | None, precisions: str, batches: str
-) -> list[tuple[str, str, int | None]]:
-    """Return every combination of backend, precision and batch size, checked before anything is timed."""
-    from stampbench.benchmark.environment.precision import HALF
-    from stampbench.benchmark.measure.backends import BACKENDS, check_backend, default_backends
+def _cells(device: torch.device, backends: str | None, precisions: str, sizes: tuple[str, str | None]) -> list[Cell]:
+    """Return every combination of backend, precision, batch size and timing, checked before anything is timed.
 
-    cells = [
-        (backend, precision, batch)
-        for backend in (parse_known("backend", backends, BACKENDS) if backends else default_backends(device))
-        for precision in parse_known("precision", precisions, ("fp32", *HALF))
-        for batch in parse_batches(batches)
-    ]
-    for backend, precision, _ in cells:
-        check_backend(device, backend, precision)  # type: ignore[arg-type]
+    Args:
+        device: the device.
+        backends: names of backends; None: those of the device.
+        precisions: names of precisions.
+        sizes: batch sizes, and names of timings; None: those that a backend has.
+    """
+    from stampbench.benchmark.environment.precision import HALF
+    from stampbench.benchmark.measure.backends import BACKENDS, default_backends
+    from stampbench.benchmark.measure.latency import Cell, check_cell, default_timings
+    from stampbench.benchmark.measure.latency_row import TIMINGS
+
+    batches, timings = sizes
+    cells = []
+    for backend in parse_known("backend", backends, BACKENDS) if backends else default_backends(device):
+        for timing in parse_known("timing", timings, TIMINGS) if timings else default_timings(device, backend):  # type: ignore[arg-type]
+            for precision in parse_known("precision", precisions, ("fp32", *HALF)):
+                found = parse_batches(batches) if timing != "throughput" else [None]
+                cells += [Cell(backend, precision, batch, timing) for batch in found]  # type: ignore[arg-type]
+    for cell in cells:
+        check_cell(device, cell)
     return cells
 
 
 def _time(
-    found: NetworksToTime, device: torch.device, cells: list[tuple[str, str, int | None]], seconds: float
-) -> list[LatencyRow]:
+    found: NetworksToTime, device: torch.device, cells: list[Cell], seconds: float
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return a row per timing, and a row per round and network."""
+    import pandas as pd
+
     from stampbench.benchmark.environment.device import busy_warning
     from stampbench.benchmark.execution.timed_networks import time_cell
 
     if warning := busy_warning():
         warn(warning)
-    rows: list[LatencyRow] = []
-    for backend, precision, batch in cells:
-        rows += time_cell(found, device, (backend, precision, batch), seconds, lambda text: echo(text, err=True))
-    return rows
-
-
-def _frame(rows: list[LatencyRow]) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame([row.model_dump() for row in rows])
+    rows: list[dict[str, object]] = []
+    rounds: list[dict[str, object]] = []
+    for cell in cells:
+        timed, of_cell = time_cell(found, device, cell, seconds, lambda text: echo(text, err=True))
+        rows += [row.model_dump() for row in timed]
+        for number, each in enumerate(of_cell):
+            state = each.state._asdict() | {"throttling": "; ".join(each.state.throttling)} if each.state else {}
+            common = cell._asdict() | {"round": number}
+            rounds += [common | {"network": name, "ms": ms} | state for name, ms in each.milliseconds.items()]
+    return pd.DataFrame(rows), pd.DataFrame(rounds)
 
 
 def _print(frame: pd.DataFrame, table: TableStyle) -> None:

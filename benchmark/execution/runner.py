@@ -22,7 +22,7 @@ from stampbench.benchmark.execution.summary import summarise
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.evaluate import evaluate, mean_dice
-from stampbench.benchmark.measure.latency import time_networks
+from stampbench.benchmark.measure.latency import Cell, time_networks
 from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.lease import Lease
@@ -212,7 +212,7 @@ def _latency(model: Model, data: FoldData, place: Workplace) -> list[LatencyRow]
         return [
             LatencyRow(**row.model_dump(), **machine)
             for backend in backends
-            for row in time_networks({"selected": model}, image, backend, "fp32", seconds=_LATENCY_SECONDS)
+            for row in time_networks({"selected": model}, image, Cell(backend), seconds=_LATENCY_SECONDS).rows
         ]
     except (RuntimeError, UserError):  # a trained run is not lost because it cannot be timed
         return []

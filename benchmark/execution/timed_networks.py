@@ -13,7 +13,8 @@ from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.machine import timing_machine
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.measure.latency import saturating_batch, time_networks
+from stampbench.benchmark.measure.interleaved_timing import Round
+from stampbench.benchmark.measure.latency import Cell, time_networks
 from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import architectures_of, read_table
@@ -21,10 +22,17 @@ from stampbench.models.model import Model, build
 
 
 class NetworksToTime(NamedTuple):
-    """Networks by name, the reference first, and the spatial size at which they are timed; None: sizes differ."""
+    """Networks to compare.
+
+    Attributes:
+        networks: networks by name, the reference first.
+        size: spatial size at which they are timed; None: sizes differ.
+        steps: numbers of the checkpoints of those that are part of a trajectory, by name.
+    """
 
     networks: Mapping[str, Model]
     size: tuple[int, ...] | None
+    steps: Mapping[str, int] = {}
 
     @property
     def spatial_dims(self) -> int:
@@ -63,7 +71,7 @@ def find_networks(
         UserError: when there are none, or they do not accept the same images.
     """
     store = RunStore(runs_folder)
-    networks, size = _recorded(store, runs, trajectory)
+    networks, size, steps = _recorded(store, runs, trajectory)
     names, settings = strategies
     if names and request is not None:
         named, size = _named(store, names, settings, request, data_root)
@@ -73,22 +81,18 @@ def find_networks(
     networks = dict(sorted(networks.items(), key=lambda item: item[0].split()[0] != "standard"))
     if size is not None:
         _check_comparable(networks, size)
-    return NetworksToTime(networks, size)
+    return NetworksToTime(networks, size, steps)
 
 
 def time_cell(
-    found: NetworksToTime,
-    device: torch.device,
-    cell: tuple[str, str, int | None],
-    seconds: float,
-    report: Callable[[str], None],
-) -> list[LatencyRow]:
-    """Time all networks with one backend, precision and batch size.
+    found: NetworksToTime, device: torch.device, cell: Cell, seconds: float, report: Callable[[str], None]
+) -> tuple[list[LatencyRow], list[Round]]:
+    """Time all networks in one way; return the rows of their table, and the rounds that these come from.
 
     Args:
         found: the networks.
         device: the device.
-        cell: backend, precision, and batch size; None: the saturating batch size of the first network.
+        cell: how they are timed.
         seconds: time budget.
         report: called with a line about each phase.
 
@@ -97,28 +101,21 @@ def time_cell(
     """
     if found.size is None:
         raise UserError("these runs have images of different sizes; choose a shape to time")
-    backend, precision, batch = cell
     first = next(iter(found.networks.values()))
     torch.manual_seed(0)
     image = torch.randn(1, first.architecture.in_channels, *found.size, device=device)
-    number = batch or saturating_batch(first, image, backend, precision)  # type: ignore[arg-type]
-    rows = time_networks(
-        found.networks,
-        image.repeat(number, *[1] * (image.ndim - 1)),
-        backend,  # type: ignore[arg-type]
-        precision,  # type: ignore[arg-type]
-        seconds=seconds,
-        report=report,
-    )
+    timed = time_networks(found.networks, image, cell, seconds=seconds, report=report)
     machine = timing_machine(device).model_dump()
-    return [LatencyRow(**row.model_dump(), **machine) for row in rows]
+    rows = [LatencyRow(**row.model_dump(), **machine, step=found.steps.get(row.network)) for row in timed.rows]
+    return rows, timed.rounds
 
 
 def _recorded(
     store: RunStore, runs: Sequence[str], trajectory: int | None
-) -> tuple[dict[str, Model], tuple[int, ...] | None]:
-    """Return the networks of recorded runs by label and id, and their size if it is the same."""
+) -> tuple[dict[str, Model], tuple[int, ...] | None, dict[str, int]]:
+    """Return the networks of recorded runs by label and id, their size if it is the same, and checkpoints' numbers."""
     networks: dict[str, Model] = {}
+    steps: dict[str, int] = {}
     sizes: set[tuple[int, ...]] = set()
     for text in runs:
         folder, record = store.find(text)
@@ -131,7 +128,8 @@ def _recorded(
         for step in sorted(set(np.linspace(0, len(architectures) - 1, trajectory).round().astype(int))):
             # Weights do not affect latency, and only those of the selected checkpoint are stored.
             networks[f"{name} step {step}"] = build(architectures[step])
-    return networks, sizes.pop() if len(sizes) == 1 else None
+            steps[f"{name} step {step}"] = int(step)
+    return networks, sizes.pop() if len(sizes) == 1 else None, steps
 
 
 def _named(

@@ -66,15 +66,15 @@ def export(model: Model, images: Tensor, path: Path, form: Format) -> float:
     return error
 
 
-def require(*packages: str) -> None:
-    """Check that packages are installed.
+def require(*packages: str, extra: str = "export") -> None:
+    """Check that packages, which an extra of this package installs, are there.
 
     Raises:
         UserError: when one is missing; the message names the extra that installs it.
     """
     for package in packages:
         if importlib.util.find_spec(package) is None:
-            raise UserError(f"package '{package}' is not installed; run: pip install 'stampbench[export]'")
+            raise UserError(f"package '{package}' is not installed; run: pip install 'stampbench[{extra}]'")
 
 
 def write_onnx(program: ExportedProgram, path: Path) -> None:
@@ -109,15 +109,15 @@ def onnx_session(path: Path, threads: int | None = None) -> Callable[[NDArray[np
     return run
 
 
-def exported_program(model: Model, channels: int) -> ExportedProgram:
-    """Return PyTorch's exported program of a network, with dynamic batch and spatial sizes."""
-    plain = copy.deepcopy(model).cpu().eval()
+def exported_program(model: Model, channels: int, dtype: torch.dtype = torch.float32) -> ExportedProgram:
+    """Return PyTorch's exported program of a network of a type of weights, with dynamic batch and spatial sizes."""
+    plain = copy.deepcopy(model).to("cpu", dtype).eval()
     plain.kernels = "plain"
     sizes = {
         axis: divisor * Dim(f"size{axis}", max=_MOST // divisor) if divisor > 1 else Dim(f"size{axis}", max=_MOST)
         for axis, divisor in enumerate(plain.architecture.divisors, start=2)
     }
-    example = torch.zeros(2, channels, *(4 * divisor for divisor in plain.architecture.divisors))
+    example = torch.zeros(2, channels, *(4 * divisor for divisor in plain.architecture.divisors), dtype=dtype)
     with _quiet():
         return torch.export.export(plain, (example,), dynamic_shapes=({0: Dim("batch", max=_MOST), **sizes},))
 

@@ -1,38 +1,40 @@
-"""Inference backends whose latency is compared: PyTorch, this package's kernels, ONNX Runtime, OpenVINO."""
+"""Inference backends whose latency is compared: PyTorch, this package's kernels, CUDA graphs, and runtimes of ONNX."""
 
 from __future__ import annotations
 
 import copy
 import shutil
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stampbench.benchmark.environment.precision import HALF, Precision, check_precision
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.inference.export import exported_program, onnx_session, require, write_onnx
+from stampbench.benchmark.measure.cuda_graph import CapturedCall
+from stampbench.benchmark.measure.memory import allocated_peak
+from stampbench.benchmark.measure.onnx_backends import check_packages, open_onnx
+from stampbench.benchmark.measure.session import Session
 from stampbench.models.model import Model
 from stampbench.models.traced import TracedModel
 
-Backend = Literal["eager", "fast", "compile", "onnxruntime", "openvino"]
+Backend = Literal["eager", "fast", "compile", "cudagraph", "onnxruntime", "onnxruntime-cuda", "tensorrt", "openvino"]
 BACKENDS: dict[Backend, str] = {
     "eager": "PyTorch's modules in the default layout",
     "fast": "this package's kernels for training and prediction on a CPU",
     "compile": "torch.compile; needs a C++ compiler and half a minute per network",
+    "cudagraph": "PyTorch's modules, recorded and replayed as a CUDA graph",
     "onnxruntime": "ONNX Runtime on the CPU",
+    "onnxruntime-cuda": "ONNX Runtime on a GPU, with cuDNN's exhaustive search",
+    "tensorrt": "TensorRT, through ONNX Runtime",
     "openvino": "OpenVINO on the CPU",
 }
-
-
-class Session(NamedTuple):
-    """A network that is ready to be timed: each call computes one batch; `layout` is its tensors' memory layout."""
-
-    call: Callable[[], object]
-    layout: str
+_CPU_ONLY = {"fast": "eager", "onnxruntime": "onnxruntime-cuda", "openvino": "tensorrt"}
+"""Backends of a CPU, and what is nearest on a GPU."""
+_CUDA_ONLY = {"cudagraph": "eager", "onnxruntime-cuda": "onnxruntime", "tensorrt": "openvino"}
+"""Backends of a GPU, and what is nearest on a CPU."""
+_PRECISIONS = {"onnxruntime": ("fp32",), "openvino": ("fp32", "bf16"), "onnxruntime-cuda": ("fp32", "fp16")}
+"""Precisions of backends that lack one."""
 
 
 def check_backend(device: torch.device, backend: Backend, precision: Precision) -> None:
@@ -42,25 +44,31 @@ def check_backend(device: torch.device, backend: Backend, precision: Precision) 
         UserError: when it does not, or a package is missing.
     """
     check_precision(precision, device)
-    if backend in ("onnxruntime", "openvino"):
-        if device.type != "cpu":
-            raise UserError(f"backend '{backend}' runs on the CPU only, not on '{device.type}'")
-        if precision != "fp32" and (backend, precision) != ("openvino", "bf16"):
-            raise UserError(f"backend '{backend}' does not support precision '{precision}'")
-        require("onnx", "onnxscript", backend)
-    if backend == "fast" and device.type != "cpu":
-        raise UserError("backend 'fast' runs on the CPU only; elsewhere it is the same as 'eager'")
+    if backend in _CPU_ONLY and device.type != "cpu":
+        nearest = f"the nearest there is '{_CPU_ONLY[backend]}'"
+        raise UserError(f"backend '{backend}' runs on the CPU only, not on '{device.type}'; {nearest}")
+    if backend in _CUDA_ONLY and device.type != "cuda":
+        nearest = f"the nearest there is '{_CUDA_ONLY[backend]}'"
+        raise UserError(f"backend '{backend}' needs a CUDA device, not '{device.type}'; {nearest}")
+    if backend in _PRECISIONS and precision not in _PRECISIONS[backend]:
+        known = ", ".join(_PRECISIONS[backend])
+        raise UserError(f"backend '{backend}' does not support precision '{precision}'; it supports {known}")
+    if backend in ("onnxruntime", "onnxruntime-cuda", "tensorrt", "openvino"):
+        check_packages(backend)
     if backend == "compile" and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise UserError("backend 'compile' needs a C++ compiler, and none is installed")
 
 
 def default_backends(device: torch.device) -> list[Backend]:
-    """Return `eager`, and `onnxruntime` if it is installed and the device is a CPU."""
+    """Return `eager`, on a GPU `cudagraph`, and ONNX Runtime if it is installed for the device."""
+    on_gpu = device.type == "cuda"
+    runtime: Backend = "onnxruntime-cuda" if on_gpu else "onnxruntime"
+    found: list[Backend] = ["eager", "cudagraph"] if on_gpu else ["eager"]
     try:
-        check_backend(device, "onnxruntime", "fp32")
+        check_backend(device, runtime, "fp32")
     except UserError:
-        return ["eager"]
-    return ["eager", "onnxruntime"]
+        return found
+    return [*found, runtime]
 
 
 def open_session(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
@@ -76,9 +84,9 @@ def open_session(model: Model, images: Tensor, backend: Backend, precision: Prec
         UserError: when the backend does not support the device or precision, or a package is missing.
     """
     check_backend(images.device, backend, precision)
-    if backend in ("onnxruntime", "openvino"):
-        return _onnx(model, images, backend, precision)
-    return _torch(model, images, backend, precision)
+    if backend in ("eager", "fast", "compile", "cudagraph"):
+        return _torch(model, images, backend, precision)
+    return open_onnx(model, images, backend, precision)
 
 
 def _torch(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
@@ -89,32 +97,17 @@ def _torch(model: Model, images: Tensor, backend: Backend, precision: Precision)
     if backend == "compile":
         network.compile()
     half = HALF.get(precision)
+    # A graph must not depend on copies of weights that autocast keeps outside it.
+    keeps_copies = backend != "cudagraph"
 
     def call() -> object:
-        with torch.inference_mode(), torch.autocast(images.device.type, half, enabled=half is not None):
+        with (
+            torch.inference_mode(),
+            torch.autocast(images.device.type, half, enabled=half is not None, cache_enabled=keeps_copies),
+        ):
             return network(images)
 
-    return Session(call, "channels-last" if backend == "fast" else "channels-first")
-
-
-def _onnx(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
-    pixels, threads = images.numpy(), torch.get_num_threads()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        write_onnx(exported_program(model, images.shape[1]), path)
-        if backend == "onnxruntime":
-            session = onnx_session(path, threads)
-            return Session(lambda: session(pixels), "chosen by ONNX Runtime")
-        import openvino
-
-        network = openvino.Core().read_model(path)
-        network.reshape({0: list(images.shape)})
-        # Without the precision hint, OpenVINO uses bf16 on processors that support it.
-        hints = {
-            "INFERENCE_NUM_THREADS": threads,
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
-        }
-        compiled = openvino.compile_model(network, "CPU", hints)
-    request = compiled.create_infer_request()
-    return Session(lambda: request.infer({0: pixels}), "chosen by OpenVINO")
+    kept = sum(each.nbytes for each in network.state_dict().values()) + images.nbytes
+    allocated = allocated_peak(call, images.device, kept)
+    ready = CapturedCall(call, images.device) if backend == "cudagraph" else call
+    return Session(ready, "channels-last" if backend == "fast" else "channels-first", allocated)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from stampbench.benchmark.environment.nvml import open_gpu
+
 _RAPL = Path("/sys/class/powercap/intel-rapl:0/energy_uj")
 
 
@@ -19,15 +21,8 @@ def joules(device: torch.device) -> float | None:
         The reading, or None if the device has no readable counter.
     """
     if device.type == "cuda":
-        try:
-            import pynvml
-
-            pynvml.nvmlInit()
-            uuid = str(torch.cuda.get_device_properties(device).uuid)
-            handle = pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-            return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1000
-        except Exception:  # no NVML, no permission, or a device without a counter
-            return None
+        gpu = open_gpu(device)
+        return None if gpu is None else gpu.joules()
     try:
         return int(_RAPL.read_text()) / 1e6
     except (OSError, ValueError):

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, Field
 
 from stampbench.benchmark.config.bounds import Amount, Count
 from stampbench.benchmark.environment.machine import TimingMachine
+
+TimingName = Literal["wall", "kernels", "throughput"]
+TIMINGS: dict[TimingName, str] = {
+    "wall": "wall clock of a call that is waited for: what an application sees",
+    "kernels": "replay of a CUDA graph with a cold L2 cache: the kernels without launches",
+    "throughput": "calls in a row without waiting, with the network's saturating batch",
+}
 
 
 class NetworkTiming(BaseModel, frozen=True):
@@ -31,7 +40,26 @@ class NetworkTiming(BaseModel, frozen=True):
     # A disturbance that slows all networks alike leaves ratios precise and times imprecise.
     noisy_ratio: bool = Field(description="whether the ratio's interval is too wide to print the ratio")
     noisy_time: bool = Field(description="whether the median time's interval is too wide to print the time")
+    # Older rows lack what follows.
+    timing: TimingName = Field("wall", description="what was timed: wall, kernels or throughput")
+    calls: Count = Field(1, description="calls per timed sample, so that it lasts a millisecond; times are per call")
+    allocated_bytes: Count | None = Field(
+        None, description="peak bytes that PyTorch's CUDA allocator held for a batch; empty: unknown, or not on a GPU"
+    )
+    discarded: Count = Field(0, description="rounds that were discarded because the GPU throttled")
+    throttling: str = Field("", description="reasons for which the GPU throttled, separated by '; '")
+    sm_mhz: Amount | None = Field(None, description="median clock of the GPU's multiprocessors in MHz; empty: unknown")
+    celsius: Amount | None = Field(None, description="highest temperature of the GPU in °C; empty: unknown")
+    watts: Amount | None = Field(None, description="median power of the GPU in W; empty: unknown")
 
 
 class LatencyRow(TimingMachine, NetworkTiming, frozen=True):
     """A row of `latency.csv`: a timing and the machine it was measured on."""
+
+    step: Count | None = Field(None, description="checkpoint of the run's trajectory; empty: the selected network")
+
+
+YOUNGER = (
+    "timing", "calls", "allocated_bytes", "discarded", "throttling", "sm_mhz", "celsius", "watts", "step",
+)  # fmt: skip
+"""Columns that older tables lack."""

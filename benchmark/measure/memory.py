@@ -1,4 +1,4 @@
-"""Peak memory of a network's tensors, counted without allocating them."""
+"""Peak memory of a network's tensors, counted without allocating them, or measured by the allocator of a GPU."""
 
 from __future__ import annotations
 
@@ -57,6 +57,27 @@ def training_memory(architecture: Architecture, size: tuple[int, ...], batch: in
 
     kept = sum(moments * _MOMENT_BYTES * each.numel() for each in model.parameters())
     return _bytes(model) + images.nbytes + kept + _peak(step)
+
+
+def allocated_peak(call: Callable[[], object], device: torch.device, kept: int) -> int | None:
+    """Return the peak bytes that PyTorch's CUDA allocator holds during a call, workspaces of cuDNN included.
+
+    Args:
+        call: the computation; it is called twice, because libraries allocate what they keep in the first call.
+        device: where it computes.
+        kept: bytes that the computation needs and that were allocated before, such as weights.
+
+    Returns:
+        The bytes, or None on a device without this allocator.
+    """
+    if device.type != "cuda":
+        return None
+    call()
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    call()
+    torch.cuda.synchronize(device)
+    return kept + torch.cuda.max_memory_allocated(device) - before
 
 
 def _on_meta_device(architecture: Architecture, size: tuple[int, ...], batch: int) -> tuple[Model, Tensor]:

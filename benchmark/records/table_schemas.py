@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from stampbench.benchmark.config.bounds import Count, Fraction, PathName, RunId, Sha256
 from stampbench.benchmark.environment.bounded_json import parse_json
 from stampbench.benchmark.measure.case_score import CaseScore
-from stampbench.benchmark.measure.latency_row import LatencyRow
+from stampbench.benchmark.measure.latency_row import YOUNGER, LatencyRow
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.records.strict_csv import TableSchema
@@ -72,7 +72,7 @@ CASES = TableSchema.of(
 TRAJECTORY = TableSchema.of(Checkpoint, younger=("test_dice", "dropout"))
 EPOCHS = TableSchema.of(Epoch)
 PRUNED = TableSchema.of(RemovedFilter)
-LATENCY = TableSchema.of(LatencyRow)
+LATENCY = TableSchema.of(LatencyRow, younger=YOUNGER)
 
 TIMINGS = LATENCY.published()
 PUBLISHED_CASES = CASES.published(CASE_COLUMNS)

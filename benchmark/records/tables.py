@@ -27,7 +27,7 @@ from stampbench.benchmark.records.table_schemas import (
     TRAJECTORY,
     TRAJECTORY_COLUMNS,
 )  # fmt: skip
-from stampbench.benchmark.records.timings import read_timings
+from stampbench.benchmark.records.timings import completed, read_timings
 from stampbench.datasets.atomic_file import write_text
 
 TABLES = {"runs": RUNS, "cases": PUBLISHED_CASES, "trajectories": PUBLISHED_TRAJECTORIES, "timings": TIMINGS}
@@ -44,7 +44,7 @@ class Records(NamedTuple):
         runs: a row per run.
         cases: a row per run, test case and foreground class.
         trajectories: a row per run and checkpoint.
-        timings: a row per interleaved timing of a run's selected network.
+        timings: a row per interleaved timing of a run's selected network, or of a checkpoint of its trajectory.
     """
 
     runs: pd.DataFrame
@@ -122,9 +122,10 @@ def merge(older: Records, newer: Records) -> Records:
     old = older.of(older.runs[~older.runs["run"].isin(newer.runs["run"])])
     runs, cases, trajectories = (concatenated([a, b]) for a, b in zip(old[:3], newer[:3], strict=True))
     # A run recorded again has the same network, so its timings of other sessions stay valid.
-    timings = concatenated([older.timings, newer.timings])
+    timings = completed(concatenated([older.timings, newer.timings]))
     if len(timings):
-        timings = timings.drop_duplicates(["run", "backend", "precision", "batch", "measured"], keep="last")
+        keys = ["run", "step", "backend", "precision", "batch", "timing", "measured"]
+        timings = timings.drop_duplicates([key for key in keys if key in timings], keep="last")
     return Records(runs, cases, trajectories, timings)
 
 
@@ -189,7 +190,7 @@ def _recorded(root: Path, problems: list[str], with_trajectories: bool) -> Recor
     if with_trajectories:
         complete &= set(tables[1].get("run", ()))
     runs = pd.DataFrame([row for row in rows if row["run"] in complete])
-    timings = concatenated(list(read_timings(root, problems)))
+    timings = completed(concatenated(list(read_timings(root, problems))))
     if runs.empty:
         return Records(runs, pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
     return Records(runs, tables[0], tables[1], timings).of(runs)

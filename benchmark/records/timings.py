@@ -9,6 +9,7 @@ import pandas as pd
 
 from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.measure.latency_row import YOUNGER, LatencyRow
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.table_schemas import TIMINGS
 from stampbench.datasets.atomic_file import write_text
@@ -19,13 +20,13 @@ FOLDER = "timings"
 
 
 def record_timings(timings: pd.DataFrame, root: Path) -> Path:
-    """Write the timings of recorded runs, whose ids are the last word of the networks' names.
+    """Write the timings of recorded runs, whose ids end the networks' names, except for the step of a checkpoint.
 
     Raises:
         UserError: when no timed network belongs to a recorded run, or the timings cannot be written.
     """
     known = set(RunStore(root).statuses())
-    runs = timings["network"].str.split().str[-1]
+    runs = timings["network"].str.extract(r"(\S+)(?: step \d+)?$", expand=False)
     if not runs.isin(known).any():
         raise UserError("only timings of recorded runs are recorded, and none was timed", setting="record")
     path = root / FOLDER / f"{timings['measured'].iloc[0].replace(':', '')}.csv"
@@ -35,6 +36,12 @@ def record_timings(timings: pd.DataFrame, root: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def completed(timings: pd.DataFrame) -> pd.DataFrame:
+    """Return timings in which rows that are older than a column have its default."""
+    defaults = {name: LatencyRow.model_fields[name].default for name in YOUNGER}
+    return timings.fillna({name: value for name, value in defaults.items() if name in timings and value is not None})
 
 
 def read_timings(root: Path, problems: list[str]) -> Iterator[pd.DataFrame]:

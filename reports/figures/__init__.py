@@ -84,5 +84,10 @@ FIGURES: dict[str, Entry] = {
         "",
         f"{_PACKAGE}.tradeoff:latency_by_backend",
     ),
+    "latency_along_pruning": Entry(
+        "latency along pruning on every timed device, and the share of widths divisible by 8",
+        "",
+        f"{_PACKAGE}.trajectory_latency:latency_along_pruning",
+    ),
 }
 """Figures by name."""

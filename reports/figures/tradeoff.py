@@ -14,7 +14,7 @@ from stampbench.reports.figures.scores import yerror
 from stampbench.reports.figures.style import NothingToDrawError, legend, panels, wrapped
 from stampbench.reports.leaderboard import leaderboards
 from stampbench.reports.looks import GREYS, Look, looks
-from stampbench.reports.speed import Speed, speeds
+from stampbench.reports.speed import Speed, selected_networks, speeds
 
 
 def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFrame) -> Figure:
@@ -57,6 +57,7 @@ def latency_by_backend(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFr
             "no latencies are recorded for these runs; measure and record them with 'stampbench latency'",
             setting="record",
         )
+    timings = selected_networks(timings)
     backends = sorted(timings["backend"].unique())
     shown = runs[runs["run"].isin(timings["run"])]
     most = int(shown.groupby("group")["strategy"].nunique().max()) if len(shown) else 0

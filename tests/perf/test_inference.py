@@ -22,7 +22,7 @@ from stampbench.benchmark.inference.label_maps import class_map
 from stampbench.benchmark.measure import masks
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.complexity import count_complexity
-from stampbench.benchmark.measure.latency import time_networks
+from stampbench.benchmark.measure.latency import Cell, time_networks
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.losses import make_loss
@@ -101,7 +101,7 @@ def test_latency_of_pruned_networks(backend: Backend, benchmark: Any, report: An
             )
         )
     rows = benchmark.pedantic(
-        lambda: time_networks(networks, torch.randn(1, 1, *VOLUME), backend, "fp32", seconds=10), rounds=1
+        lambda: time_networks(networks, torch.randn(1, 1, *VOLUME), Cell(backend), seconds=10).rows, rounds=1
     )
     for row in rows[1:]:
         report(f"latency in {backend}, 3D f=4 {row.network}: × standard", row.ratio,
@@ -116,7 +116,7 @@ def test_widths_that_are_multiples_of_eight(spatial_dims: int, backend: Backend,
     networks = {str(f): build(UNetArchitecture.flat(spatial_dims, 1, 3, f=f)) for f in (16, 15, 17)}
     flops = {f: count_complexity(each.architecture, shape).flops for f, each in networks.items()}
     rows = benchmark.pedantic(
-        lambda: time_networks(networks, torch.randn(1, 1, *shape), backend, "fp32", seconds=10), rounds=1
+        lambda: time_networks(networks, torch.randn(1, 1, *shape), Cell(backend, "fp32"), seconds=10), rounds=1
     )
     for row in rows[1:]:
         report(f"latency in {backend}, {spatial_dims}D flat f={row.network}: × f=16", row.ratio,

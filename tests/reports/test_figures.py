@@ -58,7 +58,10 @@ def records(frames: Frames, timings: Callable[..., pd.DataFrame]) -> dict[str, p
         ]
     )
     times = timings(("r0", "eager", 10.0), ("r1", "eager", 5.0), ("r0", "onnxruntime", 4.0), ("r1", "onnxruntime", 3.0))
-    return {"runs": runs, "cases": cases, "trajectories": rows, "timings": times}
+    # Three checkpoints of r1, which are no selected networks: other figures must not read them.
+    checkpoints = timings(*[("r1", "openvino", ratio) for ratio in (1.0, 0.8, 0.7)], measured="two")
+    checkpoints = checkpoints.assign(step=range(3), parameters=[900, 90, 9])
+    return {"runs": runs, "cases": cases, "trajectories": rows, "timings": pd.concat([times, checkpoints])}
 
 
 def repeated(records: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

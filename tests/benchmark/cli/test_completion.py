@@ -29,7 +29,7 @@ def offered(words: str) -> list[str]:
         ("run --dataset hip", ["hippocampus"]),
         ("run --protocol qu", ["quick"]),
         ("suite run low", ["low_data"]),
-        ("figure latency", ["latency-by-backend", "latency-vs-parameters"]),
+        ("figure latency", ["latency-along-pruning", "latency-by-backend", "latency-vs-parameters"]),
         ("datasets show hip", ["hippocampus"]),
         (f"leaderboard --runs {PUBLISHED} --strategy pocket", ["pocket_unet"]),
         (f"leaderboard --runs {PUBLISHED} --dataset a", ["acdc"]),

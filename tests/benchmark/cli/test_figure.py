@@ -11,7 +11,7 @@ import pytest
 from stampbench.reports.figures import FIGURES
 
 Command = Callable[..., tuple[int, str, str]]
-NEED_MORE = ("latency_by_backend", "latency_vs_parameters", "stability")
+NEED_MORE = ("latency_along_pruning", "latency_by_backend", "latency_vs_parameters", "stability")
 """Figures that need timings, or five runs of a strategy, which the recorded runs of the tests lack."""
 
 

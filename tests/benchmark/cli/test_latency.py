@@ -58,13 +58,55 @@ def test_timings_are_recorded_and_shown_in_the_leaderboard(copied_runs: Any, sta
     (line,) = [line for line in err.splitlines() if line.startswith("error: ")]
     assert (code, line.startswith(f"error: cannot write {file.parent}"), "Traceback" in err) == (2, True, False)
     code, _, err = stampbench(*words, "--record", "--shape", "16,16,16")
-    assert (code, "--record keeps timings of selected networks at their own size" in err) == (2, True)
+    assert (code, "--record keeps timings of networks at their own size" in err) == (2, True)
+
+
+def test_trajectories_are_timed_recorded_and_drawn(copied_runs: Any, stampbench: Command) -> None:
+    (run,) = copied_runs.table().query("fold == 0 and name == 'stamp_plus'")["run"].iloc[:1]
+    words = [
+        "--runs",
+        copied_runs.runs,
+        "--backend",
+        "eager",
+        "--seconds",
+        "0.2",
+        "--threads",
+        "1",
+        "--trajectory",
+        "3",
+    ]
+    code, _, err = stampbench("latency", run, *words, "--record", "--rounds", "rounds.csv")
+    assert code == 0, err
+    (file,) = (copied_runs.runs / "timings").glob("*.csv")
+    timings = pd.read_csv(file)
+    assert (timings["run"] == run).all()
+    assert timings["step"].tolist() == sorted(set(timings["step"]))
+    assert len(timings) == 3
+    rounds = pd.read_csv("rounds.csv")
+    assert (rounds.groupby("network")["ms"].median().sort_index().to_numpy() == pytest.approx(
+        timings.sort_values("network")["p50_ms"].to_numpy()
+    ))  # fmt: skip
+    timings.assign(noisy_ratio=False).to_csv(file, index=False)
+    code, _, err = stampbench("figure", "latency-along-pruning", "--runs", copied_runs.runs)
+    assert code == 0, err
+    code, out, _ = stampbench("leaderboard", "--runs", copied_runs.runs, "--format", "json")
+    assert code == 0
+    assert all(row["latency_ratio"] is None for row in json.loads(out)["boards"][0]["rows"])
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "nothing to time"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--timing", "wal"], "did you mean 'wall'"),
+        (
+            ["--strategy", "standard", "--dataset", "phantom2d", "--timing", "kernels", "--device", "cpu"],
+            "use 'cudagraph'",
+        ),
+        (
+            ["--strategy", "standard", "--dataset", "phantom2d", "--backend", "cudagraph", "--device", "cpu"],
+            "CUDA device",
+        ),
         (["--strategy", "standard"], "--strategy needs --dataset"),
         (["nosuchrun"], "unknown run at runs 'nosuchrun'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--backend", "onxruntime"], "did you mean 'onnxruntime'"),

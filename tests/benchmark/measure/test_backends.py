@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from stampbench.benchmark.errors import UserError
-from stampbench.benchmark.measure.backends import open_session
+from stampbench.benchmark.measure import backends
+from stampbench.benchmark.measure.backends import check_backend, default_backends, open_session
 from stampbench.models.model import Model, build
 from stampbench.models.networks.monai import ResidualUNet
 from stampbench.models.traced_architecture import TracedArchitecture
@@ -27,11 +28,40 @@ def test_backends_give_the_same_logits(network: Model, backend: Any) -> None:
 
 @pytest.mark.parametrize(
     ("backend", "precision", "message"),
-    [("eager", "fp16", "needs a GPU"), ("onnxruntime", "bf16", "does not support precision 'bf16'")],
+    [("eager", "fp16", "needs a GPU"), ("onnxruntime", "bf16", "does not support precision 'bf16'; it supports fp32")],
 )
 def test_unsupported_precisions_are_refused(network: Model, backend: Any, precision: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         open_session(network, torch.randn(1, 1, 16, 16), backend, precision)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backend", "precision", "message"),
+    [
+        ("cpu", "cudagraph", "fp32", "'cudagraph' needs a CUDA device, not 'cpu'; the nearest there is 'eager'"),
+        ("cpu", "onnxruntime-cuda", "fp32", "not 'cpu'; the nearest there is 'onnxruntime'"),
+        ("cpu", "tensorrt", "bf16", "not 'cpu'; the nearest there is 'openvino'"),
+        ("cuda", "openvino", "fp32", "runs on the CPU only, not on 'cuda'; the nearest there is 'tensorrt'"),
+        ("cuda", "fast", "fp32", "runs on the CPU only, not on 'cuda'; the nearest there is 'eager'"),
+        ("cuda", "onnxruntime-cuda", "bf16", "precision 'bf16'; it supports fp32, fp16"),
+    ],
+)
+def test_backend_of_another_device_is_refused_with_the_nearest(
+    kind: str, backend: Any, precision: Any, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        check_backend(torch.device(kind), backend, precision)
+
+
+def test_backends_of_a_gpu_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_cuda(backend: str) -> None:
+        raise UserError("no CUDA provider")
+
+    monkeypatch.setattr(backends, "check_packages", without_cuda)
+    assert default_backends(torch.device("cuda")) == ["eager", "cudagraph"]
+    assert default_backends(torch.device("cpu")) == ["eager"]
+    monkeypatch.setattr(backends, "check_packages", lambda backend: None)
+    assert default_backends(torch.device("cuda")) == ["eager", "cudagraph", "onnxruntime-cuda"]
 
 
 @pytest.mark.parametrize("backend", ["eager", "onnxruntime", "openvino"])

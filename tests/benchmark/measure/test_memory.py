@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from stampbench.benchmark.measure.memory import _peak, inference_memory, training_memory
+from stampbench.benchmark.measure.memory import _peak, allocated_peak, inference_memory, training_memory
 from stampbench.models.architecture import UNetArchitecture
 
 
@@ -41,3 +42,24 @@ def test_memory_grows_with_image_and_batch_and_is_larger_in_training() -> None:
     four, eight = (training_memory(architecture, (32,) * 3, batch) for batch in (4, 8))
     assert four > 4 * large
     assert 1.8 < eight / four < 2
+
+
+def test_peak_of_the_allocator_is_that_of_the_second_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first call allocates 700 bytes that stay; the second one has at most 500 bytes beyond them."""
+    allocated, peaks, calls = [1000], [0], []
+
+    def call() -> None:
+        if not calls:
+            allocated[0] += 700
+        calls.append(True)
+        peaks[0] = max(peaks[0], allocated[0] + (900 if len(calls) == 1 else 500))
+
+    for name, function in {
+        "memory_allocated": lambda device: allocated[0],
+        "reset_peak_memory_stats": lambda device: peaks.__setitem__(0, allocated[0]),
+        "max_memory_allocated": lambda device: peaks[0],
+        "synchronize": lambda device: None,
+    }.items():
+        monkeypatch.setattr(torch.cuda, name, function)
+    assert allocated_peak(call, torch.device("cuda"), kept=40) == 540
+    assert allocated_peak(call, torch.device("cpu"), kept=40) is None

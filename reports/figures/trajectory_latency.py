@@ -1,0 +1,109 @@
+"""Figure of latency along pruning, on every device that was timed, above the share of widths that suit a GPU."""
+
+from __future__ import annotations
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from stampbench.reports.figures.style import NothingToDrawError, legend, panels
+from stampbench.reports.latency import timing_names
+from stampbench.reports.looks import GREYS, MARKERS, looks
+
+MULTIPLE = 8
+"""Channels that tensor cores process together in half precision; other widths are padded."""
+_LINES = ("-", "--", ":", "-.")
+_BY = ("dataset", "n_train", "protocol", "group", "strategy")
+
+
+def latency_along_pruning(
+    runs: pd.DataFrame, trajectories: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFrame
+) -> Figure:
+    """Draw the latency of checkpoints relative to the unpruned network, and the share of widths divisible by 8.
+
+    A line per run, device, backend and timing; they are greys, because devices are no strategies.
+
+    Args:
+        runs: rows of `runs` as for `leaderboards`.
+        trajectories: a row per checkpoint with `run`, `step`, `parameters` and `widths`.
+        timings: rows that `stampbench latency` recorded of trajectories.
+        **_: other tables of the records, which are not used.
+
+    Raises:
+        NothingToDrawError: when no trajectory was timed.
+    """
+    relative = relative_latency(timings)
+    shown = runs[runs["run"].isin(relative["run"])]
+    if shown.empty:
+        raise NothingToDrawError(
+            "no latencies of trajectories are recorded; measure and record them with 'stampbench latency'",
+            setting="record",
+        )
+    figure, columns = panels(shown, _BY, width=4.8, height=2.6, rows=2)
+    styles = looks(shown["strategy"])
+    labels = list(dict.fromkeys(relative["label"]))
+    for axes, group in columns:
+        strategy = str(group["strategy"].iloc[0])
+        own = relative[relative["run"].isin(group["run"])]
+        for (label, _run), rows in own.groupby(["label", "run"], sort=False):
+            number = labels.index(str(label))
+            axes[0].plot(
+                rows["parameters"], rows["relative"], color=GREYS[number % len(GREYS)], label=label, linewidth=1.2,
+                marker=MARKERS[number % len(MARKERS)], markersize=4, linestyle=_LINES[number % len(_LINES)],
+            )  # fmt: skip
+        axes[0].axhline(1, color="black", linewidth=0.8)
+        axes[0].set_ylim(bottom=0)
+        axes[0].set_ylabel("latency / unpruned network")
+        axes[0].set_title(f"{axes[0].get_title()}\n{strategy}, {len(group)} runs")
+        for run in group["run"]:
+            rows = trajectories[trajectories["run"] == run].sort_values("step")
+            axes[1].plot(rows["parameters"], rows["widths"].map(divisible_share), color=styles[strategy].colour)
+        axes[1].set_ylim(-0.03, 1.03)
+        axes[1].set(xlabel="remaining parameters", ylabel=f"share of widths divisible by {MULTIPLE}")
+        _from_large_to_small(axes)
+    legend(figure, [each for axes, _ in columns for each in axes])
+    return figure
+
+
+def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
+    """Return the times of checkpoints relative to the first timed checkpoint of their run in the same session.
+
+    Times are per image. Checkpoints, or whole runs in a session, that are too noisy for a ratio are left out.
+
+    Returns:
+        Rows with `run`, `step`, `parameters`, `relative`, and `label`: device, backend, precision and timing.
+    """
+    columns = ["run", "step", "parameters", "relative", "label"]
+    if timings.empty or "step" not in timings:
+        return pd.DataFrame(columns=columns)
+    frame = timings[timings["step"].notna() & ~timings["noisy_ratio"].astype(bool)].sort_values("step")
+    frame = frame.assign(timing=timing_names(frame))
+    frame = frame.assign(label=[_label(row) for row in frame.to_dict("records")])
+    parts = []
+    for _, rows in frame.groupby(["run", "label", "measured"], sort=False):
+        unpruned = timings.loc[timings["run"] == rows["run"].iloc[0], "step"].min()
+        if rows["step"].iloc[0] == unpruned and len(rows) > 1:
+            parts.append(rows.assign(relative=rows["ratio"] / rows["ratio"].iloc[0]))
+    return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def divisible_share(widths: str) -> float:
+    """Return the share of widths, separated by spaces, that are multiples of 8."""
+    numbers = [int(each) for each in widths.split()]
+    return sum(each % MULTIPLE == 0 for each in numbers) / len(numbers)
+
+
+def _label(row: dict[object, object]) -> str:
+    device = "CPU" if row["device"] == "cpu" else "GPU"
+    timing = row["timing"]
+    batch = "" if timing == "throughput" or row["batch"] == 1 else f", batch {row['batch']}"
+    return f"{device}, {row['backend']} {row['precision']}, {timing}{batch}"
+
+
+def _from_large_to_small(axes: list[Axes]) -> None:
+    """Give both axes the same logarithmic axis of parameters, the unpruned network on the left."""
+    axes[1].set_xscale("log")
+    axes[0].set_xscale("log")
+    axes[0].set_xlim(axes[1].get_xlim())
+    for each in axes:
+        each.invert_xaxis()
