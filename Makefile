@@ -9,11 +9,14 @@ PACKAGES := $(shell find models datasets strategies benchmark reports -type d -n
 READY := $(VENV)/.ready
 
 .PHONY: help demo test test-plain bench soak fuzz lint check slow wheel test-wheel test-lowest docs tables release clean
+.PHONY: gpu gpu-checks gpu-bench gpu-runs gpu-miniature gpu-publish
 
 help:
 	@echo "make demo    train three strategies on built-in synthetic images and print their leaderboard"
 	@echo "make test    run the tests"
 	@echo "make bench   measure speed against goals, print the table and put it into docs/performance.md (25 minutes)"
+	@echo "make gpu     prove a GPU: gpu-checks, gpu-bench and gpu-runs, in less than ten minutes; see docs/guides/gpu.md"
+	@echo "make gpu-miniature   rehearse it on a CPU; gpu-publish puts results of a GPU into the documents"
 	@echo "make lint    lint, format, import contracts, types"
 	@echo "make check   lint and test"
 	@echo "make soak    kill runs at random moments, and --force, migrate and publish at every step (minutes)"
@@ -54,6 +57,25 @@ test-plain: $(READY)
 bench: $(READY)
 	$(BIN)/pytest tests/perf -m "slow or not slow" --benchmark-only --benchmark-quiet -p no:xdist \
 		--write-table docs/performance.md $(ARGS)
+
+# The machine of a GPU may have no network and a Python of its own, so that nothing is set up: a .venv is used if there
+# is one, else the active Python, or what PYTHON names. COMMIT names the commit of a copy without git.
+GPU_PYTHON := $(if $(filter file,$(origin PYTHON)),$(firstword $(wildcard $(BIN)/python) $(PYTHON)),$(PYTHON))
+DEVICE ?= cuda
+GPU_OUTPUT ?= build/gpu
+PROVE = @$(GPU_PYTHON) tools/gpu.py --device $(DEVICE) --output $(GPU_OUTPUT) $(if $(COMMIT),--commit $(COMMIT))
+
+gpu:
+	$(PROVE) checks bench runs
+
+gpu-checks gpu-bench gpu-runs:
+	$(PROVE) $(@:gpu-%=%)
+
+gpu-miniature:
+	@$(GPU_PYTHON) tools/gpu.py --device cpu --output build/gpu-miniature checks bench runs
+
+gpu-publish:
+	@$(GPU_PYTHON) tools/gpu.py --output $(GPU_OUTPUT) publish
 
 slow: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m slow --ignore=tests/perf $(ARGS)

@@ -31,6 +31,21 @@ settings.load_profile("stampbench")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kernels", choices=["fast", "plain"], default="fast", help="kernels that tests train with")
+    parser.addoption("--device", default="cuda", help="device of tests marked gpu; cpu rehearses those in tests/gpu")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not torch.cuda.is_available() and config.getoption("--device") != "cpu":
+        for item in items:
+            if item.get_closest_marker("gpu"):
+                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Device of tests marked gpu, with its number."""
+    chosen = torch.device(request.config.getoption("--device"))
+    return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 
 
 @pytest.fixture

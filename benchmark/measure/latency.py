@@ -29,7 +29,7 @@ _LARGEST_BATCH = {"cpu": 64, "mps": 64, "cuda": 1024}
 _MOST_BYTES = 4 * 2**30
 """Most bytes of tensors of a batch that is tried on a CPU; on a GPU half of its free memory."""
 _SEARCH_SECONDS = {"cpu": 2.0, "mps": 2.0, "cuda": 0.3}
-"""Seconds of timing each batch size that is tried; a GPU computes many batches in this time."""
+"""Most seconds of timing each batch size that is tried; a GPU computes many batches in this time."""
 
 
 class Cell(NamedTuple):
@@ -98,7 +98,7 @@ def time_networks(
     """
     check_cell(image.device, cell)
     title = f"{cell.backend}, {cell.precision}, {cell.timing}"
-    batches = _batches(networks, image, cell, lambda name: report(f"{title}: looking for the batch of {name}"))
+    batches = _batches(networks, image, cell, seconds, report)
     sessions: dict[str, Session] = {}
     for name, network in networks.items():
         report(f"{title}: preparing {name}")
@@ -118,7 +118,7 @@ def time_networks(
 
 
 def saturating_batch(
-    network: Model, image: Tensor, backend: Backend, precision: Precision, *, networks: int = 1
+    network: Model, image: Tensor, backend: Backend, precision: Precision, *, networks: int = 1, seconds: float = 2.0
 ) -> int:
     """Return the batch size from which on doubling gives no more images per second.
 
@@ -128,17 +128,18 @@ def saturating_batch(
         backend: inference backend.
         precision: precision of convolutions.
         networks: number of networks that will share the memory of a GPU.
+        seconds: most seconds of timing each batch size.
     """
     kind = image.device.type
     most_bytes = torch.cuda.mem_get_info(image.device)[0] // (2 * networks) if kind == "cuda" else _MOST_BYTES
-    stopwatch = stopwatch_for("throughput", image.device)
+    stopwatch, seconds = stopwatch_for("throughput", image.device), min(seconds, _SEARCH_SECONDS[kind])
     batch, throughput = 1, 0.0
     while batch <= _LARGEST_BATCH[kind]:
         if inference_memory(network.architecture, tuple(image.shape[2:]), batch) > most_bytes:
             break
         try:
             call = open_session(network, repeated(image, batch), backend, precision).call
-            timing = time_interleaved({"one": call}, stopwatch, seconds=_SEARCH_SECONDS[kind]).timings["one"]
+            timing = time_interleaved({"one": call}, stopwatch, seconds=seconds).timings["one"]
         except torch.OutOfMemoryError:
             break
         now = batch / timing.p50
@@ -153,16 +154,28 @@ def repeated(image: Tensor, batch: int) -> Tensor:
     return image.repeat(batch, *[1] * (image.ndim - 1))
 
 
-def _batches(networks: Mapping[str, Model], image: Tensor, cell: Cell, report: Callable[[str], None]) -> dict[str, int]:
-    """Return the batch size of each network."""
+def _batches(
+    networks: Mapping[str, Model], image: Tensor, cell: Cell, seconds: float, report: Callable[[str], None]
+) -> dict[str, int]:
+    """Return the batch size of each network.
+
+    Args:
+        networks: networks by name.
+        image: one image.
+        cell: how they are timed.
+        seconds: most seconds of timing a batch size that is tried.
+        report: called with a line about each search.
+    """
     if cell.timing != "throughput" and cell.batch is not None:
         return dict.fromkeys(networks, cell.batch)
     found: dict[str, int] = {}
     for name, network in networks.items():
         if found and cell.timing != "throughput":
             return dict.fromkeys(networks, next(iter(found.values())))
-        report(name)
-        found[name] = saturating_batch(network, image, cell.backend, cell.precision, networks=len(networks))
+        report(f"{cell.backend}, {cell.precision}, {cell.timing}: looking for the saturating batch of {name}")
+        found[name] = saturating_batch(
+            network, image, cell.backend, cell.precision, networks=len(networks), seconds=seconds
+        )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import platform
@@ -24,6 +25,7 @@ from stampbench.models.model import Architecture
 ROUNDS = 7
 THREADS = os.cpu_count() or 1
 BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
+WORKER = Path(__file__).with_name("worker.py")
 
 
 class Row(NamedTuple):
@@ -64,6 +66,7 @@ ROWS: list[Row] = []
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--write-table", type=Path, help="page into which the table of ratios is written")
+    parser.addoption("--write-csv", type=Path, help="file for the rows of the table")
 
 
 @pytest.fixture(autouse=True)
@@ -76,30 +79,39 @@ def _process_of_a_run() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+def in_turns(variants: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS, *, warm_ups: int = 1) -> Times:
+    """Time variants in turns: in each round, every variant is executed once.
+
+    A variant that returns a number has measured its own seconds. The first rounds are warm-ups.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in variants}
+    for _ in range(warm_ups + rounds):
+        for name, variant in variants.items():
+            started = time.perf_counter()
+            own_seconds = variant()
+            seconds[name].append(time.perf_counter() - started if own_seconds is None else own_seconds)
+    return Times({name: times[warm_ups:] for name, times in seconds.items()})
+
+
+@pytest.fixture(name="in_turns")
+def _in_turns() -> Callable[..., Times]:
+    """Function that times variants in turns; see `in_turns`."""
+    return in_turns
+
+
 @pytest.fixture
 def time_interleaved(benchmark: Any) -> Callable[..., Times]:
-    """Function that times variants in turns: in each round, every variant is executed once.
-
-    A variant that returns a number has measured its own seconds. The first round is a warm-up.
-    """
+    """The same function, for tests that `make bench` selects by the fixture of pytest-benchmark."""
 
     def measure(variants: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS) -> Times:
-        seconds: dict[str, list[float]] = {name: [] for name in variants}
-
-        def one_round() -> None:
-            for name, variant in variants.items():
-                started = time.perf_counter()
-                own_seconds = variant()
-                seconds[name].append(time.perf_counter() - started if own_seconds is None else own_seconds)
-
-        benchmark.pedantic(one_round, rounds=rounds, warmup_rounds=1)
-        return Times({name: times[1:] for name, times in seconds.items()})
+        times: Times = benchmark.pedantic(in_turns, (variants, rounds), rounds=1)
+        return times
 
     return measure
 
 
 @pytest.fixture
-def report(benchmark: Any) -> Callable[..., None]:
+def report() -> Callable[..., None]:
     """Function that adds a row to the table, with the goal `at_least` or `at_most`.
 
     A missed goal does not fail the test, since machines are noisy.
@@ -113,17 +125,16 @@ def report(benchmark: Any) -> Callable[..., None]:
             goal, passed = f"≥ {at_least:g}", measured >= at_least
         if at_most is not None:
             goal, passed = f"≤ {at_most:g}", measured <= at_most
-        benchmark.extra_info[what] = measured
         ROWS.append(Row(what, measured, goal, passed, detail))
 
     return add
 
 
 class Worker:
-    """A process of `worker.py` that trains on request."""
+    """A process of `worker.py`, or of another script, that trains on request."""
 
-    def __init__(self, **settings: Any) -> None:
-        command = [sys.executable, str(Path(__file__).with_name("worker.py")), json.dumps(settings)]
+    def __init__(self, script: Path = WORKER, **settings: Any) -> None:
+        command = [sys.executable, str(script), json.dumps(settings)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.faults: list[int] = []
         self.peak_kilobytes = 0
@@ -155,6 +166,20 @@ class Worker:
 
 
 @pytest.fixture
+def run_workers() -> Iterator[Callable[..., Worker]]:
+    """Function that starts a process that trains as a run does; all processes end with the test."""
+    with ExitStack() as stack:
+
+        def start(**settings: Any) -> Worker:
+            worker = Worker(WORKER.with_name("run_worker.py"), **settings)
+            stack.callback(worker.process.wait)
+            stack.callback(worker.process.kill)
+            return worker
+
+        yield start
+
+
+@pytest.fixture
 def workers() -> Iterator[Callable[..., Worker]]:
     """Function that starts a process that trains an architecture; all processes end with the test."""
     with ExitStack() as stack:
@@ -178,30 +203,39 @@ def workers() -> Iterator[Callable[..., Worker]]:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     if not ROWS:
         return
-    table = _table()
+    table = _table(config.getoption("--device") if config.getoption("markexpr") == "gpu" else "cpu")
     terminalreporter.write_line("\n" + table)
+    if path := config.getoption("--write-csv"):
+        with path.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows([Row._fields, *ROWS])
     if path := config.getoption("--write-table"):
         page = path.read_text()
         before, rest = page.split(BEGIN)
         path.write_text(f"{before}{BEGIN}\n{table}\n{END}{rest.split(END)[1]}")
 
 
-def _table() -> str:
+def _table(device: str) -> str:
     verdict = {True: "pass", False: "**missed**", None: ""}
     rows = [(row.what, row.goal, f"{row.measured:.3g}", verdict[row.passed], row.detail) for row in ROWS]
     described = tabulate(rows, ["what", "goal", "measured", "", "spread"], tablefmt="pipe", disable_numparse=True)
-    return f"{_machine()}\n\n{described}"
+    return f"{_machine(device)}\n\n{described}"
 
 
-def _machine() -> str:
+def _machine(device: str) -> str:
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
     from stampbench.benchmark.environment.provenance import environment, provenance
 
-    machine, packages = environment(ComputeSettings(device="cpu")), provenance().packages
+    machine, code = environment(ComputeSettings(device="cpu")), provenance()
+    packages, commit = code.packages, (code.git_commit or "unknown")[:7]
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "monai"))
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True).stdout.strip()
+    if device != "cpu":
+        gpu, cudnn = torch.cuda.get_device_name(device), torch.backends.cudnn.version()
+        return (
+            f"`make gpu-bench` at commit {commit}: {gpu}, CUDA {torch.version.cuda}, cuDNN {cudnn}; "
+            f"{machine.processor}, {machine.cores} cores; Python {machine.python}, {versions}."
+        )
     return (
-        f"`make bench` at commit {commit or 'unknown'}: {machine.processor}, {machine.cores} cores, {THREADS} threads, "
+        f"`make bench` at commit {commit}: {machine.processor}, {machine.cores} cores, {THREADS} threads, "
         f"{platform.system()}; Python {machine.python}, {versions}; oneDNN {_onednn()}."
     )
 

@@ -116,7 +116,7 @@ def test_widths_that_are_multiples_of_eight(spatial_dims: int, backend: Backend,
     networks = {str(f): build(UNetArchitecture.flat(spatial_dims, 1, 3, f=f)) for f in (16, 15, 17)}
     flops = {f: count_complexity(each.architecture, shape).flops for f, each in networks.items()}
     rows = benchmark.pedantic(
-        lambda: time_networks(networks, torch.randn(1, 1, *shape), Cell(backend, "fp32"), seconds=10), rounds=1
+        lambda: time_networks(networks, torch.randn(1, 1, *shape), Cell(backend), seconds=10).rows, rounds=1
     )
     for row in rows[1:]:
         report(f"latency in {backend}, {spatial_dims}D flat f={row.network}: × f=16", row.ratio,

@@ -1,0 +1,186 @@
+"""What `make gpu` executes: checks, speed, and real runs with the latency of their trajectories.
+
+On a CPU, the same commands run in miniature: a rehearsal, whose numbers mean nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+MARKERS = "<!-- bench: begin -->\n<!-- bench: end -->\n"
+_PYTEST = (
+    sys.executable, "-m", "pytest", "-o", "addopts=--import-mode=importlib --strict-markers -rs",
+    "-p", "no:cacheprovider", "-q",
+)  # fmt: skip
+"""pytest without the options of `pyproject.toml` that need plug-ins."""
+_STAMPBENCH = (sys.executable, "-m", "stampbench.benchmark")
+
+
+class Place(NamedTuple):
+    """Where stages compute, and the folder that gets their results."""
+
+    device: str
+    output: Path
+
+    @property
+    def miniature(self) -> bool:
+        """Whether this is a rehearsal on a CPU."""
+        return self.device == "cpu"
+
+
+class Command(NamedTuple):
+    """A command.
+
+    Attributes:
+        words: the program and its arguments.
+        output: file for its standard output; None: the terminal.
+        may_fail: whether the stage passes although it fails.
+    """
+
+    words: Sequence[str]
+    output: Path | None = None
+    may_fail: bool = False
+
+
+class Stage(NamedTuple):
+    """A part of `make gpu`.
+
+    Attributes:
+        seconds: time limit.
+        commands: yields the commands at a place; a command is asked for when the one before has ended.
+    """
+
+    seconds: int
+    commands: Callable[[Place], Iterator[Command]]
+
+
+def checks(place: Place) -> Iterator[Command]:
+    """Yield the tests that need a GPU; in miniature, those that a CPU can rehearse."""
+    tests = ROOT / "tests"
+    files = sorted((tests / "gpu" if place.miniature else tests).rglob("test_*.py"))
+    marked = [str(each) for each in files if each.parent != tests / "perf" and "pytest.mark.gpu" in each.read_text()]
+    report = f"--junit-xml={place.output / 'checks.xml'}"
+    yield Command([*_PYTEST, "-m", "gpu", "--device", place.device, report, *marked])
+
+
+def bench(place: Place) -> Iterator[Command]:
+    """Yield the measurement of speed against goals."""
+    page = place.output / "bench.md"
+    page.write_text(MARKERS)
+    options = ["--device", place.device, "--write-table", str(page), "--write-csv", str(place.output / "bench.csv")]
+    yield Command([*_PYTEST, "-m", "gpu", *options, str(ROOT / "tests" / "perf" / "test_gpu.py")])
+
+
+class Trained(NamedTuple):
+    """Options of `stampbench run`: strategies on a dataset."""
+
+    strategies: str
+    dataset: str
+    options: tuple[str, ...]
+
+
+_QUICK = ("--n-train", "25", "--folds", "0", "--protocol", "quick")
+_TINY = (
+    "--folds", "0", "--protocol", "quick", "--protocol-set", "max_epochs=1", "--set", "f=2", "--set", "depth=1",
+    "--set", "filters_per_step=4", "--set", "recovery_epochs=1",
+)  # fmt: skip
+RUNS = (Trained("standard,stamp_plus", "hippocampus", _QUICK), Trained("stamp_plus", "dsb2018", _QUICK))
+REHEARSED = (
+    Trained("standard,stamp_plus", "phantom3d:size=16,cases=14", _TINY),
+    Trained("stamp_plus", "phantom2d:size=16,cases=14", _TINY),
+)
+
+
+def runs(place: Place) -> Iterator[Command]:
+    """Yield three runs, the latency of the trajectories that prune on GPU and CPU, and their figure."""
+    folder = place.output / "runs"
+    store = ["--runs", str(folder)]
+    for each in REHEARSED if place.miniature else RUNS:
+        named = ["--strategy", each.strategies, "--dataset", each.dataset, *each.options]
+        yield Command([*_STAMPBENCH, "run", *named, "--device", place.device, "--quiet", *store])
+    for run in pruned_runs(folder):
+        for number, options in enumerate(latencies(place)):
+            file = place.output / f"latency_{run}_{number}"
+            logs = ["--output", f"{file}.csv", "--rounds", f"{file}_rounds.csv"]
+            words = [*_STAMPBENCH, "latency", run, *options, *store, "--record", "--format", "md", *logs]
+            yield Command(words, file.with_suffix(".md"))
+    figure = str(place.output / "latency_along_pruning.svg")
+    # A rehearsal may be too noisy to leave anything to draw.
+    yield Command(
+        [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
+    )
+
+
+def latencies(place: Place) -> list[list[str]]:
+    """Return the options of each timing of a trajectory."""
+    if place.miniature:
+        seconds, steps, on_device = "0.2", "3", [["--backend", "eager", "--timing", "wall,throughput"]]
+    else:
+        seconds, steps = "3", "6"
+        on_device = [
+            ["--backend", "eager", "--timing", "wall"],
+            ["--backend", "cudagraph", "--timing", "wall,kernels,throughput"],
+            ["--backend", "cudagraph", "--timing", "kernels", "--precision", "bf16,fp16"],
+        ]
+    on_cpu = ["--backend", "eager,fast", "--device", "cpu"]
+    common = ["--trajectory", steps, "--seconds", seconds]
+    return [[*each, "--device", place.device, *common] for each in on_device] + [[*on_cpu, *common]]
+
+
+def pruned_runs(store: Path) -> list[str]:
+    """Return the ids of the finished runs of a store whose strategy prunes, in the order of their datasets."""
+    found = []
+    for path in sorted(store.rglob("run.json")):
+        record = json.loads(path.read_text())
+        if record["status"] == "finished" and record["spec"]["strategy"] != "standard":
+            found.append(path.parent.name)
+    return found
+
+
+STAGES = {"checks": Stage(150, checks), "bench": Stage(240, bench), "runs": Stage(200, runs)}
+"""All stages; together they take less than ten minutes."""
+
+
+def execute(stage: Stage, place: Place, say: Callable[[str], None]) -> bool:
+    """Execute a stage until its time is over; return whether every command succeeded.
+
+    Args:
+        stage: the stage.
+        place: where it computes.
+        say: called with a line about each failure.
+    """
+    place.output.mkdir(parents=True, exist_ok=True)
+    deadline, succeeded = time.monotonic() + stage.seconds, True
+    for command in stage.commands(place):
+        code = _run(command, deadline - time.monotonic())
+        if code is None:
+            say(f"reached its limit of {stage.seconds} s: {' '.join(command.words[1:6])} …")
+            return False
+        if code:
+            say(f"exit code {code}: {' '.join(command.words[1:])}")
+            succeeded = succeeded and command.may_fail
+    return succeeded
+
+
+def _run(command: Command, seconds: float) -> int | None:
+    """Return the exit code of a command; None: it took longer and was ended, with all processes that it started."""
+    with (command.output or Path(os.devnull)).open("w") as file:
+        output = file if command.output else None
+        process = subprocess.Popen(command.words, stdout=output, cwd=ROOT, start_new_session=True)
+        try:
+            return process.wait(max(seconds, 0))
+        except subprocess.TimeoutExpired:
+            return None
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
