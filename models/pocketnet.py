@@ -24,6 +24,7 @@ from stampbench.models.activation_checkpointing import checkpoint_activations
 from stampbench.models.architecture import Channels, Classes, Depth
 from stampbench.models.cpu_kernels import Kernels, convolve, uses_fast_kernels
 from stampbench.models.errors import ModelError
+from stampbench.models.pooling import max_pool
 from stampbench.models.unet import CONV, DROPOUT, POOL, UPCONV
 
 Block = Literal["unet", "resnet", "densenet"]
@@ -157,7 +158,7 @@ class PocketNet(nn.Module):
         skips = []
         for level, block in enumerate(self.down):
             if level > 0:
-                x = self.pool(convolve(self.widen[level - 1], x, fast) if lits else x)
+                x = max_pool(self.pool, convolve(self.widen[level - 1], x, fast) if lits else x)
             x = self.dropout(self._block(block, x, fast))
             skips.append(x)
         for step, (upconv, block) in enumerate(zip(self.upconvs, self.up, strict=True), start=2):

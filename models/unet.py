@@ -21,6 +21,7 @@ from stampbench.models.cpu_kernels import (
 )
 from stampbench.models.errors import ModelError
 from stampbench.models.input_check import check_images
+from stampbench.models.pooling import max_pool
 
 # Module classes by the number of spatial dimensions.
 CONV: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -120,7 +121,7 @@ class UNet(nn.Module):
         for level in range(self.architecture.levels):
             if 0 < level <= depth:
                 skips.append(x)
-                x = self.pool(x)
+                x = max_pool(self.pool, x)
             elif level > depth:
                 step = level - depth - 1
                 x = self.upsampled[step](convolve(self.upconvs[step], x, fast))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from stampbench.models.pooling import mean_pool
 
 _EPSILON = 1e-6
 """Smallest range of a map that is scaled, and smallest distance, at which gradients stay finite."""
@@ -45,7 +47,7 @@ def relative_distances(maps: Tensor, reference: int) -> Tensor:
 def _pooled(maps: Tensor) -> Tensor:
     """Return means over windows of 2 voxels along each axis; an axis of one voxel stays."""
     window = [min(2, size) for size in maps.shape[2:]]
-    return (nn.functional.avg_pool2d if maps.ndim == 4 else nn.functional.avg_pool3d)(maps, window)
+    return mean_pool(maps, window)
 
 
 def _root_mean_square(x: Tensor, smallest: float = _EPSILON) -> Tensor:

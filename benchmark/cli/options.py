@@ -75,7 +75,7 @@ _COMPUTE = {
         type=click.Choice(["fast", "plain"]),
         default="fast",
         show_default=True,
-        help="fast: channels-last and fused normalisation on a CPU; plain: PyTorch's modules",
+        help="fast: fused kernels on a CPU, CUDA graphs on a GPU; plain: PyTorch's modules",
     ),
     "allocator": click.option(
         "--allocator",
@@ -87,6 +87,9 @@ _COMPUTE = {
     "save_memory": click.option("--save-memory", is_flag=True, help="Activation checkpointing: less memory, slower"),
     "deterministic": click.option("--deterministic", is_flag=True, help="Use deterministic algorithms only"),
     "tf32": click.option("--tf32", is_flag=True, help="Allow TF32 on NVIDIA GPUs"),
+    "cudnn_benchmark": click.option(
+        "--cudnn-benchmark", is_flag=True, help="Let cuDNN time convolutions of each new shape on NVIDIA GPUs"
+    ),
     "trajectory_test": click.option(
         "--trajectory-test", is_flag=True, help="After training, score the test cases at every checkpoint, for figures"
     ),

@@ -66,6 +66,8 @@ def _compute(environment: Environment) -> list[str]:
         "--save-memory": environment.save_memory,
         "--deterministic": environment.deterministic,
         "--tf32": environment.tf32,
+        # Older versions set it on a CPU too, where it has no effect.
+        "--cudnn-benchmark": environment.cudnn_benchmark and kind == "cuda",
     }
     return words + [flag for flag, on in flags.items() if on]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, model_validator
 
 if TYPE_CHECKING:  # it takes a second to import, which --help does not have
     import torch
@@ -21,7 +21,9 @@ class ComputeSettings(BaseModel, frozen=True, extra="forbid"):
     device: str = Field("auto", description="auto (the first GPU, else the CPU), cpu, cuda, cuda:N or mps")
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; None: one per core")
     kernels: Literal["fast", "plain"] = Field(
-        "fast", description="fast: channels-last and fused normalisation on a CPU; plain: PyTorch's modules"
+        "fast",
+        description="fast: channels-last and fused normalisation on a CPU, CUDA graphs on a GPU; plain: PyTorch's "
+        "modules and loop",
     )
     allocator: Literal["keep", "system"] = Field(
         "keep", description="keep: glibc keeps freed memory for reuse; system: it is returned to the system"
@@ -29,10 +31,19 @@ class ComputeSettings(BaseModel, frozen=True, extra="forbid"):
     save_memory: bool = Field(False, description="activation checkpointing: less memory, slower")
     deterministic: bool = Field(False, description="use deterministic algorithms only")
     tf32: bool = Field(False, description="allow TF32 on NVIDIA GPUs")
+    # Off by default: every prune makes shapes that cuDNN would time anew, and the fastest algorithm of a moment
+    # rounds differently from that of another process.
+    cudnn_benchmark: bool = Field(False, description="let cuDNN time convolutions of each new shape on NVIDIA GPUs")
     trajectory_test: bool = Field(
         False, description="score the test cases at every checkpoint when training has ended; it selects nothing"
     )
     save_every: float = Field(10.0, ge=0, description="seconds between saved resume states")
+
+    @model_validator(mode="after")
+    def _reproducible(self) -> Self:
+        if self.deterministic and self.cudnn_benchmark:
+            raise ValueError("deterministic and cudnn_benchmark are mutually exclusive; set only one of them")
+        return self
 
     @property
     def torch_device(self) -> torch.device:
@@ -47,7 +58,7 @@ class ComputeSettings(BaseModel, frozen=True, extra="forbid"):
 
 
 def configure_process(settings: ComputeSettings) -> None:
-    """Apply threads, deterministic algorithms and TF32 to the whole process.
+    """Apply threads, deterministic algorithms, TF32 and cuDNN's choice of convolutions to the whole process.
 
     The allocator is not among them: `allocator.keep_heap` is called after data is prepared, which needs large blocks
     that training has no use for.
@@ -59,8 +70,7 @@ def configure_process(settings: ComputeSettings) -> None:
     # Setting this imports torch._inductor, more than a second; usually it is set already.
     if settings.deterministic != torch.are_deterministic_algorithms_enabled():
         torch.use_deterministic_algorithms(settings.deterministic)
-    # Without deterministic algorithms cuDNN may time several convolutions and choose the fastest.
-    torch.backends.cudnn.benchmark = not settings.deterministic
+    torch.backends.cudnn.benchmark = settings.cudnn_benchmark
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = settings.tf32
     if settings.threads is not None:
         torch.set_num_threads(settings.threads)

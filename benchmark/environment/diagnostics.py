@@ -13,6 +13,7 @@ from typing import NamedTuple
 import torch
 
 from stampbench.benchmark.environment.allocator import can_keep_heap
+from stampbench.benchmark.environment.cudnn import cudnn_version, objections, version_text
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.path_pattern import is_here
 
@@ -76,8 +77,8 @@ def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
     yield Diagnosis("variables", " ".join(variables) or "none set")
     yield _memory()
     yield Diagnosis("cuda", *_cuda())
-    cudnn = torch.backends.cudnn.version() if torch.cuda.is_available() else None  # type: ignore[no-untyped-call]
-    yield Diagnosis("cudnn", str(cudnn or "none"))
+    cudnn = cudnn_version()
+    yield Diagnosis("cudnn", version_text(cudnn) or "none", "; ".join(objections(cudnn)))
     yield Diagnosis("mps", "available" if torch.backends.mps.is_available() else "none")
     yield Diagnosis("allocator", "can keep freed memory for reuse" if can_keep_heap() else "system allocator only")
     compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 
 from stampbench.benchmark.environment.allocator import heap_kept
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.environment.cudnn import cudnn_version, version_text
 from stampbench.benchmark.environment.machine import processor
 
 _PACKAGES = ("stampbench", "torch", "monai", "numpy", "scipy", "pandas", "nibabel", "safetensors", "pydantic")
@@ -35,6 +36,7 @@ class Environment(BaseModel, frozen=True):
     tf32: bool = Field(False, description="whether TF32 was allowed")
     gpu: str | None = Field(None, description="name of the GPU; null on a CPU")
     cuda: str | None = Field(None, description="version of CUDA; null on a CPU")
+    cudnn: str | None = Field(None, description="version of cuDNN; null on a CPU, and in older records")
 
 
 class Provenance(BaseModel, frozen=True):
@@ -66,6 +68,7 @@ def environment(compute: ComputeSettings) -> Environment:
         tf32=compute.tf32,
         gpu=torch.cuda.get_device_name(device) if cuda else None,
         cuda=torch.version.cuda if cuda else None,
+        cudnn=version_text(cudnn_version()) if cuda else None,
     )
 
 

@@ -110,9 +110,21 @@ def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> I
             torch.cuda.empty_cache()  # does nothing if no GPU was used
             raise TrainingFailedError(reason) from error
         permanent = isinstance(error, TrainingFailedError | StrategyError)
-        reason = ("" if permanent else f"{type(error).__name__}: ") + " ".join(str(error).split())
+        reason = _undetermined(error, device)
+        reason = reason or ("" if permanent else f"{type(error).__name__}: ") + " ".join(str(error).split())
         folder.fail(reason, resumable=not permanent)
         raise TrainingFailedError(reason) from error
+
+
+def _undetermined(error: Exception, device: torch.device) -> str:
+    """Return why deterministic algorithms are not possible; empty if the error is another one."""
+    operation, found, _ = str(error).partition(" does not have a deterministic implementation")
+    if not found:
+        return ""
+    return (
+        f"operation '{operation}' has no deterministic form on {device}; train without deterministic algorithms, or "
+        "choose a network, loss or strategy without it"
+    )
 
 
 def _out_of_memory(error: Exception) -> bool:

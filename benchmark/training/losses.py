@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from monai.losses import DiceCELoss, DiceLoss
 from torch import Tensor, nn
+
+from stampbench.models.pooling import needs_deterministic_form
 
 
 def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -21,7 +24,7 @@ def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
     if name == "dice_l2":
         return l2_dice_loss
     settings = {"to_onehot_y": True, "batch": True, "smooth_nr": 0.0, "smooth_dr": 1e-7}
-    return DiceLoss(sigmoid=True, **settings) if name == "dice" else DiceCELoss(softmax=True, **settings)  # type: ignore[no-any-return]
+    return DiceLoss(sigmoid=True, **settings) if name == "dice" else _dice_ce(softmax=True, **settings)  # type: ignore[no-any-return]
 
 
 def foreground_dice_ce_loss(logits: Tensor, labels: Tensor) -> Tensor:
@@ -30,7 +33,33 @@ def foreground_dice_ce_loss(logits: Tensor, labels: Tensor) -> Tensor:
     The Dice term leaves the background out. Its sums are over space, in 2D over the batch too (`batch_dice`).
     """
     settings = {"softmax": True, "to_onehot_y": True, "include_background": False, "batch": logits.ndim == 4}
-    loss: Tensor = DiceCELoss(**settings, smooth_nr=1e-5, smooth_dr=1e-5)(logits, labels)
+    loss: Tensor = _dice_ce(**settings, smooth_nr=1e-5, smooth_dr=1e-5)(logits, labels)
+    return loss
+
+
+class CrossEntropy(nn.Module):
+    """Mean cross-entropy of logits `(N, classes, *spatial)` and labels `(N, *spatial)`."""
+
+    def forward(self, logits: Tensor, labels: Tensor) -> Tensor:
+        """Return PyTorch's, or `deterministic_cross_entropy` where PyTorch refuses to compute it."""
+        if needs_deterministic_form(logits):
+            return deterministic_cross_entropy(logits, labels)
+        return nn.functional.cross_entropy(logits, labels)
+
+
+def deterministic_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean cross-entropy; on a GPU, PyTorch's own for images adds in an order that depends on timing.
+
+    The label's log-probability is chosen by comparison. `gather` would do, but its deterministic gradient on a GPU
+    sorts, and cannot be part of a CUDA graph.
+    """
+    classes = torch.arange(logits.shape[1], device=logits.device).view(-1, *[1] * (labels.ndim - 1))
+    return -torch.where(labels.unsqueeze(1) == classes, logits.log_softmax(1), 0).sum(1).mean()
+
+
+def _dice_ce(**settings: Any) -> DiceCELoss:
+    loss = DiceCELoss(**settings)
+    loss.cross_entropy = CrossEntropy()
     return loss
 
 

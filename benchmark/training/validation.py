@@ -57,17 +57,19 @@ def validate(
     device = next((each.device for each in model.parameters()), images.device)
     total = torch.zeros((), device=device)
     # Voxels by case, labelled class and predicted class.
-    voxels = torch.zeros(int(images.cases.max()) + 1, classes * classes, device=device, dtype=torch.int64)
-    pair_type = torch.uint8 if classes * classes <= 256 else torch.int32
+    cells = (int(images.cases.max()) + 1) * classes * classes
+    voxels = torch.zeros(cells, device=device, dtype=torch.int64)
+    cell_type = torch.uint8 if cells <= 2**8 else torch.int16 if cells <= 2**15 else torch.int32
     infer = sliding_window(model, patch_size)
     with torch.inference_mode():
         for batch in images.batches(1 if patch_size else batch_size):
             batch = Images(*(part.to(device) for part in batch))
             logits = infer(batch.pixels).contiguous()
             total += loss(logits, batch.labels) * len(batch.pixels)
-            pairs = (batch.labels.to(pair_type) * classes).add_(class_map(logits))
-            for case, each in zip(batch.cases, pairs.flatten(1), strict=True):
-                voxels[case] += torch.bincount(each, minlength=classes * classes)
+            pairs = (batch.labels.to(cell_type) * classes).add_(class_map(logits)).flatten(1)
+            first = batch.cases.to(cell_type)[:, None] * classes**2
+            # On a GPU, counting waits for it: once per batch, not once per case.
+            voxels += torch.bincount(pairs.add_(first).flatten(), minlength=cells)
     table = voxels.cpu().view(-1, classes, classes).double()
     both, labelled, predicted = (part[:, 1:] for part in (table.diagonal(dim1=1, dim2=2), table.sum(2), table.sum(1)))
     union = predicted + labelled

@@ -212,6 +212,25 @@ def test_out_of_memory_fails_the_run_with_a_remedy_and_it_can_be_retried(
     assert perform(run, store).epochs > 1
 
 
+def test_operation_without_a_deterministic_form_fails_the_run_with_a_remedy(
+    perform: Perform, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fit(self: Any, trainer: Any) -> None:
+        torch.use_deterministic_algorithms(True)
+        torch.zeros(2).put_(torch.tensor([0]), torch.tensor([1.0]))
+
+    run, store = make_run("stamp"), RunStore(tmp_path / "runs")
+    expected = "operation 'put_' has no deterministic form on cpu; train without deterministic algorithms, or"
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainAndPrune, "fit", fit)
+        try:
+            with pytest.raises(TrainingFailedError, match=f"^{expected}"):
+                perform(run, store)
+        finally:
+            torch.use_deterministic_algorithms(False)
+    assert json.loads((store.folder(run.spec) / "run.json").read_text())["reason"].startswith(expected)
+
+
 def test_forced_run_replaces_the_old_record_only_when_it_is_finished(
     perform: Perform, make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

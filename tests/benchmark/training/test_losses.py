@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from stampbench.benchmark.training.losses import deep_supervision_loss, l2_dice_loss, make_loss
+from stampbench.benchmark.training import losses
+from stampbench.benchmark.training.losses import (
+    deep_supervision_loss,
+    deterministic_cross_entropy,
+    l2_dice_loss,
+    make_loss,
+)
 
 LOGITS = torch.randn(3, 4, 5, 6, generator=torch.manual_seed(0))
 LABELS = torch.randint(0, 3, (3, 5, 6))
@@ -30,6 +36,52 @@ def test_dice_ce_adds_the_cross_entropy() -> None:
     )
     entropy = float(-x.gather(1, LABELS[:, None]).log().mean())
     assert float(make_loss("dice_ce")(LOGITS, LABELS[:, None])) == pytest.approx(dice / 4 + entropy, rel=1e-5)
+
+
+@pytest.mark.parametrize("size", [(5, 6), (5, 6, 3)])
+@pytest.mark.parametrize("scale", [1.0, 200.0])
+def test_deterministic_cross_entropy_and_its_gradient_equal_pytorchs(size: tuple[int, ...], scale: float) -> None:
+    """With large logits, probabilities of other classes are 0 in single precision."""
+    generator = torch.Generator().manual_seed(1)
+    labels = torch.randint(0, 4, (3, *size), generator=generator)
+    logits = (scale * torch.randn(3, 4, *size, generator=generator)).requires_grad_()
+    expected, found = torch.nn.functional.cross_entropy(logits, labels), deterministic_cross_entropy(logits, labels)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    gradients = [torch.autograd.grad(each, logits)[0] for each in (found, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["dice_ce", "dice_ce_foreground"])
+def test_losses_use_it_where_pytorch_would_refuse(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    used = []
+
+    def counted(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        used.append(name)
+        return deterministic_cross_entropy(logits, labels)
+
+    expected = float(make_loss(name)(LOGITS, LABELS[:, None]))
+    assert used == []
+    monkeypatch.setattr(losses, "needs_deterministic_form", lambda logits: True)
+    monkeypatch.setattr(losses, "deterministic_cross_entropy", counted)
+    assert float(make_loss(name)(LOGITS, LABELS[:, None])) == pytest.approx(expected, rel=1e-6)
+    assert used == [name]
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["dice", "dice_ce", "dice_ce_foreground", "dice_l2"])
+def test_losses_have_deterministic_gradients_on_a_gpu(name: str) -> None:
+    gradients = []
+    try:
+        torch.use_deterministic_algorithms(True)
+        for device in ("cpu", "cuda", "cuda"):
+            logits = LOGITS.to(device, copy=True).requires_grad_()
+            make_loss(name)(logits, LABELS[:, None].to(device)).backward()
+            assert logits.grad is not None
+            gradients.append(logits.grad.cpu())
+    finally:
+        torch.use_deterministic_algorithms(False)
+    torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-4, atol=1e-7)
+    assert torch.equal(gradients[1], gradients[2])
 
 
 def test_l2_dice_loss_equals_the_formula_of_pocketnet() -> None:

@@ -49,6 +49,26 @@ def test_validation_uses_sliding_windows_of_the_patch_size() -> None:
     assert shapes == [(8, 8)]
 
 
+@pytest.mark.parametrize("classes", [3, 20, 120])  # cells that are counted in 8, 16 and 32 bits
+def test_batches_across_cases_are_counted_as_cases_one_by_one_would_be(classes: int) -> None:
+    """Slices of four cases, not in order, in batches of three; the counts of each case come from a loop over slices."""
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(8, classes, 6, 5, generator=generator)
+    labels = torch.randint(0, classes, (8, 6, 5), generator=generator).to(torch.uint8)
+    cases = torch.tensor([0, 2, 0, 1, 3, 3, 1, 2])
+    predicted = logits.argmax(1)
+    expected = []
+    for c in range(1, classes):
+        scores = []
+        for case in range(4):
+            p, t = predicted[cases == case] == c, labels[cases == case] == c
+            scores.append(float(2 * (p & t).sum() / (p.sum() + t.sum())) if p.any() or t.any() else 1.0)
+        expected.append(sum(scores) / 4)
+    images = Images(logits, labels, cases)
+    scored = validate(torch.nn.Identity(), images, classes, lambda logits, labels: logits.mean(), 3)
+    assert scored.dice == pytest.approx(tuple(expected), rel=1e-6)
+
+
 def test_class_without_a_correct_voxel_is_marked_even_if_a_case_lacks_it() -> None:
     """Everything is predicted as background; one of two cases has no class 2, so that its Dice is 1 there."""
     labels = torch.zeros(2, 8, 8, dtype=torch.uint8)
