@@ -205,6 +205,12 @@ def dicom() -> ModuleType:
     return load_helper("datasets/dicom.py")
 
 
+@pytest.fixture(scope="session")
+def step_worker() -> ModuleType:
+    """The module of the processes whose training steps benchmarks time."""
+    return load_helper("perf/worker.py")
+
+
 @pytest.fixture
 def nnunet_result(tmp_path: Path) -> Callable[..., tuple[Path, torch.nn.Module]]:
     """Function that writes a result folder of nnU-Net below `tmp_path`; see `models/nnunet_layout.py`."""

@@ -86,6 +86,13 @@ class Progress:
         if not self._quiet:
             self._console.print(line, highlight=False, soft_wrap=True, markup=False, emoji=False)
 
+    def warn(self, line: str) -> None:
+        """Print a line that stays, also if no progress is shown, as in workers."""
+        if self._quiet:
+            print(f"{self.title}: {line}", file=sys.stderr, flush=True)
+        else:
+            self.say(f"{self.title}: {line}")
+
     def _show(self, done: int, total: int, details: str, unit: str) -> None:
         if self._bar:
             self._bar.update(self._task, completed=done, total=total, description=details)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from functools import lru_cache
@@ -149,14 +150,20 @@ def execute_planned(run: Run, settings: WorkerSettings, progress: Progress, *, f
     Raises:
         RunLeasedError, TrainingFailedError, UserError, DatasetError, ModelError: as `execute` and preparation do.
     """
+    _release_gpu()  # what a failed run held until its error was reported
     prepared = prepare_cases([run], progress)
     if settings.compute.allocator == "keep":  # not earlier: preparation needs large blocks that training does not
         keep_heap()
     place = Workplace(RunStore(settings.runs), settings.compute, progress, settings.timed)
     summary = execute(run, prepared, place, force=force)
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    _release_gpu()
     return summary
+
+
+def _release_gpu() -> None:
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @lru_cache

@@ -24,7 +24,8 @@ _COMPARED = (
 _OPTIONS = {
     "--strategy", "--network", "--dataset", "--n-train", "--training-set", "--folds", "--seed", "--protocol", "--set",
     "--network-set", "--protocol-set", "--device", "--threads", "--kernels", "--save-memory", "--deterministic",
-    "--tf32", "--spatial-dims", "--subject-pattern", "--split-version", "--image-size", "--fit", "--patch-size",
+    "--tf32", "--cudnn-benchmark", "--spatial-dims", "--subject-pattern", "--split-version", "--image-size", "--fit",
+    "--patch-size",
 }  # fmt: skip
 """Options that the command of a record has; others, such as `--plugin`, are not executed."""
 _ROUNDED = 1e-6

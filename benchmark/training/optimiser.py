@@ -20,9 +20,10 @@ def new_optimiser(
     Args:
         model: the network.
         protocol: optimiser, learning rate and schedule.
-        fused: whether the optimiser updates all parameters in one kernel.
+        fused: whether the optimiser updates all parameters in one kernel; otherwise as PyTorch chooses.
     """
-    settings: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay, "fused": fused}
+    settings: dict[str, Any] = {"lr": protocol.learning_rate, "weight_decay": protocol.weight_decay}
+    settings["fused"] = fused or None  # False would exclude what PyTorch chooses on a GPU
     optimiser: torch.optim.Optimizer
     if protocol.optimiser == "sgd":
         optimiser = torch.optim.SGD(model.parameters(), momentum=protocol.momentum, nesterov=True, **settings)

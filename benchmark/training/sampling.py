@@ -32,6 +32,11 @@ class Sampler:
         self._tiles = [] if data.patch is None else _tiles(data.training.shape, data.patch)
         self._centres: dict[int, list[NDArray[np.int64]]] = {}
 
+    @property
+    def full_batch(self) -> int:
+        """Images or patches of a full batch: the batch size, or all of an epoch if they are fewer."""
+        return min(self._batch_size, self._images.number * max(len(self._tiles), 1))
+
     def shuffled(self, generator: torch.Generator) -> Iterator[Pair]:
         """Yield the batches of one epoch in an order drawn from `generator`.
 

@@ -20,14 +20,17 @@ from stampbench.benchmark.measure.savings import filter_savings
 from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
+from stampbench.benchmark.training.cuda_graphs import make_recorder
 from stampbench.benchmark.training.fold_data import FoldData
 from stampbench.benchmark.training.optimiser import carry_moments, decay_learning_rate, new_optimiser
 from stampbench.benchmark.training.parent import FinishedParent, Teacher
+from stampbench.benchmark.training.recorded_step import RecordedStep
 from stampbench.benchmark.training.regularisation import Regularisation
 from stampbench.benchmark.training.resume import detached
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.benchmark.training.training_loss import TrainingLoss
+from stampbench.benchmark.training.training_step import TrainingStep
 from stampbench.benchmark.training.validation import ValidationScore, validate
 from stampbench.benchmark.training.weight_average import WeightAverage
 from stampbench.models.architecture import Filter, UNetArchitecture
@@ -81,6 +84,7 @@ class TrainingSession:
         augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
         self._sampler = Sampler(data, spec.protocol.batch_size, augment)
         self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
+        self._recorder = make_recorder(compute, spec.protocol.precision)
         torch.manual_seed(spec.stream("initialisation"))
         self.model = self._initialised(architecture)
         torch.manual_seed(spec.stream("dropout"))
@@ -96,10 +100,10 @@ class TrainingSession:
         self._validation = self._gathered = None
         decay_learning_rate(self.optimiser, self.protocol, self._age)
         self._age += 1
-        batches = self._sampler.shuffled(self._order)
-        self.training_loss = train_epoch(
-            self.optimiser, batches, partial(self.loss.of_batch, self.model), self._scaler, self.protocol.gradient_norm
-        )
+        self.training_loss = train_epoch(self._step, self._sampler.shuffled(self._order))
+        if self._step.failure and self._recorder is not None:
+            self._recorder = None
+            self._progress.warn(f"slower, because steps cannot be recorded as CUDA graphs: {self._step.failure}")
         self.average.update(self.model)
         charges = self.charges
         charges.epochs += 1
@@ -120,7 +124,7 @@ class TrainingSession:
         """Train one epoch and keep the mean L2 norms of its ReLU outputs, for the importance `l2_gathered`."""
         if not isinstance(self.model, UNet):
             raise TrainingFailedError("importance 'l2_gathered' is known for the U-Net only; choose another importance")
-        with gather_norms(self.model) as norms:
+        with gather_norms(self.model) as norms, self._step.executed():
             loss = self.train_epoch()
         self._gathered = {name: torch.cat(each).cpu().double().mean(0).tolist() for name, each in norms.items()}
         return loss
@@ -289,8 +293,17 @@ class TrainingSession:
         self._renew()
 
     def _renew(self) -> None:
-        """Renew what belongs to one network: optimiser, plateau schedule, average, validation and gathered norms."""
+        """Renew what belongs to one network: optimiser, schedule, step, average, validation and gathered norms."""
         self.average.restart()
         fused = self.compute.kernels == "fast"
         self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=fused)
+        batch_loss = partial(self.loss.of_batch, self.model)
+        step = TrainingStep(self.optimiser, batch_loss, self._scaler, self.protocol.gradient_norm)
+        batch = self._sampler.full_batch
+        self._step = RecordedStep(step, self._recorder, batch, partial(_fixed, self.optimiser, self.model, self.loss))
         self._validation = self._gathered = None
+
+
+def _fixed(optimiser: torch.optim.Optimizer, model: Model, loss: TrainingLoss) -> object:
+    """Return what a step depends on besides weights and images, and what strategies and schedules change."""
+    return [group["lr"] for group in optimiser.param_groups], model.dropout_probabilities(), loss.state()

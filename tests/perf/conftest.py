@@ -137,12 +137,12 @@ class Worker:
         command = [sys.executable, str(script), json.dumps(settings)]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.faults: list[int] = []
-        self.peak_kilobytes = 0
+        self.peak_kilobytes, self.peak_gpu_bytes = 0, 0
 
-    def start(self, steps: int) -> None:
-        """Let the process train so many steps."""
+    def start(self, request: int | str) -> None:
+        """Let the process train so many steps, or `prune`."""
         assert self.process.stdin is not None
-        self.process.stdin.write(f"{steps}\n")
+        self.process.stdin.write(f"{request}\n")
         self.process.stdin.flush()
 
     def wait(self) -> float:
@@ -151,7 +151,7 @@ class Worker:
         answer = self.process.stdout.readline().split()
         assert answer, "the worker ended"
         self.faults.append(int(answer[1]))
-        self.peak_kilobytes = int(answer[2])
+        self.peak_kilobytes, self.peak_gpu_bytes = int(answer[2]), int(answer[3])
         return float(answer[0])
 
     @property
@@ -162,6 +162,11 @@ class Worker:
     def train(self, steps: int = 1) -> float:
         """Train so many steps; return their seconds."""
         self.start(steps)
+        return self.wait()
+
+    def prune(self) -> float:
+        """Remove a filter and train an epoch; return the seconds, with those of compiling or recording anew."""
+        self.start("prune")
         return self.wait()
 
 

@@ -28,6 +28,7 @@ from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.losses import make_loss
 from stampbench.benchmark.training.optimiser import carry_moments, new_optimiser
 from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.benchmark.training.training_step import TrainingStep
 from stampbench.benchmark.training.validation import validate
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.model import Model, build
@@ -151,7 +152,8 @@ def test_ranking(images: Images, time_interleaved: Any, report: Any) -> None:
     def epoch() -> None:
         model.train()
         shuffled = (images.take(part) for part in torch.randperm(16).split(BATCH))
-        train_epoch(adam, ((each.pixels, each.labels) for each in shuffled), lambda x, y: loss(model(x), y))
+        step = TrainingStep(adam, lambda x, y: loss(model(x), y))
+        train_epoch(step, ((each.pixels, each.labels) for each in shuffled))
 
     def rank(importance: str) -> Callable[[], None]:
         batches = [(batch.pixels, batch.labels) for batch in images.batches(BATCH)]

@@ -17,6 +17,8 @@ import pandas as pd
 import pytest
 import torch
 
+from stampbench.benchmark.training.training_step import TrainingStep
+
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -217,13 +219,49 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(tmp_path: Path) -> 
     assert state.stat().st_mtime_ns > written
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_run_on_a_gpu_is_recorded(stampbench: Command, precision: str) -> None:
     code, _, _ = stampbench("run", *PHANTOM, "--strategy", "stamp_plus", "--device", "cuda", "--precision", precision)
     assert code == 0
     (path,) = Path("runs").rglob("run.json")
     assert json.loads(path.read_text())["environment"]["device"] == "cuda"
+
+
+def test_run_that_runs_out_of_memory_fails_alone(stampbench: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run's second step runs out of memory; the other run of the same process finishes."""
+    step, steps = TrainingStep.__call__, 0
+
+    def run_out_once(self: TrainingStep, *batch: torch.Tensor) -> torch.Tensor:
+        nonlocal steps
+        steps += 1
+        if steps == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 GiB")
+        return step(self, *batch)
+
+    monkeypatch.setattr(TrainingStep, "__call__", run_out_once)
+    code, _, err = stampbench("run", *PHANTOM, "--strategy", "standard,flat")
+    assert code == 1
+    records = [json.loads(path.read_text()) for path in Path("runs").rglob("run.json")]
+    reasons = {record["spec"]["strategy"]: record.get("reason") for record in records}
+    assert reasons["standard"].startswith("memory ran out on cpu with batch size")
+    assert reasons["flat"] is None
+    assert sum(record["status"] == "finished" for record in records) == 1
+    assert "memory ran out" in err
+
+
+@pytest.mark.gpu
+def test_run_that_needs_more_memory_than_the_gpu_has_leaves_it_to_the_next(stampbench: Command) -> None:
+    torch.cuda.empty_cache()
+    total = torch.cuda.get_device_properties(0).total_memory
+    try:
+        torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**27) / total)
+        code, _, err = stampbench("run", *PHANTOM, "--strategy", "standard", "--set", "f=1024", "--device", "cuda")
+        assert code == 1
+        assert "memory ran out on cuda" in err
+        assert stampbench("run", *PHANTOM, "--strategy", "standard", "--device", "cuda:0")[0] == 0
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
 
 
 def test_real_folder_of_four_cases_is_refused_with_five_folds(real_data: Path, stampbench: Command) -> None:

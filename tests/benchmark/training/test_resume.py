@@ -142,7 +142,7 @@ def test_interruption_within_an_epoch_resumes_from_the_state_before_it(
     first.save()
     second = make_trainer(run, tmp_path / "resumed")
     second.train(2)
-    of_batch, batches = second.session.loss.of_batch, 0
+    of_batch, batches = second.session.loss._of_batch, 0
 
     def stop_at_the_second_batch(*arguments: Any) -> torch.Tensor:
         nonlocal batches
@@ -151,7 +151,7 @@ def test_interruption_within_an_epoch_resumes_from_the_state_before_it(
             raise KeyboardInterrupt
         return of_batch(*arguments)
 
-    second.session.loss.of_batch = stop_at_the_second_batch  # type: ignore[method-assign]
+    second.session.loss._of_batch = stop_at_the_second_batch  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         second.train(1)
     second.save()

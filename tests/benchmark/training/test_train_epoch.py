@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.train_epoch import train_epoch
+from stampbench.benchmark.training.training_step import TrainingStep
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import build
 
@@ -27,7 +28,7 @@ def test_loss_scaling_gives_the_same_steps() -> None:
         def batch_loss(x: Tensor, y: Tensor, model: nn.Module = model) -> Tensor:
             return nn.functional.cross_entropy(model(x), y.long())
 
-        losses = [train_epoch(optimiser, pairs, batch_loss, scaler) for _ in range(3)]
+        losses = [train_epoch(TrainingStep(optimiser, batch_loss, scaler), pairs) for _ in range(3)]
         weights.append([*model.parameters(), torch.tensor(losses)])
     for plain, scaled in zip(*weights, strict=True):
         torch.testing.assert_close(plain, scaled, rtol=1e-5, atol=1e-6)
@@ -43,5 +44,6 @@ def test_gradients_are_clipped_to_a_norm() -> None:
             def loss(x: Tensor, y: Tensor, weight: Tensor = weight, direction: Tensor = direction) -> Tensor:
                 return (weight * direction).sum()
 
-            train_epoch(torch.optim.SGD([weight], lr=1.0), [(torch.zeros(1), torch.zeros(1))], loss, scaler, most)
+            step = TrainingStep(torch.optim.SGD([weight], lr=1.0), loss, scaler, most)
+            train_epoch(step, [(torch.zeros(1), torch.zeros(1))])
             torch.testing.assert_close(weight.detach().norm(), torch.tensor(moved), rtol=1e-4, atol=0)
