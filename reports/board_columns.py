@@ -10,7 +10,7 @@ import pandas as pd
 
 from stampbench.reports.budget import short
 from stampbench.reports.leaderboard import Board
-from stampbench.reports.listing import Listing
+from stampbench.reports.listing import Listing, plain_text
 
 
 class Column(NamedTuple):
@@ -98,22 +98,25 @@ def columns(unit: str) -> tuple[Column, ...]:
 
 
 def board_listing(board: Board) -> Listing:
-    """Return a leaderboard as a table whose columns can be chosen; columns without values are left out."""
-    shown = [
-        column
-        for column in columns(str(board.about["unit"]))
-        if column.key == "strategy" or board.rows[column.key].notna().any()
-    ]
+    """Return a leaderboard as a table whose columns can be chosen: all of `Board.rows`, of which some are hidden."""
+    named = columns(str(board.about["unit"]))
+    shown = [each for each in named if each.key == "strategy" or board.rows[each.key].notna().any()]
+    keys = [each.key for each in shown]
+    hidden = [name for name in map(str, board.rows) if name not in keys]
     rows = board.rows.to_dict("records")
+    texts = {each.key: [each.text(row) for row in rows] for each in named}
+    texts |= {name: [plain_text(row[name]) for row in rows] for name in hidden if name not in texts}
+    titles = {each.key: each.title for each in named}
     return Listing(
         title=board.title,
-        values=board.rows[[column.key for column in shown]],
-        texts=pd.DataFrame({column.key: [column.text(row) for row in rows] for column in shown}, board.rows.index),
-        titles={column.key: column.title for column in shown},
-        left=("strategy", "difference", "pareto_parameters"),
+        values=board.rows[[*keys, *hidden]],
+        texts=pd.DataFrame(texts, board.rows.index),
+        titles={name: titles.get(name, name.replace("_", " ")) for name in (*keys, *hidden)},
+        left=("strategy", "difference", "decision", "pareto_parameters"),
         notes=board.notes,
-        short=tuple(column.key for column in shown if column.shown),
+        short=tuple(each.key for each in shown if each.shown),
         caption=_caption(board),
+        hidden=tuple(hidden),
     )
 
 

@@ -31,8 +31,8 @@ def board_data(board: Board, runs: pd.DataFrame, looks: Mapping[str, Look]) -> d
     names = dict(zip(own["strategy"], own["name"], strict=True))
     rows = board.rows.to_dict("records")
     listing = board_listing(board)
-    shown = [column for column in columns(str(board.about["unit"])) if column.key in listing.titles]
-    texts = listing.texts.to_dict("records")
+    shown = [column for column in columns(str(board.about["unit"])) if column.key in listing.visible]
+    texts = listing.arranged().texts.to_dict("records")
     return {
         "group": board.about["group"],
         "label": f"{board.about['dataset']}, {board.about['n_train']} images, {board.about['protocol']}",

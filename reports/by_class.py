@@ -10,6 +10,7 @@ import pandas as pd
 
 from stampbench.reports.boundary import boundary_scores
 from stampbench.reports.leaderboard import Board
+from stampbench.reports.listing import Listing, plain_text
 
 ALL = "all classes"
 """Name of the row of a strategy's mean over all classes."""
@@ -56,6 +57,28 @@ def class_tables(boards: Sequence[Board], runs: pd.DataFrame, cases: pd.DataFram
                 rows.append({"strategy": strategy, "class": name, **_scores(part), "runs": part["run"].nunique()})
         tables.append(ClassTable(board.title, board.about, notes, pd.DataFrame(rows)))
     return tables
+
+
+def class_listing(table: ClassTable) -> Listing:
+    """Return a table by class whose columns can be chosen; columns without values are hidden."""
+    names = [str(name) for name in table.rows]
+    forms = dict.fromkeys(names, ".2f") | dict.fromkeys(("dice", "sensitivity", "precision", "nsd"), ".3f")
+    forms |= {"strategy": "", "class": "", "runs": "", "empty_rate": ".1%", "average_hausdorff": ".3f"}
+    texts = {name: [plain_text(value, forms[name]) for value in table.rows[name].tolist()] for name in names}
+    hidden = tuple(name for name in names if table.rows[name].isna().all())
+    short = ("strategy", "class", "dice", "sensitivity", "precision", "empty_rate", "runs")
+    titles = {name: _HEADINGS.get(name, name.replace("_", " ")) for name in names}
+    titles |= {name: f"{titles[name]} [{table.about['unit']}]" for name in names if forms[name] == ".2f"}
+    return Listing(
+        table.title, table.rows, pd.DataFrame(texts, table.rows.index), titles, ("strategy", "class"), table.notes,
+        tuple(name for name in short if name not in hidden), f"{table.title}. {table.notes[0]}", hidden,
+    )  # fmt: skip
+
+
+_HEADINGS = {
+    "dice": "Dice", "nsd": "NSD", "empty_rate": "empty", "hd95_median": "HD95 median", "hd95_p90": "HD95 90th",
+    "hd95_nonempty": "HD95 non-empty",
+}  # fmt: skip
 
 
 def with_overlap(cases: pd.DataFrame) -> pd.DataFrame:

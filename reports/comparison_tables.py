@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.comparison import Comparison, corrected
 from stampbench.reports.escape import markdown
-from stampbench.reports.listing import Listing
+from stampbench.reports.listing import Listing, plain_text
 from stampbench.reports.multi_reader import MIN_READERS
 from stampbench.reports.table_formats import format_p
 
@@ -48,55 +49,62 @@ def _notes(comparisons: Sequence[Comparison]) -> str:
 
 
 def _summary_table(comparisons: Sequence[Comparison]) -> str:
-    texts = comparison_listing(comparisons).texts
+    texts = comparison_listing(comparisons).arranged().texts
     head = [_HEADINGS[str(name)] for name in texts]
     rows = [[markdown(cell) for cell in row] for row in texts.to_numpy().tolist()]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True)
 
 
 _HEADINGS = {
-    "other": "", "difference": "difference", "cases": "95 % (cases)", "interval": "95 % (runs and cases)", "p": "p",
-    "p_holm": "Holm", "decision": "decision", "per_run": "per run", "pairs": "sets, pairs",
+    "other": "", "difference": "difference", "cases_low": "95 % (cases)", "low": "95 % (runs and cases)", "p": "p",
+    "p_holm": "Holm", "decision": "decision", "least": "per run", "pairs": "sets, pairs",
     "test_cases": "cases (subjects)",
 }  # fmt: skip
+_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects")
+"""Numbers that a cell of another column shows, too."""
 
 
 def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
-    """Return a table with a row per comparison; values hold the numbers of which texts show several in a cell."""
+    """Return a table with a row per comparison; a text may show several numbers, whose columns are hidden."""
     several = len({each.second for each in comparisons}) > 1
     texts, values = [], []
     for each, (p, decision) in zip(comparisons, corrected(comparisons), strict=True):
         name = f"{each.second}: {each.title}" if several else each.title
         low, high = each.difference.interval()
+        row: dict[str, Any] = {
+            "other": name, "difference": each.difference.mean, "cases_low": each.over_cases.low, "low": low,
+            "p": each.difference.p, "p_holm": p, "decision": decision, "least": float(each.runs.min()),
+            "pairs": len(each.runs), "test_cases": len(each.cases), "cases_high": each.over_cases.high, "high": high,
+            "most": float(each.runs.max()), "training_sets": each.runs.index.get_level_values(0).nunique(),
+            "subjects": each.cases["subject"].nunique(),
+        }  # fmt: skip
+        values.append(row)
         texts.append(
-            [
-                name,
-                f"{each.difference.mean:+.4f}",
-                _format_interval(each.over_cases.low, each.over_cases.high),
-                _format_interval(low, high),
-                format_p(each.difference.p),
-                format_p(p),
-                decision,
-                f"{each.runs.min():+.4f} to {each.runs.max():+.4f}",
-                f"{each.runs.index.get_level_values(0).nunique()}, {len(each.runs)}",
-                f"{len(each.cases)} ({each.cases['subject'].nunique()})",
-            ]
+            {column: plain_text(value, "+.4f" if isinstance(value, float) else "") for column, value in row.items()}
+            | {
+                "cases_low": _format_interval(row["cases_low"], row["cases_high"]),
+                "low": _format_interval(low, high),
+                "p": format_p(each.difference.p),
+                "p_holm": format_p(p),
+                "least": f"{row['least']:+.4f} to {row['most']:+.4f}",
+                "pairs": f"{row['training_sets']}, {row['pairs']}",
+                "test_cases": f"{row['test_cases']} ({row['subjects']})",
+            }
         )
-        values.append(
-            [name, each.difference.mean, each.over_cases.low, low, each.difference.p, p, decision,
-             float(each.runs.min()), len(each.runs), len(each.cases)]
-        )  # fmt: skip
     seconds = list(dict.fromkeys(each.second for each in comparisons))
     title = f"{comparisons[0].first} − {'each of ' if several else ''}{', '.join(seconds)}, test Dice"
     return Listing(
         title=title,
-        values=pd.DataFrame(values, columns=list(_HEADINGS)),
-        texts=pd.DataFrame(texts, columns=list(_HEADINGS)),
-        titles=_HEADINGS | {"other": "other: leaderboard" if several else "leaderboard"},
+        values=pd.DataFrame(values),
+        texts=pd.DataFrame(texts),
+        titles=_HEADINGS
+        | {"other": "other: leaderboard" if several else "leaderboard"}
+        | {name: name.replace("_", " ") for name in _HIDDEN},
         left=("other", "decision"),
         notes=(_notes(comparisons),),
-        short=("other", "difference", "interval", "p_holm", "decision", "pairs"),
+        short=("other", "difference", "low", "p_holm", "decision", "pairs"),
         caption=f"{title}. {_notes(comparisons)}",
+        hidden=_HIDDEN,
     )
 
 

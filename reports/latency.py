@@ -8,7 +8,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.escape import markdown
-from stampbench.reports.listing import Listing
+from stampbench.reports.listing import Listing, plain_text
 
 MACHINE = ("processor", "device", "driver", "threads", "torch")
 """Columns that must have a single value in a table of timings."""
@@ -37,8 +37,8 @@ def latency_tables(timings: pd.DataFrame) -> str:
             raise MixedMachinesError(f"timings differ in {column}: {', '.join(values)}; make one table for each value")
     parts = [
         f"**{each.title.replace(',', '**,', 1)}\n\n"
-        f"{tabulate(_cells(each), list(each.titles.values()), tablefmt='pipe', disable_numparse=True)}\n"
-        for each in latency_listings(timings)
+        f"{tabulate(_cells(each), _heads(each), tablefmt='pipe', disable_numparse=True)}\n"
+        for each in (table.arranged() for table in latency_listings(timings))
     ]
     first = timings.iloc[0]
     machine = f"{first['processor']}, device {first['device']}, driver {first['driver'] or 'none'}, {first['clock']}"
@@ -57,7 +57,10 @@ def timing_names(timings: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
 
 
 def latency_listings(timings: pd.DataFrame) -> list[Listing]:
-    """Return a table for each backend, precision, timing, batch and image shape; values are the columns of timings."""
+    """Return a table for each backend, precision, timing, batch and image shape; values are the columns of timings.
+
+    Most columns are hidden.
+    """
     titles = {
         "network": "network", "ratio": "× first (95 %)", "p50_ms": "p50 [ms]", "p90_ms": "p90", "p99_ms": "p99",
         "images_per_second": "images/s", "parameters": "parameters", "macs": "MACs", "tensor_bytes": "tensors [MB]",
@@ -80,8 +83,13 @@ def latency_listings(timings: pd.DataFrame) -> list[Listing]:
         title = _title(f"{backend}, {precision}", str(timing), f"{batch} of {shape}", str(rows["layout"].iloc[0]))
         if timing == "wall" and rows["device"].iloc[0] != "cpu":
             title += ", wall clock with synchronisation"
+        hidden = {name: name.replace("_", " ") for name in map(str, timings) if name not in shown}
         texts = pd.DataFrame([_row(row, shown) for _, row in rows.iterrows()], rows.index, list(shown))
-        found.append(Listing(title, rows[list(shown)], texts, shown, ("network",), short=tuple(short)))
+        texts = texts.assign(**{name: [plain_text(value) for value in rows[name].tolist()] for name in hidden})
+        heads = shown | hidden
+        found.append(
+            Listing(title, rows[list(heads)], texts, heads, ("network",), short=tuple(short), hidden=tuple(hidden))
+        )
     return found
 
 
@@ -109,6 +117,9 @@ def _gpu(timings: pd.DataFrame) -> str:
     hottest = f", up to {timings['celsius'].max():.0f} °C" if timings["celsius"].notna().any() else ""
     power = f", {timings['watts'].median():.0f} W" if timings["watts"].notna().any() else ""
     return f"; {clock}{hottest}{power}, {int(tables.sum())} throttled rounds discarded"
+
+def _heads(listing: Listing) -> list[str]:
+    return [listing.titles[str(name)] for name in listing.texts]
 
 
 def _cells(listing: Listing) -> list[list[str]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.escape import latex, markdown, one_line, spreadsheet
 
+_LONGEST = 60
+"""Characters of a cell in LaTeX that is not wrapped."""
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -40,6 +43,7 @@ class Listing(NamedTuple):
         notes: paragraphs below the table.
         short: columns that fit a terminal or a page; empty: all.
         caption: caption in LaTeX; empty: the title.
+        hidden: columns that only CSV and JSON have, unless somebody names them.
     """
 
     title: str
@@ -50,15 +54,24 @@ class Listing(NamedTuple):
     notes: tuple[str, ...] = ()
     short: tuple[str, ...] = ()
     caption: str = ""
+    hidden: Collection[str] = ()
 
-    def arranged(self, columns: Sequence[str] = (), sort: str | None = None, *, short: bool = False) -> Listing:
+    @property
+    def visible(self) -> list[str]:
+        """The columns that are not hidden."""
+        return [name for name in self.titles if name not in self.hidden]
+
+    def arranged(
+        self, columns: Sequence[str] = (), sort: str | None = None, *, short: bool = False, everything: bool = False
+    ) -> Listing:
         """Return the table with some columns, in another order of rows.
 
         Args:
-            columns: columns in their order; empty: all, or the short ones.
+            columns: columns in their order; empty: the visible ones, or the short ones, or all.
             sort: column to sort by, with a minus before it for descending order; None: as it is. Missing values come
                 last.
             short: whether the short columns are taken if none are named.
+            everything: whether hidden columns are taken, too, if none are named.
 
         Raises:
             UnknownColumnError: when there is no such column.
@@ -70,8 +83,25 @@ class Listing(NamedTuple):
         values = self.values
         if key:
             values = values.sort_values(key, ascending=not str(sort).startswith("-"), kind="stable", na_position="last")
-        chosen = list(columns or (self.short if short and self.short else self.titles))
+        usual = self.titles if everything else self.short if short and self.short else self.visible
+        chosen = list(columns or usual)
         return self._replace(values=values[chosen], texts=self.texts.loc[values.index, chosen])
+
+
+def plain_text(value: Any, form: str = "") -> str:
+    """Return a value as readers see it: a dash if it is missing, `empty` for the distance of an empty mask.
+
+    Args:
+        value: the value.
+        form: format of numbers; empty: as they are.
+    """
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float) and math.isinf(value):
+        return "empty"
+    return format(value, form) if form else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def to_markdown(listings: Sequence[Listing]) -> str:
@@ -122,7 +152,7 @@ def _latex_table(listing: Listing) -> str:
         r"\begin{table}",
         r"\centering",
         f"\\caption{{{latex(listing.caption or listing.title)}}}",
-        f"\\begin{{tabular}}{{{''.join('l' if name in listing.left else 'r' for name in listing.texts)}}}",
+        f"\\begin{{tabular}}{{{''.join(_latex_column(listing, str(name)) for name in listing.texts)}}}",
         r"\toprule",
         " & ".join(latex(listing.titles[name]) for name in map(str, listing.texts)) + r" \\",
         r"\midrule",
@@ -132,6 +162,13 @@ def _latex_table(listing: Listing) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _latex_column(listing: Listing, name: str) -> str:
+    """Return the kind of a column: sentences are wrapped."""
+    if listing.texts[name].map(len).max() > _LONGEST:
+        return r"p{0.35\linewidth}"
+    return "l" if name in listing.left else "r"
 
 
 def _latex_cell(text: str) -> str:

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from stampbench.reports import listing
 from stampbench.reports.board_columns import board_listing
-from stampbench.reports.by_class import ClassTable
+from stampbench.reports.by_class import ClassTable, class_listing
 from stampbench.reports.escape import markdown, spreadsheet
 from stampbench.reports.leaderboard import Board
 from stampbench.reports.listing import Listing
@@ -41,6 +41,8 @@ def listing_of(table: Table | OverallRanking) -> Listing:
     """Return a table whose columns and order can be chosen."""
     if isinstance(table, Board):
         return board_listing(table)
+    if isinstance(table, ClassTable):
+        return class_listing(table)
     text = _text_table(table)
     wanted = ("rank", "strategy", "class", "mean rank (95 %)", "first", "Dice", "sensitivity", "precision", "IQM",
               "P(better) (95 %)", "empty")  # fmt: skip

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stampbench.datasets.dataset import Dataset
     from stampbench.datasets.definition import Definition
     from stampbench.datasets.quality_control import QualityReport
     from stampbench.datasets.readers import CaseReader
+
+CATALOGUE_TITLES = {
+    "name": "name", "networks_see": "networks see", "arrives_as": "arrives as", "here": "here", "what": "what",
+    "test_subjects": "test subjects", "licence": "licence", "citation": "citation",
+}  # fmt: skip
+"""Columns of the table of datasets with their headings."""
+CATALOGUE_SHORT = ("name", "networks_see", "here", "what")
 
 
 def form(definition: Definition) -> str:
@@ -19,6 +28,25 @@ def form(definition: Definition) -> str:
     if definition.spatial_dims == 3 and definition.size is None:
         return "3D, in patches"
     return f"{definition.spatial_dims}D {size}" if definition.spatial_dims else size
+
+
+def catalogue_rows(data_root: Path | None) -> list[tuple[str, ...]]:
+    """Return a row per dataset of the catalogue, with the columns of `CATALOGUE_TITLES`.
+
+    Args:
+        data_root: folder that holds the datasets' folders.
+    """
+    from stampbench.datasets.catalogue import CATALOGUE
+    from stampbench.datasets.path_pattern import is_here
+
+    return [
+        (
+            name, form(each), each.arrival,
+            "yes" if each.phantom is not None or (data_root is not None and is_here(each, data_root)) else "no",
+            each.summary, str(each.test_subjects or "a quarter"), each.licence, each.citation,
+        )
+        for name, each in CATALOGUE.items()
+    ]  # fmt: skip
 
 
 def describe(dataset: Dataset) -> dict[str, str]:

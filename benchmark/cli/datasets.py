@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from textwrap import indent
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,18 @@ from stampbench.benchmark.cli.common import discover_plugins, echo, write_output
 from stampbench.benchmark.cli.completion import DATASET
 from stampbench.benchmark.cli.create_dataset import create
 from stampbench.benchmark.cli.dataset_card import dataset_card
-from stampbench.benchmark.cli.dataset_text import case_tables, describe, form
+from stampbench.benchmark.cli.dataset_text import (
+    CATALOGUE_SHORT,
+    CATALOGUE_TITLES,
+    case_tables,
+    catalogue_rows,
+    describe,
+)
 from stampbench.benchmark.cli.export_dataset import export_dataset
 from stampbench.benchmark.cli.hints import hint
 from stampbench.benchmark.cli.inspect_folder import inspect
 from stampbench.benchmark.cli.options import DATA_ROOT, MAX_VOXELS, Form, form_options
+from stampbench.benchmark.cli.tables import TableStyle, print_rows, table_options
 from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
@@ -36,76 +44,36 @@ def datasets() -> None:
 
 @datasets.command("list")
 @DATA_ROOT
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["text", "markdown"]),
-    default="text",
-    show_default=True,
-    help="Format of the table",
-)
-def list_datasets(data_root: Path | None, style: str) -> None:
+@table_options
+def list_datasets(data_root: Path | None, table: TableStyle) -> None:
     """List all datasets, how to get them, and whether they are here.
 
     \b
     Example:
       stampbench datasets list
+      stampbench datasets list --columns name,licence --sort licence
     """
-    from tabulate import tabulate
-
-    from stampbench.datasets.catalogue import CATALOGUE
-    from stampbench.datasets.path_pattern import is_here
-
     discover_plugins()
-    if style == "markdown":
-        columns = ("name", "what", "networks see", "test subjects", "arrives as", "licence", "citation")
-        rows: list[tuple[str, ...]] = [
-            (f"`{name}`", each.summary, form(each), str(each.test_subjects or "a quarter"), each.arrival, each.licence,
-             each.citation)
-            for name, each in CATALOGUE.items()
-        ]  # fmt: skip
-        click.echo(tabulate(rows, columns, tablefmt="github"))
-        return
-
-    def here(definition: Definition) -> str:
-        if definition.phantom is not None:
-            return "yes"
-        return "yes" if data_root is not None and is_here(definition, data_root) else "no"
-
-    rows = [(name, form(each), each.arrival, here(each), each.summary) for name, each in CATALOGUE.items()]
-    rows.append(
-        (
-            "PATH",
-            "as it is",
-            "your own",
-            "",
-            "a definition file, or a folder of the Decathlon or of nnU-Net v2",
-        )
-    )
-    click.echo(tabulate(rows, ("name", "networks see", "arrives as", "here", "what"), tablefmt="plain"))
-    if data_root is None:
-        click.echo("\nno --data-root or STAMPBENCH_DATA is set: it is the folder that holds the datasets' folders")
+    print_rows(CATALOGUE_TITLES, {"": catalogue_rows(data_root)}, table, short=CATALOGUE_SHORT)
+    if table.format_for() == "short":
+        echo("Besides names, a PATH: a definition file, or a folder of the Decathlon or of nnU-Net v2")
+        if data_root is None:
+            echo("no --data-root or STAMPBENCH_DATA is set: it is the folder that holds the datasets' folders")
 
 
 @datasets.command()
 @click.argument("name", shell_complete=DATASET)
-@click.option(
-    "--format",
-    "style",
-    type=click.Choice(["text", "markdown"]),
-    default="text",
-    show_default=True,
-    help="markdown: the dataset's card",
-)
+@table_options
 @form_options
 @DATA_ROOT
 @MAX_VOXELS
-def show(name: str, style: str, form: Form, data_root: Path | None) -> None:
-    """Show a dataset, how to get it, and which files it has.
+def show(name: str, table: TableStyle, form: Form, data_root: Path | None) -> None:
+    """Show a dataset, how to get it, and which files it has; with --format md, the dataset's card.
 
     \b
     Example:
       stampbench datasets show harp
+      stampbench datasets show harp --format md
     """
     from stampbench.benchmark.cli.dataset_text import form as form_of
     from stampbench.datasets.catalogue import CATALOGUE
@@ -113,7 +81,7 @@ def show(name: str, style: str, form: Form, data_root: Path | None) -> None:
     from stampbench.datasets.errors import DatasetError
 
     definition = _define(name, form)
-    if style == "markdown":
+    if table.style == "md" and table.plain:
         echo(dataset_card(definition).rstrip())
         return
     lines = {
@@ -134,13 +102,16 @@ def show(name: str, style: str, form: Form, data_root: Path | None) -> None:
     if definition.obtain:
         lines["obtain"] = definition.obtain
     if definition.layout:
-        lines["files"] = f"\n{'':11}".join(definition.layout.splitlines())
+        lines["files"] = definition.layout.strip()
     if problem is not None:
         lines["here"] = f"no; {problem}"
     if definition.source is not None and Path(definition.source).is_file():
         lines["defined by"] = f"{definition.source}\n{Path(definition.source).read_text()}"
+    if table.style not in (None, "short") or not table.plain:
+        print_rows({"fact": "fact", "value": "value"}, {"": [*lines.items()]}, table)
+        return
     for key, value in lines.items():
-        echo(f"{key:10} {value}")
+        echo(f"{key:10} {value if key == 'defined by' else indent(value, 11 * ' ').strip()}")
 
 
 @datasets.command()

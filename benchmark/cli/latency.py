@@ -178,13 +178,10 @@ def _time(
 
 
 def _print(frame: pd.DataFrame, table: TableStyle) -> None:
-    from stampbench.reports.escape import spreadsheet
     from stampbench.reports.latency import latency_listings, latency_tables
 
     style = table.format_for()
     if style == "md" and table.plain:
         echo(latency_tables(frame))
-    elif style == "csv" and table.plain:  # all columns of the file that --output writes
-        echo(spreadsheet(frame).to_csv(index=False), nl=False)
     else:
         print_listings(latency_listings(frame), table)

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from stampbench.benchmark.cli.common import discover_plugins, echo, warn
 from stampbench.benchmark.cli.options import PLUGIN
-from stampbench.benchmark.cli.tables import TableStyle, print_grid, print_listings, table_options
+from stampbench.benchmark.cli.tables import TableStyle, print_rows, table_options
 from stampbench.benchmark.errors import UserError
-from stampbench.reports.escape import markdown
-
-if TYPE_CHECKING:
-    from stampbench.reports.listing import Listing
 
 
 @click.command("list")
@@ -40,38 +34,10 @@ def list_names(what: str | None, sizes: bool, table: TableStyle, plugins: tuple[
         return
     kinds = [what] if what else ["strategies", "networks", "protocols"]
     lines = {kind: _protocols() if kind == "protocols" else describe(kind, plugins) for kind in kinds}
-    titles = {kind: f"{kind.capitalize()}" if what is None else "" for kind in kinds}
-    if table.plain and table.format_for() in ("short", "md"):
-        for kind in kinds:
-            _print(titles[kind], lines[kind], table.format_for())
-    else:
-        print_listings([_listing(titles[kind], lines[kind]) for kind in kinds], table)
+    rows = {kind.capitalize() if what is None else "": [*lines[kind].items()] for kind in kinds}
+    print_rows({"name": "name", "description": "description"}, rows, table)
     if what is None and table.format_for() == "short":
         click.echo("See also: stampbench datasets list, stampbench suite list")
-
-
-def _print(title: str, lines: Mapping[str, str], style: str) -> None:
-    """Print names with descriptions; it imports no pandas, which takes longer than everything else here."""
-    from tabulate import tabulate
-
-    rows = [[name, line] for name, line in lines.items()]
-    if style == "short":
-        print_grid([("name", True), ("description", True)], rows, title=title)
-        return
-    cells = [[markdown(cell) for cell in row] for row in rows]
-    heading = f"### {title}\n\n" if title else ""
-    echo(f"{heading}{tabulate(cells, ['name', 'description'], tablefmt='github', disable_numparse=True)}")
-    if title:
-        echo("")
-
-
-def _listing(title: str, lines: Mapping[str, str]) -> Listing:
-    import pandas as pd
-
-    from stampbench.reports.listing import Listing
-
-    rows = pd.DataFrame(lines.items(), columns=["name", "description"])
-    return Listing(title, rows, rows, {"name": "name", "description": "description"}, ("name", "description"))
 
 
 def describe(what: str, plugins: tuple[Path, ...] = ()) -> dict[str, str]:

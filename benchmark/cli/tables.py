@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -12,7 +12,7 @@ import click
 from stampbench.benchmark.cli.common import echo
 from stampbench.benchmark.cli.parsing import parse_names
 from stampbench.benchmark.errors import unknown
-from stampbench.reports.escape import one_line
+from stampbench.reports.escape import markdown, one_line
 
 if TYPE_CHECKING:
     from stampbench.reports.listing import Listing
@@ -68,13 +68,13 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def arranged(listings: Sequence[Listing], table: TableStyle, *, short: bool) -> list[Listing]:
+def arranged(listings: Sequence[Listing], table: TableStyle, style: str) -> list[Listing]:
     """Return tables with the columns and the order that a user wants.
 
     Args:
         listings: the tables.
         table: what the user wants.
-        short: whether the short columns are taken if none are named.
+        style: the format, which decides about columns if none are named.
 
     Raises:
         UserError: when a column is unknown.
@@ -82,22 +82,74 @@ def arranged(listings: Sequence[Listing], table: TableStyle, *, short: bool) -> 
     from stampbench.reports.listing import UnknownColumnError
 
     try:
-        return [each.arranged(table.columns, table.sort, short=short) for each in listings]
+        short, everything = style in ("short", "latex"), style in ("csv", "json")
+        return [each.arranged(table.columns, table.sort, short=short, everything=everything) for each in listings]
     except UnknownColumnError as error:
         raise unknown("column", error.name, error.known) from error
 
 
 def print_listings(listings: Sequence[Listing], table: TableStyle) -> None:
     """Print tables in the format that a user chose."""
+    style = table.format_for()
+    if style == "short":
+        for each in arranged(listings, table, style):
+            print_short(each)
+    elif listings:
+        echo(formatted(listings, table, style), nl=False)
+
+
+def print_rows(
+    titles: Mapping[str, str], parts: Mapping[str, Sequence[Sequence[str]]], table: TableStyle,
+    short: Sequence[str] = (),
+) -> None:  # fmt: skip
+    """Print tables of texts; the usual formats import no pandas, which would take longer than everything else.
+
+    Args:
+        titles: headings by column.
+        parts: the rows of each table by its title, which may be empty.
+        table: format, columns and order.
+        short: columns that fit a terminal; empty: all.
+    """
+    style = table.format_for()
+    if not table.plain or style not in ("short", "md"):
+        import pandas as pd
+
+        from stampbench.reports.listing import Listing
+
+        frames = {title: pd.DataFrame(rows, columns=list(titles)) for title, rows in parts.items()}
+        listings = [
+            Listing(title, frame, frame, titles, tuple(titles), short=tuple(short)) for title, frame in frames.items()
+        ]
+        print_listings(listings, table)
+        return
+    shown = [number for number, name in enumerate(titles) if style == "md" or not short or name in short]
+    heads = [list(titles.values())[number] for number in shown]
+    for number, (title, rows) in enumerate(parts.items()):
+        cells = [[row[number] for number in shown] for row in rows]
+        if style == "short":
+            print_grid([(head, True) for head in heads], cells, title=title)
+        else:
+            echo(f"{chr(10) if number else ''}{f'### {title}{2 * chr(10)}' if title else ''}{_github(heads, cells)}")
+
+
+def _github(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    from tabulate import tabulate
+
+    cells = [[markdown(cell) for cell in row] for row in rows]
+    return tabulate(cells, heads, tablefmt="github", disable_numparse=True)
+
+
+def formatted(listings: Sequence[Listing], table: TableStyle, style: str) -> str:
+    """Return tables as text of a format, `short` excepted.
+
+    Args:
+        listings: the tables.
+        table: columns and order that a user wants.
+        style: the format.
+    """
     from stampbench.reports.listing import FORMATS
 
-    style = table.format_for()
-    shown = arranged(listings, table, short=style in ("short", "latex"))
-    if style == "short":
-        for each in shown:
-            print_short(each)
-    elif shown:
-        echo(FORMATS[style](shown), nl=False)
+    return FORMATS[style](arranged(listings, table, style))
 
 
 def print_short(listing: Listing, *, title: str | None = None, notes: Sequence[str] | None = None) -> None:

@@ -26,6 +26,7 @@ ALLOWED = {
         "--format",
         "--columns",
         "--sort",
+        "--answers",
         "--by-class",
         "--max-parameters",
         "--max-flops",

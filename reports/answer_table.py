@@ -1,0 +1,78 @@
+"""Answers to needs as a table: if you need …, use …, and the evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from stampbench.reports.answers import Answer, Arm
+from stampbench.reports.listing import Listing
+
+_NAMED = 3
+"""Most strategies that a row names."""
+_NOTE = (
+    "Differences: test Dice of the strategy minus that of the reference, with the 95 % confidence interval over runs "
+    "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin. A need has no row where "
+    "nothing is decided."
+)
+
+
+def answer_listing(found: Sequence[Answer]) -> Listing:
+    """Return answers as a table: need, strategies, and evidence."""
+    rows = [
+        [
+            " or ".join(need.words for need in each.needs),
+            _uses(each),
+            _evidence_text(each),
+            each.compared[0].decision,
+            each.reference.strategy,
+            each.task.name,
+        ]
+        for each in found
+    ]
+    titles = {
+        "need": "If you need …", "use": "use …", "evidence": "evidence", "decision": "decision",
+        "reference": "reference", "task": "data and protocol",
+    }  # fmt: skip
+    table = pd.DataFrame(rows, columns=list(titles))
+    notes = (_NOTE,) if found else ("Nothing is decided: every difference is undecided or has too few runs.",)
+    hidden = ("decision", "reference", "task")
+    caption = f"Strategies for needs. {notes[0]}"
+    return Listing("", table, table, titles, tuple(titles), notes, caption=caption, hidden=hidden)
+
+
+def _uses(answer: Answer) -> str:
+    """Name the strategies with their cost."""
+    named = [f"{arm.strategy}: {_cost(arm, answer)}" for arm in answer.arms[:_NAMED]]
+    more = len(answer.arms) - _NAMED
+    return "; ".join([*named, *([f"{more} more"] if more > 0 else [])]) + (
+        " (not told apart)" if len(answer.arms) > 1 else ""
+    )
+
+
+def _cost(arm: Arm, answer: Answer) -> str:
+    """Return the cost, and the epochs where they differ between the protocols that are compared."""
+    epochs = f"{arm.row['epochs']:,} epochs"
+    texts = list(dict.fromkeys(need.text(arm.row) for need in answer.needs))
+    if len({each.protocol for each in answer.task.arms}) > 1 and epochs not in texts:
+        texts.append(epochs)
+    return ", ".join(texts)
+
+
+def _evidence_text(answer: Answer) -> str:
+    """Return the decision, the reference, the differences with intervals, and what was trained."""
+    decision, task = answer.compared[0].decision, answer.task
+    words = f"equivalent within ±{task.margin:g}".replace("±0.", "±.") + " to"
+    words = words if decision == "equivalent" else f"{decision} than"
+    unit = "training sets" if task.sets else "pairs of runs"
+    alike = len({each.pairs for each in answer.compared}) == 1
+    parts = []
+    for arm, each in list(zip(answer.arms, answer.compared, strict=True))[:_NAMED]:
+        low, high = each.difference.interval()
+        name = f"{arm.strategy} " if len(answer.arms) > 1 else ""
+        number = "" if alike else f", {each.pairs} {unit}"
+        parts.append(f"{name}{each.difference.mean:+.4f} ({low:+.4f} to {high:+.4f}){number}")
+    parts += [f"{answer.compared[0].pairs} {unit}"] if alike else []
+    reference = f"{answer.reference.strategy} ({_cost(answer.reference, answer)})"
+    return f"{words} {reference}: {'; '.join([*parts, task.name])}"

@@ -1,0 +1,166 @@
+"""Needs, and the strategies that the records decide upon; all outcomes are known beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from stampbench.benchmark.records.tables import read_records
+from stampbench.reports.answer_table import answer_listing
+from stampbench.reports.answers import Answer, answers
+from stampbench.reports.budget import Budget
+from stampbench.reports.comparison import compare
+from stampbench.reports.leaderboard import leaderboards
+from stampbench.reports.listing import to_markdown
+
+Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
+Timings = Callable[..., pd.DataFrame]
+SMALL = Budget(2_000)
+PUBLISHED = Path(__file__).parents[2] / "leaderboards"
+
+
+def runs_of(strategy: str, gain: float, *, spread: float = 0.001, number: int = 6, **columns: Any) -> list[Any]:
+    """Return runs whose Dice is that of `standard` plus a gain, which differs between runs by a spread."""
+    noise = np.random.default_rng(sum(map(ord, strategy))).normal(0, spread, (number, 8))
+    return [
+        {
+            "strategy": strategy, "seed": seed, **columns,
+            "dice": {f"s{case}": 0.7 + 0.02 * case + gain + float(noise[seed, case]) for case in range(8)},
+        }
+        for seed in range(number)
+    ]  # fmt: skip
+
+
+def found(frames: Frames, *runs: Sequence[Any], budget: Budget = SMALL, timings: Any = None) -> list[Answer]:
+    table, cases = frames(*(each for part in runs for each in part))
+    return answers(leaderboards(table, cases, timings), table, budget)
+
+
+def summary(each: Answer) -> tuple[str, list[str], str, str]:
+    return (
+        " or ".join(need.words for need in each.needs),
+        [arm.strategy for arm in each.arms],
+        each.compared[0].decision,
+        each.reference.strategy,
+    )
+
+
+STANDARD = {"parameters": 10_000, "flops": 100, "epochs": 10, "ranking_passes": 0}
+
+
+def test_nothing_is_said_where_everything_is_undecided_or_has_too_few_runs(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    noisy = runs_of("noisy", 0.005, spread=0.2, **STANDARD | {"parameters": 500})
+    few = runs_of("few", 0, number=4, **STANDARD | {"parameters": 100})
+    assert found(frames, standard, noisy, few) == []
+    listing = answer_listing([])
+    assert listing.texts.empty
+    assert "Nothing is decided" in to_markdown([listing])
+
+
+def test_equivalent_and_better_strategies_with_a_lower_cost_are_the_answer(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    small = runs_of("small", 0.0, **STANDARD | {"parameters": 1_500})
+    smaller = runs_of("smaller", 0.0, **STANDARD | {"parameters": 1_000, "flops": 50})
+    tiny = runs_of("tiny", -0.1, **STANDARD | {"parameters": 10, "flops": 5})  # worse
+    few, *others = [summary(each) for each in found(frames, standard, small, smaller, tiny)]
+    assert few == ("at most 2 k parameters", ["small", "smaller"], "equivalent", "standard")
+    assert others == [("few parameters or few FLOPs", ["smaller"], "equivalent", "standard")]
+    great = runs_of("great", 0.05, **STANDARD | {"parameters": 1_900})
+    few, *_ = [summary(each) for each in found(frames, standard, small, smaller, great)]
+    assert few == ("at most 2 k parameters", ["great"], "better", "standard")
+
+
+def test_where_all_strategies_within_a_budget_are_worse_the_best_of_them_is_named_so(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    small = runs_of("small", -0.05, **STANDARD | {"parameters": 1_500})
+    tiny = runs_of("tiny", -0.1, **STANDARD | {"parameters": 10})
+    assert [summary(each) for each in found(frames, standard, small, tiny)] == [
+        ("at most 2 k parameters", ["small"], "worse", "standard")
+    ]
+    assert found(frames, standard, small, tiny, budget=Budget(20_000)) == [], "the standard network is within it"
+
+
+def test_the_reference_is_another_strategy_where_the_standard_network_decides_nothing(frames: Frames) -> None:
+    standard = runs_of("standard", 0, spread=0.2, **STANDARD)
+    pruned = runs_of("pruned", 0, **STANDARD | {"parameters": 8_000, "ranking_passes": 7, "epochs": 90})
+    random = runs_of("random", 0, **STANDARD | {"parameters": 5_000, "epochs": 80})
+    assert [summary(each) for each in found(frames, standard, pruned, random)] == [
+        ("few parameters or few training epochs or no ranking of filters", ["random"], "equivalent", "pruned")
+    ]
+    worse = runs_of("random", -0.03, **STANDARD | {"parameters": 5_000, "epochs": 80})
+    assert found(frames, standard, pruned, worse) == []
+
+
+def test_latency_and_limits_of_several_kinds(frames: Frames, timings: Timings) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    quick = runs_of("quick", 0, **STANDARD)
+    times = timings(("r0", "fast", 1.0), ("r6", "fast", 0.5))
+    (each,) = found(frames, standard, quick, timings=times)
+    assert summary(each) == ("low latency", ["quick"], "equivalent", "standard")
+    first, *_ = found(frames, standard, quick, timings=times, budget=Budget(epochs=50, latency=0.6))
+    assert summary(first)[:2] == ("at most 0.6 × latency and 50 epochs", ["quick"])
+    (row,) = answer_listing([first]).texts.to_dict("records")
+    assert row["use"] == "quick: 0.50 × latency"
+    low, high = first.compared[0].difference.interval()
+    assert row["evidence"] == (
+        f"equivalent within ±.01 to standard (1.00 × latency): {first.compared[0].difference.mean:+.4f} "
+        f"({low:+.4f} to {high:+.4f}); 6 pairs of runs; d (25 images, quick)"
+    )
+
+
+def test_epoch_budgets_of_one_protocol_are_compared_and_training_sets_come_first(frames: Frames) -> None:
+    def sets(runs: list[Any], **columns: Any) -> list[Any]:
+        return [each | {"training_set": each["seed"], **columns} for each in runs]
+
+    short = {"group": "short", "task": "t", "protocol": "paper"}
+    long = {"group": "long", "task": "t", "protocol": "paper (max_epochs=99)", "epochs": 99}
+    standard = sets(runs_of("standard", 0, **STANDARD), **short)
+    small = sets(runs_of("small", 0, **STANDARD | {"parameters": 1_500}), **long)
+    other = STANDARD | {"parameters": 1_600, "flops": 50, "group": "e"}
+    elsewhere = [*runs_of("standard", 0, number=9, group="e", **STANDARD), *runs_of("other", 0, number=9, **other)]
+    first, flops, last = found(frames, elsewhere, standard, small)
+    assert summary(first) == ("at most 2 k parameters", ["small"], "equivalent", "standard")
+    assert summary(flops) == ("few FLOPs", ["other"], "equivalent", "standard"), "nothing else has fewer"
+    assert summary(last) == ("few training epochs", ["standard"], "equivalent", "small")
+    use, evidence = answer_listing([first]).texts[["use", "evidence"]].iloc[0]
+    assert use == "small: 1.50 k parameters, 99 epochs"
+    assert "to standard (10.0 k parameters, 10 epochs): " in evidence
+    assert evidence.endswith("; 6 training sets; d (25 images, paper)")
+
+
+def test_nothing_is_recommended_where_nothing_is_learnt(frames: Frames) -> None:
+    standard = runs_of("standard", -0.5, **STANDARD)
+    small = runs_of("small", -0.5, **STANDARD | {"parameters": 1_500})
+    assert found(frames, standard, small) == []
+
+
+@pytest.fixture(scope="module")
+def published() -> tuple[list[Answer], pd.DataFrame, pd.DataFrame]:
+    records = read_records(PUBLISHED, [], trajectories=False)
+    boards = leaderboards(records.runs, records.cases, records.timings)
+    return answers(boards, records.runs), records.runs, records.cases
+
+
+def test_published_answers_are_at_most_six_and_have_the_numbers_of_compare(published: Any) -> None:
+    found, runs, cases = published
+    assert 1 <= len(found) <= 6
+
+    def of(arm: Any) -> pd.DataFrame:
+        return runs[(runs["strategy"] == arm.strategy) & (runs["protocol"] == arm.protocol)]
+
+    checked = 0
+    for answer in found:
+        for arm, each in zip(answer.arms, answer.compared, strict=True):
+            differences = [
+                other.difference for other in compare(of(arm), of(answer.reference), cases)
+                if other.difference.subjects == each.difference.subjects
+            ]  # fmt: skip
+            assert any(other.interval() == pytest.approx(each.difference.interval()) for other in differences)
+            checked += 1
+    assert checked >= len(found)
