@@ -109,9 +109,8 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     table = table.assign(adjusted=table["strategy"].map(adjusted_means(scores)).round(6))
     table = table.sort_values(["adjusted", "strategy"], ascending=[False, True], ignore_index=True)
     table["tier"] = tiers(list(table["strategy"]), pairs, sets=sets)
-    sizes = {
-        str(name): joined_folds(part).groupby(RUN)["parameters"].mean() for name, part in by_strategy.items()
-    }  # fmt: skip
+    sizes_by_run = joined_folds(runs).groupby(["strategy", *RUN])["parameters"].mean()
+    sizes = {str(name): part.droplevel(0) for name, part in sizes_by_run.groupby(level=0)}
     latencies = {name: pd.Series(speed.ratios.get(name, math.nan), each.index) for name, each in scores.items()}
     table["pareto_parameters"] = table["strategy"].map(pareto_front(sizes, pairs))
     table["pareto_latency"] = table["strategy"].map(pareto_front(latencies, pairs))
@@ -185,6 +184,14 @@ def _costs(runs: pd.DataFrame) -> dict[str, int]:
     }  # fmt: skip
 
 
+def _designs_of(runs: pd.DataFrame) -> dict[str, set[tuple[int, ...]]]:
+    """Return training set, fold and seed of each strategy's runs."""
+    found: dict[str, set[tuple[int, ...]]] = {}
+    for strategy, design in zip(runs["strategy"], designs(runs), strict=True):
+        found.setdefault(strategy, set()).add(design)
+    return found
+
+
 def _about(run: pd.Series) -> dict[str, Any]:  # type: ignore[type-arg]
     return {
         "dataset": run["dataset"],
@@ -247,6 +254,6 @@ def _notes(
         notes.append(
             "Some runs were not tested on all cases: their means are over different cases and are not compared."
         )
-    if len({frozenset(designs(part)) for _, part in runs.groupby("strategy")}) > 1:
+    if len(set(map(frozenset, _designs_of(runs).values()))) > 1:
         notes.append("Rows differ in their runs: Dice is the mean of a row's own runs, Δ is over common runs.")
     return [*notes, *speed.notes]

