@@ -19,9 +19,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from stampbench.benchmark.cli.main import main
+from stampbench.datasets.errors import DatasetError
+
+settings.register_profile(
+    "fuzz", max_examples=int(os.environ.get("FUZZ_EXAMPLES", "4")), deadline=None,
+    derandomize="FUZZ_EXAMPLES" not in os.environ, database=None, suppress_health_check=list(HealthCheck),
+    phases=[Phase.generate],
+)  # fmt: skip
 
 SECONDS, PATIENCE = 10, 60
 """Most seconds of computing of a command, and most seconds of waiting: other programs may use the processor, too."""
@@ -80,9 +88,7 @@ def edited_bytes(data: st.DataObject, content: bytes, within: int | None = None)
         piece = data.draw(
             st.one_of(
                 st.binary(min_size=1, max_size=4),
-                st.sampled_from(
-                    [b"\xff\xff", b"\x00\x00\x00\x00", b"\xff\xff\xff\x7f", b"\x00\x00\xc0\x7f", b"-", b"9" * 99]
-                ),
+                st.sampled_from(_PIECES),
             )
         )
         change = data.draw(st.sampled_from(["replace", "replace", "replace", "insert", "cut", "repeat"]))
@@ -216,6 +222,20 @@ class Edit(NamedTuple):
         for name in content["files"]:
             content["files"][name] = hashlib.sha256((record.parent / name).read_bytes()).hexdigest()
         record.write_text(json.dumps(content))
+
+
+@pytest.fixture(scope="session")
+def refusal() -> Callable[[Callable[[], object]], str]:
+    """Function that returns the message of the error with which a call ends, or an empty text."""
+
+    def message(call: Callable[[], object]) -> str:
+        try:
+            call()
+        except DatasetError as error:
+            return str(error)
+        return ""
+
+    return message
 
 
 @pytest.fixture

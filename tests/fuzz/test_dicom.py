@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -10,23 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stampbench.datasets import image_io
-from stampbench.datasets.errors import DatasetError
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "20"))
+FUZZ = settings.get_profile("fuzz")
 SHAPE = (6, 5, 3)
-
-
-def refusal(call: Callable[[], object]) -> str:
-    """Return the message of the error with which a call ends, or an empty text."""
-    try:
-        call()
-    except DatasetError as error:
-        return str(error)
-    return ""
 
 
 @pytest.fixture(scope="module")
@@ -42,12 +31,11 @@ def files(dicom: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*.dcm")}
 
 
-@settings(
-    max_examples=EXAMPLES, deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ, database=None,
-    suppress_health_check=list(HealthCheck), phases=[Phase.generate],
-)  # fmt: skip
+@settings(FUZZ, max_examples=max(20, FUZZ.max_examples))
 @given(data=st.data())
-def test_dicom(data: st.DataObject, files: dict[str, bytes], edit: Any, tmp_path: Path) -> None:
+def test_dicom(
+    data: st.DataObject, files: dict[str, bytes], edit: Any, refusal: Callable[..., str], tmp_path: Path
+) -> None:
     folder = tmp_path / str(data.draw(st.integers(0, 10**9)))
     changed = data.draw(st.sampled_from(sorted(files)))
     for name, content in files.items():

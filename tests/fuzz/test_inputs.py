@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -17,31 +16,18 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import tifffile
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
 from stampbench.datasets.definition import Archive
 from stampbench.datasets.download import fetch
-from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.image_io import read, shape
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
-fuzz = settings(
-    max_examples=EXAMPLES, deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ, database=None,
-    suppress_health_check=list(HealthCheck), phases=[Phase.generate],
-)  # fmt: skip
+fuzz = settings.get_profile("fuzz")
 DATA = st.data()
 Data = st.DataObject
-
-
-def refusal(call: Callable[[], object]) -> str:
-    """Return the message of the error with which a call ends, or an empty text."""
-    try:
-        call()
-    except DatasetError as error:
-        return str(error)
-    return ""
+Refusal = Callable[..., str]
 
 
 @fuzz
@@ -140,7 +126,7 @@ def pictures() -> dict[str, bytes]:
 
 @fuzz
 @given(data=DATA)
-def test_pictures(data: Data, sandbox: Any, edit: Any, materials: Path) -> None:
+def test_pictures(data: Data, sandbox: Any, edit: Any, materials: Path, refusal: Refusal) -> None:
     sandbox.begin()
     (run,) = (materials / "runs" / "phantom2d").rglob("run.json")
     name, content = data.draw(st.sampled_from(sorted(pictures().items())))
@@ -215,7 +201,7 @@ def archive() -> bytes:
 
 @fuzz
 @given(data=DATA)
-def test_archive(data: Data, sandbox: Any, edit: Any) -> None:
+def test_archive(data: Data, sandbox: Any, edit: Any, refusal: Refusal) -> None:
     sandbox.begin()
     content = edit.bytes(data, archive())
     name = data.draw(st.sampled_from(["a.tar", "a.tar.gz"]))

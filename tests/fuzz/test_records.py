@@ -6,7 +6,6 @@ import hashlib
 import io
 import json
 import math
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,21 +14,18 @@ from typing import Any
 import click
 import pytest
 import torch
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stampbench.benchmark.cli.main import cli
 from stampbench.benchmark.environment import progress
 
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "4"))
+FUZZ = settings.get_profile("fuzz")
 
 
 def fuzz(share: float = 1) -> settings:
     """Return the settings of a test that gets a share of the examples."""
-    return settings(
-        max_examples=max(2, int(share * EXAMPLES)), deadline=None, derandomize="FUZZ_EXAMPLES" not in os.environ,
-        database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate],
-    )  # fmt: skip
+    return settings(FUZZ, max_examples=max(2, int(share * FUZZ.max_examples)))
 
 
 DATA = st.data()

@@ -14,9 +14,13 @@ from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.measure.evaluate import evaluate
+from stampbench.benchmark.records import reinference
 from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_store import RunStore
-from stampbench.datasets.dataset import open_dataset
+from stampbench.benchmark.records.schema import Record
+from stampbench.datasets.dataset import Dataset, open_dataset
+from stampbench.datasets.definition import Definition
+from stampbench.datasets.errors import DatasetError
 
 DATASET = "phantom2d:size=16,cases=10"
 
@@ -92,3 +96,35 @@ def test_other_data_is_refused(make_run: Callable[..., Run], perform: Callable[.
     reinference = Reinference(store, None, folder="phantom2d:size=16,cases=12")
     with pytest.raises(UserError, match="dataset 'phantom2d' here is not the recorded one: checksum mismatch"):
         reinference.score(run.spec.id, list(run.split.test))
+
+
+@pytest.mark.parametrize(
+    ("called", "opened"),
+    [
+        ("phantom2d:size=16,cases=10000", True),
+        ("phantom2d:size=16,cases=10001", False),
+        ("phantom2d:size=32,cases=10", False),  # another size than the recorded images
+    ],
+)
+def test_phantoms_of_records_are_not_larger_than_the_limit(
+    called: str,
+    opened: bool,
+    make_run: Callable[..., Run],
+    started: Callable[[Run], Record],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A stranger's record says how many images are generated; they are not before the number is checked."""
+    record = started(make_run("standard", DATASET))
+    record = record.model_copy(update={"dataset": record.dataset.model_copy(update={"called": called})})
+    found: list[str] = []
+
+    def open_dataset(definition: Definition, data_root: Path | None) -> Dataset:
+        found.append(definition.name)
+        raise DatasetError("opened")
+
+    monkeypatch.setattr(reinference, "open_dataset", open_dataset)
+    message = "^opened$" if opened else f"'{called}' is not the recorded one, or has more than 10,000 cases"
+    with pytest.raises(UserError, match=message):
+        Reinference(RunStore(tmp_path), None, trusted=False).dataset(record)
+    assert found == (["phantom2d"] if opened else [])
