@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.records.migrate import migrate
 from stampbench.benchmark.records.run_store import RunStore
@@ -204,6 +207,25 @@ def test_existing_target_folder_is_not_overwritten(
     text = (old / "run.json").read_text()
     assert list(migrate(store)) == [f"{old / 'run.json'}: not upgraded: {new} exists"]
     assert (old / "run.json").read_text() == text
+
+
+@pytest.mark.parametrize("step", ["fsync", "rename"])
+def test_store_that_cannot_be_written_is_an_error_and_unchanged(
+    step: str, pocketnet_run: Run, write_schema_2: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    folder = write_schema_2(pocketnet_run.parents["converged"])
+    text = (folder / "run.json").read_text()
+    with monkeypatch.context() as patch:
+        patch.setattr(*((os, step) if step == "fsync" else (Path, step)), full)
+        with pytest.raises(UserError, match=r"^cannot write /.*: No space left on device$"):
+            list(migrate(RunStore(tmp_path / "runs")))
+    assert [path.name for path in folder.iterdir()] == ["run.json"]
+    assert ((folder / "run.json").read_text() == text) == (step == "fsync")
+    list(migrate(RunStore(tmp_path / "runs")))
+    assert not folder.exists()
 
 
 def test_upgrade_that_is_killed_at_any_step_is_completed_by_the_next_one(
