@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import nibabel as nib
 import numpy as np
 import torch
-from monai.data import MetaTensor
-from monai.transforms import NormalizeIntensity, Orientation, ResizeWithPadOrCrop
 from numpy.typing import NDArray
 from torch.nn.functional import interpolate
 
@@ -62,7 +60,37 @@ def prepared_labels(label: NDArray[np.uint8], config: PreprocessingConfig) -> ND
 
 def _padded(images: NDArray[Any], size: tuple[int, ...]) -> NDArray[Any]:
     """Return images `(n, *spatial)` padded with zeros and cropped around their centre to `(n, *size)`."""
-    return np.asarray(ResizeWithPadOrCrop(size)(torch.from_numpy(np.ascontiguousarray(images))))
+    padded = np.zeros((len(images), *size), images.dtype)
+    inner, outer = _overlap(images.shape[1:], size)
+    padded[outer] = images[inner]
+    return padded
+
+
+def _overlap(grid: tuple[int, ...], size: tuple[int, ...]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the part of images `(n, *grid)` that stays in images `(n, *size)`, and where it is there.
+
+    Both are around the centre, as in MONAI: of an odd number of voxels that are added, the additional one is behind the
+    image, and cropping moves the voxel at index `edge // 2` to index `target // 2`.
+    """
+    inner, outer = [slice(None)], [slice(None)]
+    for edge, target in zip(grid, size, strict=True):
+        first, before = max(edge // 2 - target // 2, 0), max(target - edge, 0) // 2
+        inner.append(slice(first, first + min(edge, target)))
+        outer.append(slice(before, before + min(edge, target)))
+    return tuple(inner), tuple(outer)
+
+
+def _normalised(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return an image `(channels, *spatial)` whose channels have mean 0 and standard deviation 1, or are 0.
+
+    The voxels keep their order in memory, which sums of rounded numbers depend on.
+    """
+    pixels = torch.from_numpy(image).to(torch.float32, memory_format=torch.contiguous_format)
+    normalised = torch.empty_like(pixels)
+    for index, channel in enumerate(pixels):
+        mean, deviation = channel.mean().item(), channel.std(unbiased=False).item()
+        normalised[index] = (channel - mean) / (deviation or 1.0)
+    return normalised.numpy()
 
 
 def network_input(
@@ -85,7 +113,7 @@ def network_input(
         oriented = interpolate(voxels, _prepared_grid(config, oriented.shape[1:]), mode="area")[0].numpy()
     if config.clip_range is not None:
         oriented = oriented.clip(*config.clip_range)
-    pixels = np.asarray(NormalizeIntensity(channel_wise=True)(torch.from_numpy(oriented)), dtype=np.float32)
+    pixels = _normalised(oriented)
     return np.moveaxis(pixels, -1, 0) if config.spatial_dims < pixels.ndim - 1 else pixels[None]
 
 
@@ -117,10 +145,9 @@ def restore(prediction: NDArray[np.uint8], case: PreparedCase) -> NDArray[np.uin
     if case.preprocessing.fit == "resize":
         restored = resize_labels(prediction, in_plane)
     else:
-        pad = ResizeWithPadOrCrop(prediction.shape[1:])
-        traced = pad(MetaTensor(torch.zeros((len(prediction), *in_plane), dtype=torch.uint8)))
-        tensor = MetaTensor(torch.from_numpy(np.array(prediction)), applied_operations=traced.applied_operations)
-        restored = np.asarray(pad.inverse(tensor).numpy())
+        restored = np.zeros((len(prediction), *in_plane), prediction.dtype)
+        inner, outer = _overlap(in_plane, prediction.shape[1:])
+        restored[inner] = prediction[outer]
     label_map: NDArray[np.uint8] = np.moveaxis(restored, 0, -1) if sliced else restored[0]
     return label_map
 
@@ -148,7 +175,8 @@ def _prepared_grid(config: PreprocessingConfig, shape: tuple[int, ...]) -> tuple
 
 def oriented_to_ras(volume: NDArray[Any], affine: NDArray[np.float64]) -> tuple[NDArray[Any], tuple[float, ...]]:
     """Return a volume `(channels, *spatial)` with its axes oriented to RAS, and the spacing of those axes in mm."""
-    tensor = Orientation(axcodes="RAS", labels=None)(
-        MetaTensor(torch.from_numpy(np.ascontiguousarray(volume)), affine=affine)
-    )
-    return np.asarray(tensor.numpy()), spacing_of(np.asarray(tensor.affine))
+    change = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt("RAS"))
+    oriented_affine = affine @ nib.orientations.inv_ornt_aff(change, volume.shape[1:])
+    reversed_axes = tuple(1 + axis for axis, direction in enumerate(change[:, 1]) if direction < 0)
+    oriented = np.ascontiguousarray(np.flip(volume, reversed_axes))
+    return oriented.transpose(0, *(1 + np.argsort(change[:, 0]))), spacing_of(oriented_affine)

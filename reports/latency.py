@@ -118,6 +118,7 @@ def _gpu(timings: pd.DataFrame) -> str:
     power = f", {timings['watts'].median():.0f} W" if timings["watts"].notna().any() else ""
     return f"; {clock}{hottest}{power}, {int(tables.sum())} throttled rounds discarded"
 
+
 def _heads(listing: Listing) -> list[str]:
     return [listing.titles[str(name)] for name in listing.texts]
 

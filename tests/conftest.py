@@ -48,13 +48,6 @@ def device(request: pytest.FixtureRequest) -> torch.device:
     return torch.device("cuda", chosen.index or 0) if chosen.type == "cuda" else chosen
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not torch.cuda.is_available():
-        for item in items:
-            if item.get_closest_marker("gpu"):
-                item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
-
-
 @pytest.fixture
 def compute(request: pytest.FixtureRequest) -> ComputeSettings:
     """Compute settings of runs on the CPU, with the kernels of `--kernels`."""

@@ -16,7 +16,7 @@ from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.environment.part_times import PartTimes
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
-from stampbench.benchmark.inference.sliding_window import sliding_window
+from stampbench.benchmark.inference.sliding_window import whole_or_windows
 from stampbench.datasets import image_io
 from stampbench.datasets.atomic_file import whole_file
 from stampbench.datasets.dicom_files import DICOM
@@ -127,7 +127,7 @@ def segment_file(
     with times.part("preparation"):
         batch = network_input(picture.pixels.astype(np.float32), picture.affine, preprocessing)
     with times.part("network"), torch.inference_mode():
-        infer = sliding_window(model.to(device).eval(), settings.patch_size or settings.image_size)
+        infer = whole_or_windows(model.to(device).eval(), settings.patch_size or settings.image_size)
         parts = [class_map(infer(torch.from_numpy(np.array(each))[None].to(device))).cpu() for each in batch]
         labels = torch.cat(parts).numpy()
     with times.part("restoring"):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import bdtr
 
 from stampbench.benchmark.environment.nvml import GpuState
 from stampbench.benchmark.measure.stopwatch import Call, Stopwatch, calls_per_sample
@@ -140,7 +140,7 @@ def median_interval(values: Sequence[float]) -> MedianInterval:
     The number of values below the true median is binomial with probability ½.
     """
     ordered = sorted(values)
-    below = int(stats.binom.ppf(0.025, len(ordered), 0.5))
+    below = int(np.argmax(bdtr(np.arange(len(ordered) + 1), len(ordered), 0.5) >= 0.025))
     low = max(below - 1, 0)
     return MedianInterval(float(np.median(ordered)), ordered[low], ordered[len(ordered) - 1 - low])
 

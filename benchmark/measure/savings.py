@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.layer_latency import LayerLatency
@@ -11,27 +14,48 @@ from stampbench.models.model import Architecture, parameter_count
 from stampbench.models.pocketnet import PocketNetArchitecture
 
 
-def filter_savings(
-    architecture: Architecture, cost: str, size: tuple[int, ...], latency: LayerLatency | None = None
-) -> dict[str, float]:
-    """Return what one filter of each prunable layer saves; layers with one filter are left out.
+class FilterSavings:
+    """What filters of a network save; the table of layer latency is measured once, when it is first needed.
 
     Args:
-        architecture: The network.
-        cost: `parameters`, `flops` or `latency`.
         size: Spatial size of an image.
-        latency: The table of layers, for the cost `latency`.
+        device: Where latency is measured.
+        table: A table that was saved.
+
+    Attributes:
+        latency: The table; None before it is needed.
     """
-    if isinstance(architecture, PocketNetArchitecture):
-        return {}
-    of: dict[str, Callable[[Architecture], float]] = {
-        "parameters": parameter_count,
-        "flops": lambda each: count_complexity(each, size).flops,
-    }
-    if latency is not None:
-        of["latency"] = lambda each: latency.milliseconds(each, size)
-    measure, layers = of[cost], architecture.layers
-    now = measure(architecture)
-    return {
-        layer: now - measure(architecture.without([Filter(layer, 0)])) for layer, width in layers.items() if width > 1
-    }
+
+    def __init__(self, size: tuple[int, ...], device: torch.device, table: Sequence[Sequence[Any]] | None = None):
+        self.latency = None if table is None else LayerLatency.restored(table)
+        self._size, self._device = size, device
+
+    def saved(self) -> list[tuple[Any, ...]] | None:
+        """Return the table as plain data; None before it is needed."""
+        return None if self.latency is None else self.latency.saved()
+
+    def of(self, architecture: Architecture, cost: str) -> dict[str, float]:
+        """Return what one filter of each prunable layer saves; layers with one filter are left out.
+
+        Args:
+            architecture: The network.
+            cost: `parameters`, `flops` of one image, or `latency`, its milliseconds.
+        """
+        if isinstance(architecture, PocketNetArchitecture):
+            return {}
+        measure, layers = self._measure(architecture, cost), architecture.layers
+        now = measure(architecture)
+        return {
+            layer: now - measure(architecture.without([Filter(layer, 0)]))
+            for layer, width in layers.items()
+            if width > 1
+        }
+
+    def _measure(self, architecture: Architecture, cost: str) -> Callable[[Architecture], float]:
+        size = self._size
+        if cost == "parameters":
+            return parameter_count
+        if cost == "flops":
+            return lambda each: count_complexity(each, size).flops
+        self.latency = table = self.latency or LayerLatency.measured(architecture, size, self._device)
+        return lambda each: table.milliseconds(each, size)

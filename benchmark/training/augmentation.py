@@ -6,16 +6,6 @@ import math
 from collections.abc import Callable
 
 import torch
-from monai.transforms import (
-    Compose,
-    EnsureTyped,
-    RandAdjustContrastd,
-    RandAffined,
-    RandFlipd,
-    RandGaussianNoised,
-    RandGaussianSmoothd,
-    RandScaleIntensityd,
-)
 
 from stampbench.benchmark.config.protocol import Augmentation
 from stampbench.benchmark.training.fold_data import Pair
@@ -38,6 +28,17 @@ def augmentation(name: Augmentation, dims: int, mirror: int) -> Callable[[Pair, 
     """
     if name == "none":
         return None
+    from monai.transforms import (  # they take a second, which other training does not need
+        Compose,
+        EnsureTyped,
+        RandAdjustContrastd,
+        RandAffined,
+        RandFlipd,
+        RandGaussianNoised,
+        RandGaussianSmoothd,
+        RandScaleIntensityd,
+    )
+
     flip = RandFlipd(_BOTH, prob=0.5, spatial_axis=mirror)
     turn = math.radians(15)
     simple = {"flip": [flip], "mirror": [RandFlipd(_BOTH, prob=0.5, spatial_axis=axis) for axis in range(dims)]}

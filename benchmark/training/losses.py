@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from monai.losses import DiceCELoss, DiceLoss
 from torch import Tensor, nn
 
 from stampbench.models.pooling import needs_deterministic_form
+
+if TYPE_CHECKING:  # MONAI takes a second, which prediction does not have
+    from monai.losses import DiceCELoss
 
 
 def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
@@ -23,6 +25,8 @@ def make_loss(name: str) -> Callable[[Tensor, Tensor], Tensor]:
         return foreground_dice_ce_loss
     if name == "dice_l2":
         return l2_dice_loss
+    from monai.losses import DiceLoss
+
     settings = {"to_onehot_y": True, "batch": True, "smooth_nr": 0.0, "smooth_dr": 1e-7}
     return DiceLoss(sigmoid=True, **settings) if name == "dice" else _dice_ce(softmax=True, **settings)  # type: ignore[no-any-return]
 
@@ -58,6 +62,8 @@ def deterministic_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def _dice_ce(**settings: Any) -> DiceCELoss:
+    from monai.losses import DiceCELoss
+
     loss = DiceCELoss(**settings)
     loss.cross_entropy = CrossEntropy()
     return loss

@@ -7,7 +7,6 @@ from itertools import islice, product
 
 import numpy as np
 import torch
-from monai.data.utils import dense_patch_slices
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -102,6 +101,8 @@ def example(data: FoldData) -> Tensor:
 
 def _tiles(shape: tuple[int, ...], patch: tuple[int, ...]) -> list[tuple[slice, ...]]:
     """Return patches that cover an image; the last patch of an axis may overlap the one before it."""
+    from monai.data.utils import dense_patch_slices  # it takes a second, which training on whole images does not have
+
     return dense_patch_slices(shape, patch, patch)  # type: ignore[no-any-return]
 
 

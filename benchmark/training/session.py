@@ -15,8 +15,7 @@ from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
-from stampbench.benchmark.measure.layer_latency import LayerLatency
-from stampbench.benchmark.measure.savings import filter_savings
+from stampbench.benchmark.measure.savings import FilterSavings
 from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
@@ -77,7 +76,7 @@ class TrainingSession:
         self._score_seed = spec.stream("score")
         self._validation: ValidationScore | None = None
         self._gathered: Scores | None = None
-        self._layer_latency: LayerLatency | None = None
+        self._savings = FilterSavings(data.size, self.device)
         self._age = 0  # epochs since the weights were initialised
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
@@ -165,11 +164,8 @@ class TrainingSession:
         return scores
 
     def savings(self, cost: str) -> dict[str, float]:
-        """Return what one filter of each layer saves; the table of layer latency is measured once."""
-        architecture, size = self.model.architecture, self.data.size
-        if cost == "latency" and self._layer_latency is None:
-            self._layer_latency = LayerLatency.measured(architecture, size, self.device)
-        return filter_savings(architecture, cost, size, self._layer_latency)
+        """Return what one filter of each layer saves."""
+        return self._savings.of(self.model.architecture, cost)
 
     def input_sensitivity(self) -> float:
         """Return how strongly the logits depend on training images, a pass that is charged."""
@@ -255,7 +251,7 @@ class TrainingSession:
             "training_loss": self.training_loss,
             "epochs": list(self.epochs),
             "gathered": self._gathered,
-            "layer_latency": None if self._layer_latency is None else self._layer_latency.saved(),
+            "layer_latency": self._savings.saved(),
             "scaler": None if self._scaler is None else self._scaler.state_dict(),
         }
 
@@ -276,8 +272,7 @@ class TrainingSession:
         self.charges = Charges.restored(state["charges"])
         self.training_loss, self._gathered = state["training_loss"], state["gathered"]
         self.epochs = [Epoch.model_validate(each) for each in state["epochs"]]
-        table = state.get("layer_latency")  # states of older versions have none
-        self._layer_latency = None if table is None else LayerLatency.restored(table)
+        self._savings = FilterSavings(self.data.size, self.device, state.get("layer_latency"))
         if self._scaler is not None:
             self._scaler.load_state_dict(state["scaler"])
 

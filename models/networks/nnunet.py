@@ -7,10 +7,8 @@ from collections.abc import Sequence
 from math import prod
 from typing import Annotated, ClassVar, Self
 
-from monai.networks.blocks.dynunet_block import UnetBasicBlock
-from monai.networks.nets import DynUNet
 from pydantic import BeforeValidator, Field
-from torch import Tensor, nn
+from torch import nn
 
 from stampbench.models.errors import ModelError
 from stampbench.models.network import Network
@@ -32,9 +30,6 @@ _Width = Annotated[int, Field(ge=1, le=2**14)]
 _Strides = Annotated[tuple[tuple[_Stride, ...], ...], Field(max_length=12), BeforeValidator(_from_json)]
 _Kernels = Annotated[tuple[tuple[_Kernel, ...], ...], Field(max_length=12), BeforeValidator(_from_json)]
 _Widths = Annotated[tuple[_Width, ...], Field(max_length=12), BeforeValidator(_from_json)]
-
-_NORM = ("INSTANCE", {"affine": True})
-_ACTIVATION = ("leakyrelu", {"inplace": True, "negative_slope": 0.01})
 
 
 class NNUNetReference(Network, frozen=True):
@@ -70,10 +65,18 @@ class NNUNetReference(Network, frozen=True):
 
     def build(self, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
         """Return the module."""
+        from stampbench.models.networks.plain_unet import PlainUNet  # MONAI takes a second
+
         network = self.planned((64,) * spatial_dims, (1.0,) * spatial_dims)
         # nnU-Net trains on every level but the lowest two; the loss of the second lowest has weight 0 there.
         heads = len(network.strides) - 3 if self.deep_supervision else 0
-        return _PlainUNet(network, (spatial_dims, in_channels, out_channels), max(heads, 0))
+        return PlainUNet(
+            (spatial_dims, in_channels, out_channels),
+            network.strides,
+            network.kernels,
+            network.widths(spatial_dims),
+            max(heads, 0),
+        )
 
     def divisors(self, spatial_dims: int) -> tuple[int, ...]:
         """Return the product of the strides of each axis."""
@@ -95,43 +98,3 @@ class NNUNetReference(Network, frozen=True):
                 raise ModelError(f"network 'nnunet_reference': {name} {wrong[0]} are not {spatial_dims} numbers")
         if even := [each for each in self.kernels if any(edge % 2 == 0 for edge in each)]:
             raise ModelError(f"network 'nnunet_reference': kernels {even[0]} are not odd")
-
-
-class _PlainUNet(DynUNet):  # type: ignore[misc]
-    """DynUNet with nnU-Net's kernels in the decoder, and with logits of the lower levels in their own sizes."""
-
-    def __init__(self, network: NNUNetReference, sizes: tuple[int, int, int], heads: int) -> None:
-        strides, kernels, filters = list(network.strides), list(network.kernels), list(network.widths(sizes[0]))
-        super().__init__(
-            *sizes,
-            kernel_size=kernels,
-            strides=strides,
-            upsample_kernel_size=strides[1:],
-            filters=filters,
-            norm_name=_NORM,
-            act_name=_ACTIVATION,
-            deep_supervision=heads > 0,
-            deep_supr_num=max(heads, 1),
-            trans_bias=True,
-        )
-        for level, block in enumerate(reversed(self.upsamples)):
-            width = filters[level]
-            block.conv_block = UnetBasicBlock(
-                sizes[0], 2 * width, width, kernel_size=kernels[level], stride=1, norm_name=_NORM, act_name=_ACTIVATION
-            )
-        del self.skip_layers  # further names of the same blocks, which would compute the heads in inference too
-        self.apply(self.initialize_weights)
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """Return the logits; in training with deep supervision also those of lower levels, in their own sizes."""
-        skips = [self.input_block(x)]
-        for block in self.downsamples:
-            skips.append(block(skips[-1]))
-        decoded = [self.bottleneck(skips[-1])]
-        for block, skip in zip(self.upsamples, reversed(skips), strict=True):
-            decoded.append(block(decoded[-1], skip))
-        logits: Tensor = self.output_block(decoded[-1])
-        if not (self.training and self.deep_supervision):
-            return logits
-        lower = reversed(decoded[1:-1])
-        return [logits, *(head(each) for head, each in zip(self.deep_supervision_heads, lower, strict=False))]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,6 +39,15 @@ def test_recorded_run_segments_pictures_and_folders(
     assert (code, out.split()) == (0, ["labels/far.png", "labels/near.png"])
     assert err.startswith("warning: images/far.png: has a size of 64×64 px, but the training images had 16×16 px")
     assert len(err.splitlines()) == 1
+    # Importing either takes more than a second.
+    words = ["predict", record.parent.name, "images/near.png", "--output", "again"]
+    code = (
+        "import sys; from stampbench.benchmark.cli.main import cli; "
+        f"cli({words!r}, standalone_mode=False); print({{'monai', 'torch._dynamo'}} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["again/near.png", "set()"]
+    assert np.array_equal(Image.open("again/near.png"), Image.open("labels/near.png"))
     Path("empty").mkdir()
     code, _, err = stampbench("predict", record.parent.name, "empty", "--output", "labels")
     assert (code, err.split(";")[0]) == (2, "error: empty: contains no images")

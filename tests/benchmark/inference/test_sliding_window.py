@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
-from stampbench.benchmark.inference.sliding_window import sliding_window
+from stampbench.benchmark.inference.sliding_window import sliding_window, whole_or_windows
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import build
 
@@ -31,3 +32,14 @@ def test_windows_overlap_by_a_quarter() -> None:
 
     sliding_window(PositionRecorder(), (16, 16))(torch.arange(40.0)[None, None, :, None].expand(1, 1, 40, 16))
     assert starts == [0, 12, 24]
+
+
+@pytest.mark.parametrize("edges", [(16, 16, 16), (13, 16, 9), (16, 16, 20)])
+def test_an_image_that_fits_into_a_window_is_padded_as_monai_pads_it(edges: tuple[int, ...]) -> None:
+    model = build(UNetArchitecture.doubling(3, 1, 2, f=2, depth=1)).eval()
+    images = torch.randn(2, 1, *edges)
+    with torch.inference_mode():
+        expected = sliding_window(model, (16, 16, 16))(images)
+        torch.testing.assert_close(whole_or_windows(model, (16, 16, 16))(images), expected)
+        if max(edges) <= 16:
+            assert whole_or_windows(model, None)(torch.zeros(1, 1, 16, 16, 16)).shape == (1, 2, 16, 16, 16)

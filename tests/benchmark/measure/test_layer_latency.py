@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.layer_latency import LayerLatency, convolutions
-from stampbench.benchmark.measure.savings import filter_savings
+from stampbench.benchmark.measure.savings import FilterSavings
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.model import Architecture, parameter_count
 from stampbench.models.registry import NETWORKS
@@ -47,8 +47,8 @@ def test_with_flops_for_milliseconds_the_table_predicts_the_flops_of_any_pruned_
     rng, pruned = np.random.default_rng(0), architecture
     for _ in range(3):
         assert table.milliseconds(pruned, size) == pytest.approx(count_complexity(pruned, size).flops)
-        savings = filter_savings(pruned, "latency", size, table)
-        assert savings == pytest.approx(filter_savings(pruned, "flops", size))
+        savings = FilterSavings(size, CPU, table.saved())
+        assert savings.of(pruned, "latency") == pytest.approx(savings.of(pruned, "flops"))
         wide = [layer for layer, width in pruned.layers.items() if width > 2]
         for layer in rng.choice(wide, len(wide) // 2, replace=False):
             pruned = pruned.without([Filter(str(layer), index) for index in range(rng.integers(1, 3))])
@@ -57,19 +57,19 @@ def test_with_flops_for_milliseconds_the_table_predicts_the_flops_of_any_pruned_
 def test_what_a_filter_saves_is_counted_with_the_layers_that_read_it() -> None:
     """Depth 1, f = 2, one channel in, two out: convs 1→2→2→4→4, up 4→2, convs 4→2→2."""
     architecture = UNetArchitecture.doubling(2, 1, 2, f=2, depth=1)
-    savings = filter_savings(architecture, "parameters", (16, 16))
+    savings = FilterSavings((16, 16), CPU).of(architecture, "parameters")
     own = {"conv1": 1, "conv2": 2, "conv3": 2, "conv4": 4, "conv5": 4}  # inputs; a bias and batch norm's two follow
     readers = {"conv1": 9 * 2, "conv2": 9 * 4 + 9 * 2, "conv3": 9 * 4, "conv4": 4 * 2, "conv5": 9 * 2}
     assert savings == {layer: 9 * own[layer] + 3 + readers[layer] for layer in own}
     smaller = architecture.without([Filter("conv2", 1)])
     assert parameter_count(architecture) - parameter_count(smaller) == savings["conv2"]
-    assert "conv2" not in filter_savings(smaller, "parameters", (16, 16))
+    assert "conv2" not in FilterSavings((16, 16), CPU).of(smaller, "parameters")
 
 
 def test_a_noisy_clock_never_makes_wider_layers_faster() -> None:
     architecture, rng = UNetArchitecture.doubling(2, 1, 2, f=4, depth=2), np.random.default_rng(1)
     table = LayerLatency.measured(architecture, (16, 16), CPU, lambda *_: float(rng.uniform(0.1, 1)))
-    assert min(filter_savings(architecture, "latency", (16, 16), table).values()) >= 0
+    assert min(FilterSavings((16, 16), CPU, table.saved()).of(architecture, "latency").values()) >= 0
     for _, _, cells in table.times.values():
         assert (np.diff(cells, axis=0) >= 0).all()
         assert (np.diff(cells, axis=1) >= 0).all()
