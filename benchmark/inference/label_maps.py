@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 
 from stampbench.benchmark.config.protocol import Postprocessing
@@ -38,6 +37,8 @@ def postprocess(prediction: NDArray[np.uint8], method: Postprocessing) -> NDArra
 
 def largest_components(prediction: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Keep of each class only its largest face-connected component (PocketNet's post-processing)."""
+    from scipy import ndimage  # it takes as long as predicting some cases, and few protocols ask for it
+
     kept = np.zeros_like(prediction)
     for value in np.unique(prediction[prediction > 0]):
         components, _ = ndimage.label(prediction == value)

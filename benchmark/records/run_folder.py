@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from pydantic import BaseModel
 
 from stampbench.benchmark.records.lease import Lease
@@ -49,6 +48,8 @@ class RunFolder:
             model: the rows' schema, which names the columns of a table without rows.
             rows: rows as dictionaries.
         """
+        import pandas as pd  # it takes longer than reading a record, which this module's users do too
+
         columns = None if rows else [field.alias or key for key, field in model.model_fields.items()]
         text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
         self.lease.check()

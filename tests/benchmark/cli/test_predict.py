@@ -39,11 +39,12 @@ def test_recorded_run_segments_pictures_and_folders(
     assert (code, out.split()) == (0, ["labels/far.png", "labels/near.png"])
     assert err.startswith("warning: images/far.png: has a size of 64×64 px, but the training images had 16×16 px")
     assert len(err.splitlines()) == 1
-    # Importing either takes more than a second.
+    # Importing any of these takes longer than predicting some scans.
     words = ["predict", record.parent.name, "images/near.png", "--output", "again"]
     code = (
         "import sys; from stampbench.benchmark.cli.main import cli; "
-        f"cli({words!r}, standalone_mode=False); print({{'monai', 'torch._dynamo'}} & set(sys.modules))"
+        f"cli({words!r}, standalone_mode=False); "
+        "print({'monai', 'pandas', 'scipy.ndimage', 'torch._dynamo'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["again/near.png", "set()"]
