@@ -55,7 +55,7 @@ test-plain: $(READY)
 		--kernels plain $(ARGS)
 
 bench: $(READY)
-	$(BIN)/pytest tests/perf -m "slow or not slow" --benchmark-only --benchmark-quiet -p no:xdist \
+	$(BIN)/pytest tests/perf -m "(slow or not slow) and not gpu" --benchmark-only --benchmark-quiet -p no:xdist \
 		--write-table docs/performance.md $(ARGS)
 
 # The machine of a GPU may have no network and a Python of its own, so that nothing is set up: a .venv is used if there

@@ -204,6 +204,12 @@ def step_worker() -> ModuleType:
     return load_helper("perf/worker.py")
 
 
+@pytest.fixture(scope="session")
+def cuda_sharing() -> ModuleType:
+    """The module that lets several processes share a GPU in benchmarks."""
+    return load_helper("perf/cuda_sharing.py")
+
+
 @pytest.fixture
 def nnunet_result(tmp_path: Path) -> Callable[..., tuple[Path, torch.nn.Module]]:
     """Function that writes a result folder of nnU-Net below `tmp_path`; see `models/nnunet_layout.py`."""

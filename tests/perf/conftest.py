@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pytest
@@ -131,11 +132,21 @@ def report() -> Callable[..., None]:
 
 
 class Worker:
-    """A process of `worker.py`, or of another script, that trains on request."""
+    """A process of `worker.py`, or of another script, that trains on request.
 
-    def __init__(self, script: Path = WORKER, **settings: Any) -> None:
-        command = [sys.executable, str(script), json.dumps(settings)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    Args:
+        script: the script.
+        environment: additional environment variables.
+        settings: see the script.
+    """
+
+    def __init__(
+        self, script: Path = WORKER, environment: Mapping[str, str] = MappingProxyType({}), **settings: Any
+    ) -> None:
+        command, variables = [sys.executable, str(script), json.dumps(settings)], os.environ | dict(environment)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=variables
+        )
         self.faults: list[int] = []
         self.peak_kilobytes, self.peak_gpu_bytes = 0, 0
 
@@ -169,6 +180,11 @@ class Worker:
         self.start("prune")
         return self.wait()
 
+    def end(self) -> None:
+        """End the process."""
+        self.process.kill()
+        self.process.wait()
+
 
 @pytest.fixture
 def run_workers() -> Iterator[Callable[..., Worker]]:
@@ -177,8 +193,7 @@ def run_workers() -> Iterator[Callable[..., Worker]]:
 
         def start(**settings: Any) -> Worker:
             worker = Worker(WORKER.with_name("run_worker.py"), **settings)
-            stack.callback(worker.process.wait)
-            stack.callback(worker.process.kill)
+            stack.callback(worker.end)
             return worker
 
         yield start
@@ -194,8 +209,7 @@ def workers() -> Iterator[Callable[..., Worker]]:
             try:
                 yield worker
             finally:
-                worker.process.kill()
-                worker.process.wait()
+                worker.end()
 
         def start(architecture: Architecture, **settings: Any) -> Worker:
             defaults = {"threads": THREADS, "keep_heap": True, "kernels": "fast", "loop": "package"}

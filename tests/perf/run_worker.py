@@ -1,7 +1,7 @@
 """A process that trains a network as a run does, on request, so that several runs can share a device.
 
 It reads a JSON configuration from its arguments, and then lines with numbers of epochs; for each line it trains and
-prints seconds, and two zeros where `worker.py` prints what is measured on a CPU only.
+prints seconds, and three zeros where `worker.py` prints what else it measures.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def main() -> None:
         for line in sys.stdin:
             started = time.perf_counter()
             trainer.train(int(line))  # it reads the loss, and so waits for the device
-            print(time.perf_counter() - started, 0, 0, flush=True)
+            print(time.perf_counter() - started, 0, 0, 0, flush=True)
 
 
 if __name__ == "__main__":

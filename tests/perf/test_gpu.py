@@ -7,8 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib import util
 from pathlib import Path
 from types import ModuleType
@@ -17,14 +17,11 @@ from typing import Any, NamedTuple
 import pytest
 import torch
 
-from stampbench.benchmark.training.losses import make_loss
+from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.model import build
 
 pytestmark = pytest.mark.gpu
 CLASSES = 3
-PRECISIONS = {"fp32": None, "tf32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-LAYOUTS = {"channels-first": torch.contiguous_format, "channels-last": torch.channels_last_3d}
 
 
 class Scale(NamedTuple):
@@ -76,11 +73,6 @@ def helper(name: str) -> ModuleType:
     return module
 
 
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def settings_of(scale: Scale, device: torch.device, kernels: str = "fast") -> dict[str, Any]:
     """Return the settings of a process of `run_worker.py`."""
     shared = {"size": scale.size, "batch": scale.batch, "images": scale.images, "depth": scale.depth, "f": 4}
@@ -114,18 +106,28 @@ def test_runs_that_share_the_device(
     device: torch.device, scale: Scale, run_workers: Callable[..., Any], in_turns: Any, report: Any
 ) -> None:
     settings = settings_of(scale, device)
-    group = [run_workers(**settings) for _ in range(scale.processes)]
+    sharing, pinned = helper("cuda_sharing"), list[Any]()
+    slices = [run_workers(**settings) for _ in range(scale.processes)]
 
-    def together() -> None:
+    def together(group: Sequence[Any]) -> None:
         for worker in group:
             worker.start(scale.steps)
         for worker in group:
             worker.wait()
 
-    times = in_turns({"together": together, "alone": lambda: group[0].train(scale.steps)}, scale.rounds)
-    report(f"{scale.processes} runs per device, f=4, batch {scale.batch}: × runs per hour of one",
-           scale.processes * times.ratio("together", "alone"), at_least=4.0,
-           detail=f"time-sliced; {times.spread('together', 'alone')}")  # fmt: skip
+    variants = {"alone": partial(slices[0].train, scale.steps), "time-sliced": partial(together, slices)}
+    with tempfile.TemporaryDirectory(prefix="mps") as folder, sharing.multi_process_service(Path(folder)) as service:
+        if service is not None:
+            pinned = [run_workers(environment=service, **settings) for _ in range(scale.processes)]
+            sharing.pin([worker.process.pid for worker in pinned])
+            variants["with MPS, on cores of their own"] = partial(together, pinned)
+        times = in_turns(variants, scale.rounds)
+        for worker in pinned:
+            worker.end()
+    for name in list(variants)[1:]:
+        report(f"{scale.processes} runs per device, f=4, batch {scale.batch}, {name}: × runs per hour of one",
+               scale.processes * times.ratio(name, "alone"), at_least=4.0,
+               detail=times.spread(name, "alone"))  # fmt: skip
 
 
 @pytest.mark.parametrize("kernels", ["fast", "plain"])
@@ -141,58 +143,77 @@ def test_idle_time_of_a_step(kernels: str, device: torch.device, scale: Scale, r
            **goal, detail=f"{len(intervals)} kernels")  # fmt: skip
 
 
-class Step:
-    """A training step of a plain U-Net, without this package's kernels."""
-
-    def __init__(self, f: int, scale: Scale, device: torch.device, layout: str, precision: str) -> None:
-        torch.manual_seed(0)
-        self.model = build(UNetArchitecture.doubling(3, 1, CLASSES, f=f, depth=scale.depth), "plain").to(device).train()
-        self.model.to(memory_format=LAYOUTS[layout])  # type: ignore[call-overload]
-        self.images = torch.randn(scale.batch, 1, *scale.size, device=device).to(memory_format=LAYOUTS[layout])
-        self.labels = torch.randint(CLASSES, (scale.batch, 1, *scale.size), device=device)
-        self.optimiser = torch.optim.Adam(self.model.parameters(), fused=True)
-        self.loss, self.device, self.precision, self.steps = make_loss("dice_ce"), device, precision, scale.steps
-
-    def __call__(self) -> float:
-        """Train some steps; return the seconds of one."""
-        half = PRECISIONS[self.precision]
-        with tf32(self.precision == "tf32"):
-            synchronise(self.device)
-            started = time.perf_counter()
-            for _ in range(self.steps):
-                self.optimiser.zero_grad(set_to_none=True)
-                with torch.autocast(self.device.type, half, enabled=half is not None):
-                    logits = self.model(self.images)
-                self.loss(logits.float(), self.labels).backward()
-                self.optimiser.step()
-            synchronise(self.device)
-            return (time.perf_counter() - started) / self.steps
+PLAIN = "plain loop"
+VARIANTS: dict[str, dict[str, Any]] = {
+    PLAIN: {"loop": "plain", "kernels": "plain"},
+    "executed": {"recorded": False},
+    "recorded": {},
+    "recorded, channels-last": {"layout": "channels-last"},
+    "recorded, deterministic": {"deterministic": True},
+    "recorded, tf32": {"precision": "tf32"},
+    "recorded, bf16": {"precision": "bf16"},
+    "recorded, bf16, channels-last": {"precision": "bf16", "layout": "channels-last"},
+    "recorded, bf16, separate bias": {"precision": "bf16", "separate_bias": True},
+    "executed, fp16": {"precision": "fp16"},
+}
+"""Settings of `worker.py` by the name of the variant; on a CPU nothing is recorded, and kernels are those of a CPU."""
 
 
-@contextmanager
-def tf32(allowed: bool) -> Iterator[None]:
-    """Allow TF32 in convolutions and matrix products, or not."""
-    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
-    yield
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+@pytest.fixture
+def new_training(device: torch.device, scale: Scale) -> Iterator[Callable[..., Any]]:
+    """Function that returns the `Training` of `worker.py` in this process, which is configured for it in each turn."""
+    worker = helper("worker")
+
+    def start(f: int, **settings: Any) -> Any:
+        architecture = UNetArchitecture.doubling(3, 1, CLASSES, f=f, depth=scale.depth).model_dump_json()
+        # Recordings keep their memory, so that wide networks get smaller batches.
+        batch = scale.batch if f <= 8 else max(scale.batch // 4, 1)
+        sizes = {"size": scale.size, "batch": batch, "batches": scale.steps, "device": device.type}
+        return worker.Training(worker.Settings(architecture=architecture, **sizes, **settings))
+
+    yield start
+    configure_process(ComputeSettings(device="cpu"))
+
+
+def epoch(training: Any, train: Callable[[], float] | None = None) -> float:
+    """Train an epoch, or call `train`; return the seconds of a step."""
+    configure_process(training.settings.compute)
+    started = time.perf_counter()
+    (train or training.train)()  # it reads the loss, and so waits for the device
+    return (time.perf_counter() - started) / int(training.settings.batches)
 
 
 @pytest.mark.parametrize("f", [4, 8, 16, 32])
-def test_step_by_precision_and_layout(f: int, device: torch.device, scale: Scale, in_turns: Any, report: Any) -> None:
-    gpu = device.type == "cuda"
-    precisions = list(PRECISIONS) if gpu else ["fp32", "bf16"]
-    steps = {
-        f"{precision}, {layout}": Step(f, scale, device, layout, precision)
-        for precision in precisions
-        for layout in LAYOUTS
-    }
-    times = in_turns(steps, scale.rounds)
-    first = "fp32, channels-first"
-    for name in steps:
+def test_step_variants(
+    f: int, device: torch.device, scale: Scale, new_training: Callable[..., Any], in_turns: Any, report: Any
+) -> None:
+    known = {name: each for name, each in VARIANTS.items() if device.type == "cuda" or each.get("precision") != "fp16"}
+    trainings = {name: new_training(f, **each) for name, each in known.items()}
+    times = in_turns({name: partial(epoch, each) for name, each in trainings.items()}, scale.rounds)
+    for name in list(known)[1:]:
+        goal = {"at_least": 3.0} if (name, f) == ("recorded", 4) else {}
         milliseconds = 1000 * sorted(times.seconds[name])[len(times.seconds[name]) // 2]
-        report(f"eager step, f={f}, batch {scale.batch}, {name}: × {first}", times.ratio(name, first),
-               detail=f"{milliseconds:.2f} ms; {times.spread(name, first)}")  # fmt: skip
+        report(f"step, f={f}, batch {trainings[name].settings.batch}, {name}: × {PLAIN}", times.ratio(name, PLAIN),
+               **goal, detail=f"{milliseconds:.2f} ms; {times.spread(name, PLAIN)}")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["executed", "recorded", "compiled"])
+def test_prune(name: str, device: torch.device, new_training: Callable[..., Any], report: Any) -> None:
+    """The epoch after a prune records or compiles anew."""
+    if name == "compiled" and device.type == "cpu":
+        pytest.skip("compiling takes a minute on a CPU, where 'make bench' measures it")
+    training = new_training(4, **({"compiled": True} if name == "compiled" else {}), recorded=name == "recorded")
+    try:
+        epoch(training)
+        usual = min(epoch(training) for _ in range(3))
+        pruned = epoch(training, training.prune)
+    except Exception as error:  # no compiler, or a version of Triton that does not fit
+        if name != "compiled":
+            raise
+        pytest.skip(f"torch.compile: {type(error).__name__}: {' '.join(str(error).split())[:100]}")
+    steps = training.settings.batches
+    report(f"epoch after a prune, f=4, {name}: additional seconds", steps * (pruned - usual),
+           detail=f"{steps} steps of {1000 * usual:.2f} ms")  # fmt: skip
 
 
 def test_cudnn_benchmark(device: torch.device, scale: Scale, in_turns: Any, report: Any, tmp_path: Path) -> None:
@@ -217,20 +238,3 @@ def test_cudnn_benchmark(device: torch.device, scale: Scale, in_turns: Any, repo
     times = in_turns({"on": prune_and_train(True), "off": prune_and_train(False)}, min(scale.rounds, 2))
     report("prunes with five epochs after each, cudnn.benchmark on: × off", times.ratio("on", "off"),
            detail=times.spread("on", "off"))  # fmt: skip
-
-
-def test_compiled_step(device: torch.device, scale: Scale, in_turns: Any, report: Any) -> None:
-    if device.type == "cpu":
-        pytest.skip("compiling takes a minute on a CPU, where 'make bench' measures it")
-    eager, compiled = (Step(4, scale, device, "channels-first", "fp32") for _ in range(2))
-    compiled.model.compile()
-    started = time.perf_counter()
-    try:
-        compiled()
-    except Exception as error:  # no compiler, or a version of Triton that does not fit
-        pytest.skip(f"torch.compile: {type(error).__name__}: {' '.join(str(error).split())[:100]}")
-    seconds = time.perf_counter() - started
-    times = in_turns({"eager": eager, "compiled": compiled}, scale.rounds)
-    spread = times.spread("compiled", "eager")
-    report("compiled step, f=4, fp32: × eager", times.ratio("compiled", "eager"),
-           detail=f"{seconds:.0f} s of compilation, again after every prune; {spread}")  # fmt: skip

@@ -66,8 +66,7 @@ def test_replayed_steps_end_bit_for_bit_like_executed_ones(
     assert all(torch.equal(a, b) for a, b in zip(*ended, strict=True))
 
 
-@pytest.mark.parametrize("name", ["stamp_plus", "distill", "sauron"])
-@pytest.mark.parametrize("spatial_dims", [2, 3])
+@pytest.mark.parametrize(("name", "spatial_dims"), [("stamp_plus", 3), ("distill", 2), ("sauron", 3)])
 @pytest.mark.usefixtures("deterministic")
 def test_resumed_runs_end_bit_for_bit_like_uninterrupted_ones(tmp_path: Path, name: str, spatial_dims: int) -> None:
     check_conformance(STRATEGIES[name].load()(), spatial_dims, tmp_path, EXACT, tiny=TINY | {"recovery_epochs": 3})

@@ -40,7 +40,6 @@ ON_A_GPU: list[dict[str, Any]] = [
     {"separate_bias": True, "precision": "bf16"},
     {"cudnn_benchmark": True},
     {"deterministic": True},
-    {"recorded": False, "compiled": True},
 ]
 
 
