@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
 
 Version = tuple[int, int, int]
 
@@ -51,11 +55,20 @@ def version_text(version: Version | None) -> str | None:
     return None if version is None else ".".join(map(str, version))
 
 
-def objections(version: Version | None) -> list[str]:
-    """Return the known faults of a version, a sentence each."""
+def objections(version: Version | None, precision: str | None = None) -> list[str]:
+    """Return the known faults of a version, a sentence each; with `precision`, only those of this precision."""
     return [
         f"with {' and '.join(each.precisions)}, {each.problem} ({each.source}); use cuDNN "
         f"{each.mended[0]}.{each.mended[1]} or newer, or fp32"
         for each in KNOWN_FAULTS
-        if version is not None and each.first <= version < each.mended
+        if version is not None and each.first <= version < each.mended and precision in (None, *each.precisions)
     ]
+
+
+def precision_warnings(device: torch.device, precisions: Iterable[str]) -> list[str]:
+    """Return the known faults that training on a device with some precisions meets."""
+    if device.type != "cuda":
+        return []
+    version = cudnn_version()
+    found = [each for precision in sorted(set(precisions)) for each in objections(version, precision)]
+    return [f"cuDNN {version_text(version)}: {each}" for each in dict.fromkeys(found)]

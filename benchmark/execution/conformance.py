@@ -171,7 +171,8 @@ class Bench:
         """Check that the selected network computes the same after it was saved and loaded."""
         model = trainer.selected_model()
         save_model(model, self._folder / "model")
-        loaded, images = load_model(self._folder / "model"), example(self._data)
+        images = example(self._data)
+        loaded = load_model(self._folder / "model").to(images.device)
         loaded.kernels = model.kernels
         assert torch.equal(loaded(images), model(images)), "the selected network does not survive saving"
 

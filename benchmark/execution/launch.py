@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from stampbench.benchmark.environment.compute_settings import configure_process
+from stampbench.benchmark.environment.cudnn import precision_warnings
 from stampbench.benchmark.environment.device import busy_warning
 from stampbench.benchmark.environment.progress import Progress, ScheduleProgress
 from stampbench.benchmark.environment.signals import treat_termination_like_ctrl_c
@@ -77,6 +78,9 @@ def launch(
     store.check_writable()
     treat_termination_like_ctrl_c()
     configure_process(workers.compute)
+    precisions = (task.run.spec.protocol.precision for task in tasks)
+    for fault in precision_warnings(workers.compute.torch_device, precisions):
+        report.problem(f"warning: {fault}")
     if executors.kind in ("serial", "local"):
         if warning := busy_warning():
             report.problem(f"warning: {warning}")

@@ -90,12 +90,14 @@ class RecordedStep:
 
     def _record(self, recorder: Recorder, pixels: Tensor, labels: Tensor) -> bool:
         own = tuple(each.to(recorder.device, copy=True) for each in (pixels, labels))
+        self._step.optimiser.zero_grad(set_to_none=True)  # so that the recording allocates its own gradients
         try:
             with _capturable(self._step.optimiser):
                 self._replay = recorder.record(lambda: self._step(own[0], own[1]))
         except Exception as error:  # of the driver, for whatever a network does that cannot be recorded
             self._recorder = None
-            self.failure = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+            first = error.__context__ or error  # the end of a recording that has failed raises an error, too
+            self.failure = f"{type(first).__name__}: {' '.join(str(first).split())[:200]}"
             return False
         self._images = (own[0], own[1])
         return True

@@ -45,7 +45,7 @@ class WeightAverage:
         else:
             decay = min(self.decay, self.epochs / (self.epochs + 1))
             for name, value in weights.items():
-                average = self.state[name]
+                average = self.state[name].to(value.device)  # a resume state is loaded to the CPU
                 self.state[name] = torch.lerp(value, average, decay) if value.is_floating_point() else value
         self.epochs += 1
 

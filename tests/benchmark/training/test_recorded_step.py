@@ -39,7 +39,10 @@ class FakeGraphs:
     def record(self, action: Callable[[], Tensor]) -> Callable[[], Tensor]:
         self.recorded += 1
         if self.fails:
-            raise RuntimeError("operation not permitted\nwhen stream is capturing")
+            try:
+                raise RuntimeError("operation not permitted\nwhen stream is capturing")
+            finally:
+                raise ValueError("as at the end of a graph that has failed")
         held, result = self._held(), torch.zeros(())
 
         def replay() -> Tensor:

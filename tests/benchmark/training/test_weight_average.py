@@ -75,3 +75,12 @@ def test_the_average_is_validated_kept_and_selected(
     torch.testing.assert_close(trainer.model.head.weight.detach(), mean)
     trainer.train(1)
     assert trainer.session.average.epochs == 1
+
+
+def test_an_average_that_was_loaded_to_the_cpu_continues_on_the_networks_device() -> None:
+    with torch.device("meta"):
+        network = model()
+    average = WeightAverage(0.6, 1, {name: value.cpu() for name, value in model().state_dict().items()})
+    average.update(network)
+    assert average.state is not None
+    assert {value.device.type for value in average.state.values() if value.is_floating_point()} == {"meta"}
