@@ -122,7 +122,8 @@ def _configure(compute: ComputeSettings) -> torch.device:
     from stampbench.benchmark.environment.compute_settings import configure_process
 
     device = compute.torch_device
-    configure_process(compute)
+    # Each network keeps its shapes, so that cuDNN's search is worth its time, as the one of ONNX Runtime is.
+    configure_process(compute.model_copy(update={"cudnn_benchmark": not compute.deterministic}))
     if compute.allocator == "keep":
         keep_heap()
     return device

@@ -8,6 +8,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
+
+from stampbench.benchmark.cli.latency import _configure
+from stampbench.benchmark.environment.compute_settings import ComputeSettings, configure_process
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -30,6 +34,15 @@ def test_untrained_strategies_are_timed_against_the_standard(stampbench: Command
     assert 3.5 < wide / pd.read_csv("narrow.csv")["parameters"].iloc[0] < 4
     assert set(rows["layout"]) == {"channels-first", "channels-last"}
     assert {"processor", "threads", "torch", "clock", "p99_ms", "tensor_bytes"} <= set(rows.columns)
+
+
+def test_cudnn_times_the_convolutions_of_timed_networks_unless_algorithms_are_deterministic() -> None:
+    try:
+        for deterministic in (True, False):
+            _configure(ComputeSettings(device="cpu", allocator="system", deterministic=deterministic))
+            assert torch.backends.cudnn.benchmark != deterministic
+    finally:
+        configure_process(ComputeSettings(device="cpu"))
 
 
 def test_timings_are_recorded_and_shown_in_the_leaderboard(copied_runs: Any, stampbench: Command) -> None:
