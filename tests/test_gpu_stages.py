@@ -35,7 +35,7 @@ def python(code: str) -> list[str]:
 
 
 def test_stage_ends_at_its_limit_with_everything_that_it_started(
-    scripts: Callable[[str], ModuleType], tmp_path: Path
+    scripts: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = scripts("gpu_stages")
     child = f"import time; time.sleep(1.5); open({str(tmp_path / 'late')!r}, 'w')"
@@ -43,9 +43,10 @@ def test_stage_ends_at_its_limit_with_everything_that_it_started(
     written = tmp_path / "output.txt"
     commands = [stages.Command(python("print('hello')"), written), stages.Command(python(start_child))]
     said: list[str] = []
+    monkeypatch.setattr(stages, "_GRACE", 1)
     started = time.monotonic()
     succeeded = stages.execute(
-        stages.Stage(1, lambda place: iter([*commands, *commands])), stages.Place("cpu", tmp_path), said.append
+        stages.Stage(1, lambda place: iter([*commands, *commands])), stages.Place("cuda", tmp_path), said.append
     )
     assert not succeeded
     assert time.monotonic() - started < 10
@@ -53,6 +54,19 @@ def test_stage_ends_at_its_limit_with_everything_that_it_started(
     assert said == [f"reached its limit of 1 s: -c {start_child} …"]
     time.sleep(1.5)
     assert not (tmp_path / "late").exists()
+
+
+def test_interrupted_command_may_write_what_it_has(scripts: Callable[[str], ModuleType], tmp_path: Path) -> None:
+    """As pytest writes its table; a file of output, however, is there only when the command has succeeded."""
+    stages, kept = scripts("gpu_stages"), tmp_path / "kept.txt"
+    code = (
+        "import signal, time, sys; signal.signal(signal.SIGINT, signal.default_int_handler); print('half')\n"
+        f"try: time.sleep(60)\nexcept KeyboardInterrupt: open({str(kept)!r}, 'w').write('rows'); sys.exit(1)"
+    )
+    command = stages.Command(python(code), tmp_path / "output.txt")
+    assert not stages.execute(stages.Stage(1, lambda place: iter([command])), stages.Place("cuda", tmp_path), print)
+    assert kept.read_text() == "rows"
+    assert not (tmp_path / "output.txt").exists()
 
 
 def test_failed_command_fails_the_stage_and_the_next_one_is_executed(
@@ -69,7 +83,8 @@ def test_failed_command_fails_the_stage_and_the_next_one_is_executed(
 
 
 def test_limits_leave_a_part_of_ten_minutes(scripts: Callable[[str], ModuleType]) -> None:
-    assert sum(each.seconds for each in scripts("gpu_stages").STAGES.values()) < 600
+    """Each stage may take a little longer to end."""
+    assert sum(each.seconds + 10 for each in scripts("gpu_stages").STAGES.values()) < 600
 
 
 @pytest.mark.parametrize(
@@ -142,7 +157,8 @@ def test_real_runs_name_known_strategies_datasets_and_backends(
     assert sum(len(each.strategies.split(",")) for each in stages.RUNS) == 3
     options = stages.latencies(stages.Place("cuda", tmp_path))
     named = {name for words in options for name in words[words.index("--backend") + 1].split(",")}
-    assert named == {"eager", "cudagraph", "fast"} <= set(BACKENDS)
+    assert named == {"eager", "cudagraph", "fast"}
+    assert named <= set(BACKENDS)
 
 
 def write_results(folder: Path, device: str = "cuda:0") -> None:

@@ -63,10 +63,9 @@ def _execute(place: gpu_stages.Place, stages: list[str]) -> int:
     failed = []
     for name in stages:
         started = time.monotonic()
-        print(f"== {name}, at most {gpu_stages.STAGES[name].seconds} s", flush=True)
-        succeeded = gpu_stages.execute(
-            gpu_stages.STAGES[name], place, lambda text, name=name: print(f"{name}: {text}", file=sys.stderr)
-        )
+        stage = gpu_stages.STAGES[name]
+        print(f"== {name}, at most {gpu_stages.limit(stage, place)} s", flush=True)
+        succeeded = gpu_stages.execute(stage, place, lambda text, name=name: print(f"{name}: {text}", file=sys.stderr))
         if name == "checks":
             gpu_publish.write_checks(place.output)
         print(f"== {name}: {'passed' if succeeded else 'FAILED'} after {time.monotonic() - started:.0f} s", flush=True)

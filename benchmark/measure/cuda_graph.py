@@ -25,6 +25,7 @@ class CapturedCall:
             UserError: when the call does something that a graph cannot record.
         """
         self._call = call  # it owns the tensors, of which the graph has the addresses only
+        self._device = device
         try:
             with torch.cuda.device(device):
                 side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
@@ -46,5 +47,6 @@ class CapturedCall:
 
     def __call__(self) -> object:
         """Queue the kernels; return the output tensor."""
-        self._graph.replay()
+        with torch.cuda.device(self._device):  # a replay is queued to the current device's stream
+            self._graph.replay()
         return self._output

@@ -119,12 +119,13 @@ def stopwatch_for(timing: TimingName, device: torch.device) -> Stopwatch:
         return throughput_stopwatch(clock)
     cache = torch.cuda.get_device_properties(device).L2_cache_size
     buffer = torch.empty(2 * cache, dtype=torch.uint8, device=device)
+    measure = kernel_stopwatch(lambda: torch.cuda.Event(enable_timing=True), buffer.zero_, clock.synchronise)  # type: ignore[no-untyped-call]
 
-    def new_event() -> Event:
-        with torch.cuda.device(device):  # an event belongs to the current device
-            return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    def on_device(call: Call, calls: int) -> float:
+        with torch.cuda.device(device):  # events belong to the current device's stream
+            return measure(call, calls)
 
-    return kernel_stopwatch(new_event, buffer.zero_, clock.synchronise)
+    return on_device
 
 
 def calls_per_sample(call: Call, stopwatch: Stopwatch) -> int:

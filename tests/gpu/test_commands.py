@@ -66,7 +66,7 @@ def test_latency_of_a_trajectory_has_every_timing(run: str, stampbench: Command,
     gpu = device.type == "cuda"
     words = [] if gpu else ["--backend", "eager", "--timing", "wall,throughput"]
     code, out, err = stampbench(
-        "latency", run, "--trajectory", "3", "--device", device, "--runs", "runs", "--seconds", "0.3",
+        "latency", run, "--trajectory", "3", "--device", device, "--runs", "runs", "--seconds", "0.05",
         "--precision", "fp32,bf16,fp16" if gpu else "fp32", "--output", "timings.csv", "--rounds", "rounds.csv", *words,
     )  # fmt: skip
     assert code == 0, err
