@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stampbench.reports.figures.style import NothingToDrawError, legend, panels
+from stampbench.reports.figures.style import NothingToDrawError, legend, panels, wrapped
 from stampbench.reports.latency import timing_names
 from stampbench.reports.looks import GREYS, MARKERS, looks
 
@@ -54,7 +54,7 @@ def latency_along_pruning(
         axes[0].axhline(1, color="black", linewidth=0.8)
         axes[0].set_ylim(bottom=0)
         axes[0].set_ylabel("latency / unpruned network")
-        axes[0].set_title(f"{axes[0].get_title()}\n{strategy}, {len(group)} runs")
+        axes[0].set_title(f"{axes[0].get_title()}\n{wrapped(f'{strategy}, {len(group)} runs')}")
         for run in group["run"]:
             rows = trajectories[trajectories["run"] == run].sort_values("step")
             axes[1].plot(rows["parameters"], rows["widths"].map(divisible_share), color=styles[strategy].colour)
@@ -78,7 +78,7 @@ def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame(columns=columns)
     frame = timings[timings["step"].notna() & ~timings["noisy_ratio"].astype(bool)].sort_values("step")
     frame = frame.assign(timing=timing_names(frame))
-    frame = frame.assign(label=[_label(row) for row in frame.to_dict("records")])
+    frame = frame.assign(label=_labels(frame))
     parts = []
     for _, rows in frame.groupby(["run", "label", "measured"], sort=False):
         unpruned = timings.loc[timings["run"] == rows["run"].iloc[0], "step"].min()
@@ -93,11 +93,16 @@ def divisible_share(widths: str) -> float:
     return sum(each % MULTIPLE == 0 for each in numbers) / len(numbers)
 
 
-def _label(row: dict[object, object]) -> str:
-    device = "CPU" if row["device"] == "cpu" else "GPU"
-    timing = row["timing"]
-    batch = "" if timing == "throughput" or row["batch"] == 1 else f", batch {row['batch']}"
-    return f"{device}, {row['backend']} {row['precision']}, {timing}{batch}"
+def _labels(timings: pd.DataFrame) -> list[str]:
+    """Return device, backend, precision and timing of each row; where there are several models, their names."""
+    kinds = ["CPU" if device == "cpu" else "GPU" for device in timings["device"]]
+    models = timings.groupby(kinds)["processor"].nunique()
+    labels = []
+    for kind, row in zip(kinds, timings.to_dict("records"), strict=True):
+        device = kind if models[kind] == 1 else row["processor"]
+        batch = "" if row["timing"] == "throughput" or row["batch"] == 1 else f", batch {row['batch']}"
+        labels.append(f"{device}, {row['backend']} {row['precision']}, {row['timing']}{batch}")
+    return labels
 
 
 def _from_large_to_small(axes: list[Axes]) -> None:

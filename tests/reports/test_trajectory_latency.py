@@ -41,6 +41,15 @@ def test_times_are_relative_to_the_unpruned_network_of_the_same_session(timings:
     }
 
 
+def test_models_are_named_where_several_gpus_were_timed(timings: Timings) -> None:
+    sessions = [
+        checkpoints(timings, [1.0, 0.5, 0.2], measured=model, device="cuda:0", processor=model) for model in ("A", "B")
+    ]
+    cpu = checkpoints(timings, [1.0, 0.5, 0.2], measured="c")
+    labels = relative_latency(pd.concat([*sessions, cpu]))["label"].unique().tolist()
+    assert labels == ["A, eager fp32, wall", "B, eager fp32, wall", "CPU, eager fp32, wall"]
+
+
 def test_noisy_ratios_and_sessions_without_the_unpruned_network_are_left_out(timings: Timings) -> None:
     noisy = checkpoints(timings, [1.0, 0.5, 0.4]).assign(noisy_ratio=[False, True, False])
     assert relative_latency(noisy)["relative"].tolist() == [1.0, 0.4]
