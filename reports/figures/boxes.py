@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
-import seaborn as sns
 from matplotlib.figure import Figure
 
+from stampbench.reports.figures.box_plot import draw_boxes
 from stampbench.reports.figures.scores import per_case
 from stampbench.reports.figures.style import hatch, panels, wrapped
 from stampbench.reports.looks import looks
@@ -23,12 +23,8 @@ def boxes(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataFrame) -> Figure:
     for (axes,), group in columns:
         counts = group.groupby("strategy").size()
         order = [name for name in styles if name in counts]
-        sns.boxplot(
-            per_case(group, cases), x="dice", y="strategy", hue="strategy", order=order, hue_order=order, ax=axes,
-            palette={name: styles[name].colour for name in order}, linewidth=0.8, fliersize=2, saturation=1,
-            legend=False, showmeans=True,
-            meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white", "markeredgecolor": "black"},
-        )  # fmt: skip
+        looks_of = {name: styles[name] for name in order}
+        draw_boxes(axes, per_case(group, cases), looks_of, x="dice", y="strategy", order=order, legend=False)
         for name, container in zip(order, axes.containers, strict=True):
             for box in container.boxes:  # type: ignore[attr-defined]
                 hatch(box, styles[name])

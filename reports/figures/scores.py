@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from stampbench.reports.figures.box_plot import draw_boxes
 from stampbench.reports.figures.style import (
     NothingToDrawError,
     base_protocol,
@@ -37,12 +37,7 @@ def dice_by_training_size(runs: pd.DataFrame, cases: pd.DataFrame, **_: pd.DataF
     for (axes,), group in columns:
         scores = per_case(group, cases)
         order = sorted(group["n_train"].unique())
-        sns.boxplot(
-            scores, x="n_train", y="dice", hue="strategy", order=order, hue_order=list(styles), ax=axes,
-            palette={name: look.colour for name, look in styles.items()}, linewidth=0.8, fliersize=2, saturation=1,
-            showmeans=True, meanprops={"marker": "D", "markersize": 3, "markerfacecolor": "white",
-                                       "markeredgecolor": "black"},
-        )  # fmt: skip
+        draw_boxes(axes, scores, styles, x="n_train", y="dice", order=order)
         _hatch_boxes(axes, styles, set(scores["strategy"]))
         axes.set(xlabel="training images", ylabel="test Dice (per case)")
         axes.set_xticks(range(len(order)), [f"{size}\n{_counts(group, size)}" for size in order])
