@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import click
 
+_SPECIAL = re.compile(r"[^\w@%+=:,./-]")
+"""Characters that a shell acts on."""
 _MOST_RUNS = 2000
 """Runs that are offered at most, so that completion answers at once."""
 
@@ -25,11 +29,20 @@ def _matching(names: Callable[[click.Context], Iterable[str]], *, lists: bool = 
     def complete(context: click.Context, _: click.Parameter, incomplete: str) -> list[str]:
         before, comma, last = incomplete.rpartition(",") if lists else ("", "", incomplete)
         try:
-            return [f"{before}{comma}{name}" for name in names(context) if name.startswith(last)]
+            return [_typed(f"{before}{comma}{name}") for name in names(context) if name.startswith(last)]
         except (OSError, ValueError):  # completion prints no errors
             return []
 
     return complete
+
+
+def _typed(name: str) -> str:
+    """Return a name as somebody types it: bash does not escape what it completes, other shells do.
+
+    The function that click gives to bash reads the names, and drops every first backslash.
+    """
+    bash = os.environ.get("_STAMPBENCH_COMPLETE") == "bash_complete"
+    return _SPECIAL.sub(r"\\\\\g<0>", name) if bash else name
 
 
 def _strategies(_: click.Context) -> Iterable[str]:
@@ -80,6 +93,12 @@ def _recorded(column: str) -> Callable[[click.Context], Iterable[str]]:
     return names
 
 
+def _recorded_protocols(context: click.Context) -> Iterable[str]:
+    """List the protocols of published tables; a store would have to be read, so that all known names are offered."""
+    published = Path(context.params.get("runs_folder") or "runs") / "runs.csv"
+    return _recorded("protocol")(context) if published.is_file() else _protocols(context)
+
+
 def _either(*sources: Callable[[click.Context], Iterable[str]]) -> Callable[[click.Context], Iterable[str]]:
     return lambda context: dict.fromkeys(name for source in sources for name in source(context))
 
@@ -92,4 +111,5 @@ SUITE = _matching(_suites)
 RUN = _matching(_recorded("run"))
 RECORDED_STRATEGY = _matching(_recorded("strategy"))
 RECORDED_DATASET = _matching(_recorded("dataset"))
+RECORDED_PROTOCOL = _matching(_recorded_protocols)
 STRATEGY_OR_RUN = _matching(_either(_recorded("strategy"), _recorded("run")))

@@ -158,7 +158,7 @@ _FILTERS = {
     "dataset": click.option("--dataset", shell_complete=completion.RECORDED_DATASET, help="Only this dataset"),
     "n_train": click.option("--n-train", type=int, help="Only this training size"),
     "protocol": click.option(
-        "--protocol", shell_complete=completion.PROTOCOL, help="Only this protocol, as tables name it"
+        "--protocol", shell_complete=completion.RECORDED_PROTOCOL, help="Only this protocol, as tables name it"
     ),
     "strategies": click.option(
         "--strategy",
