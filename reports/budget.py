@@ -57,7 +57,8 @@ def within(board: Board, budget: Budget) -> Board:
 def answer(board: Board, budget: Budget) -> str:
     """Return the answer of a leaderboard in a sentence: the strategies of the best tier within a budget.
 
-    Strategies with too few runs, which no tier separates, are only counted if others have enough.
+    Strategies with too few runs, which no tier separates, are only counted if others have enough; if none has, the
+    answer says so.
 
     Args:
         board: the leaderboard, with all of its rows.
@@ -74,6 +75,7 @@ def answer(board: Board, budget: Budget) -> str:
     named = enough if len(enough) else best
     rest = len(best) - len(named)
     more = f" {rest} more {'has' if rest == 1 else 'have'} too few runs." if rest else ""
+    more = more if len(enough) else " Too few runs to decide."
     if len(named) > _NAMED:
         least = named.iloc[int(named["parameters"].argmin())]
         size = f"{short(least['parameters'])} parameters"

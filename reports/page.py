@@ -30,6 +30,7 @@ class About(NamedTuple):
         commit: commit of its checkout; empty for an installed package.
         citation: how to cite it.
         strategies: a line about each strategy, by its name.
+        datasets: a line about each dataset, by its name; datasets of users have none.
     """
 
     date: str
@@ -37,6 +38,7 @@ class About(NamedTuple):
     commit: str
     citation: str
     strategies: Mapping[str, str]
+    datasets: Mapping[str, str] = {}
 
 
 def write_page(
@@ -85,7 +87,10 @@ def write_page(
     write(
         "index.html",
         templates.get_template("index.html").render(
-            boards=[board_data(board, runs, styles) for board in boards],
+            boards=[
+                board_data(board, runs, styles) | {"dataset": about.datasets.get(board.about["dataset"], "")}
+                for board in boards
+            ],
             first=most_informative(boards),
             rankings=[_ranking_context(each) for each in rankings],
             runs=len(runs),

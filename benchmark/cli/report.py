@@ -66,6 +66,7 @@ def _about() -> About:
 
     from stampbench.benchmark.cli.list_names import describe
     from stampbench.benchmark.environment.provenance import provenance
+    from stampbench.datasets.catalogue import CATALOGUE
     from stampbench.reports.page import About
 
     version = metadata.version("stampbench")
@@ -76,4 +77,5 @@ def _about() -> About:
         citation=f"The stampbench developers: stampbench, version {version}, "
         "https://github.com/stampbench/stampbench; and the papers of the strategies and datasets.",
         strategies=describe("strategies"),
+        datasets={name: each.summary for name, each in CATALOGUE.items()},
     )

@@ -108,6 +108,7 @@ function showAnswer(board) {
   } else if (shown.length) {
     parts.push(...shown.flatMap((row, index) => (index ? [", ", named(row)] : [named(row)])), shown.length > 1 ? "; not told apart." : ".");
   }
+  if (best.length && !enough.length) parts.push(" Too few runs to decide.");
   if (rest) parts.push(` ${rest} more ${rest === 1 ? "has" : "have"} too few runs.`);
   byId("answer").replaceChildren(...parts);
 }
@@ -375,6 +376,7 @@ function showBoard() {
   const board = current();
   chooser.value = state.board;
   byId("title").textContent = board.title;
+  byId("dataset").textContent = board.dataset;
   byId("notes").replaceChildren(...board.notes.map((note) => element("p", { class: "note" }, note)));
   byId("filter").value = state.filter;
   byId("runs-filter").value = "";

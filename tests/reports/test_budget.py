@@ -43,7 +43,7 @@ def test_strategies_with_too_few_runs_are_only_counted(frames: Frames, timings: 
     limit = Budget(parameters=20_000)
     assert answer(found._replace(rows=rows), limit) == "Up to 20 k parameters: small. 1 more has too few runs."
     none = found._replace(rows=rows.assign(dice_low=np.nan))
-    assert answer(none, limit) == "Up to 20 k parameters: small, large; not told apart."
+    assert answer(none, limit) == "Up to 20 k parameters: small, large; not told apart. Too few runs to decide."
 
 
 def test_more_strategies_than_a_sentence_holds_are_counted(frames: Frames, timings: Timings) -> None:

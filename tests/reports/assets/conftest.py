@@ -18,7 +18,9 @@ from stampbench.reports.run_data import CaseRow, RunDetails
 
 LABELS = ("standard", "stamp <b>", "stamp <b> (f=8)", "flat")
 DESCRIPTIONS = {"standard": "a U-Net", "stamp <b>": "prunes & trains", "flat": "constant width"}
-ABOUT = About("2026-11-27", "1.2.3", "0123456789abcdef", "The authors: a title", DESCRIPTIONS)
+ABOUT = About(
+    "2026-11-27", "1.2.3", "0123456789abcdef", "The authors: a title", DESCRIPTIONS, {"set1": "cells & nuclei"}
+)
 
 
 class Visit:

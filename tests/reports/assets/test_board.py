@@ -23,8 +23,10 @@ def test_it_opens_on_the_leaderboard_with_most_decisions_and_seven_columns_fit(s
     assert visit.page.locator("#leaderboard").bounding_box()["width"] <= 1312
     frame = "document.querySelector('#leaderboard').parentElement"
     assert visit.page.evaluate(f"{frame}.scrollWidth <= {frame}.clientWidth")
+    assert visit.page.locator("#dataset").inner_text() == "cells & nuclei"
     visit.page.get_by_role("combobox", name="Leaderboard").select_option("g0")
     assert "set0" in visit.page.locator("#title").inner_text()
+    assert visit.page.locator("#dataset").inner_text() == "", "a dataset of a user has no description"
 
 
 @pytest.mark.parametrize(

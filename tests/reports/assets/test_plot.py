@@ -42,4 +42,6 @@ def test_fronts_are_steps_and_undecided_points_are_pale(small: Any, visit: Any) 
     }  # fmt: skip
     assert pale == set(rows.index[rows["decision"].isin(["undecided", "too few runs"])])
     assert {"1 k", "2 k", "5 k"} <= set(plot.locator(".tick").all_text_contents())
+    name = plot.locator("text.name").first
+    assert name.evaluate("each => getComputedStyle(each).paintOrder.startsWith('stroke')"), "lines do not strike it out"
     assert "95 % interval" in visit.page.locator("#plots .note").inner_text()
