@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ def run_details(
     by_run = dict(iter(scores.sort_values(["dice", "case"], kind="stable").groupby("run", sort=False)))
     means = scores.groupby(["group", "strategy", "case"])["dice"].mean()
     by_case = {str(group): own.droplevel(0).unstack("case") for group, own in means.groupby(level="group")}
+    sets = records.runs.groupby("group")["training_set"].nunique()
     for number, row in enumerate(records.runs.to_dict("records"), start=1):
         run = str(row["run"])
         folder = folder_of(root, row)
@@ -59,8 +60,7 @@ def run_details(
             picture = _picture(reinference, str(folder), worst, *form)
         yield RunDetails(
             run=run,
-            title=f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, fold {row['fold']}, "
-            f"seed {row['seed']}",
+            title=_title(row, several_sets=sets[row["group"]] > 1),
             warning=_warning(row),
             facts=_facts(row) | _latency(folder, record),
             command=str(row["command"]) if record is None else record.command,
@@ -70,6 +70,15 @@ def run_details(
             picture=picture,
         )
         report(number, len(records.runs))
+
+
+def _title(row: Mapping[Any, Any], *, several_sets: bool) -> str:
+    """Name a run; the training set is named where there are several."""
+    training_set = f"training set {row['training_set']}, " if several_sets else ""
+    return (
+        f"{row['strategy']} on {row['dataset']}, {row['n_train']} images, {training_set}fold {row['fold']}, "
+        f"seed {row['seed']}"
+    )
 
 
 def _case_scores(records: Records) -> pd.DataFrame:

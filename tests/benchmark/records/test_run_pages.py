@@ -47,3 +47,13 @@ def test_all_cases_are_there_with_the_median_of_the_other_strategies(pages: dict
 def test_validation_and_test_dice_that_differ_much_are_noted(pages: dict[str, RunDetails]) -> None:
     assert "Validation Dice 0.223 and test Dice 0.094 differ by 0.128." in pages["5ab71a7b9b57"].warning
     assert {bool(page.warning) for page in pages.values()} == {True, False}
+
+
+def test_a_run_names_its_training_set_where_there_are_several() -> None:
+    records = read_records(PUBLISHED, [])
+    runs = records.runs
+    records = records.of(runs[(runs["protocol"] == "paper") & (runs["strategy"] == "standard")])
+    pages = run_details(records, Reinference(RunStore(PUBLISHED), None), PUBLISHED, pictures=False, report=max)
+    titles = [page.title for page in pages]
+    assert len(set(titles)) == len(titles) == 20
+    assert "standard on dsb2018, 25 images, training set 3, fold 0, seed 1" in titles

@@ -31,7 +31,9 @@ def test_axe_finds_no_violation_and_the_page_fits(small: Any, visit: Any) -> Non
     page.evaluate("document.querySelector('#leaderboard').parentElement.scrollLeft = 500")
     assert first.bounding_box()["x"] >= 0, "the first column stays"
     columns = page.evaluate("getComputedStyle(document.querySelector('#limits')).gridTemplateColumns").split()
-    assert sum(each != "0px" for each in columns) == {1440: 4, 1024: 2, 390: 1}[width], "no limit stands alone in its line"
+    assert sum(each != "0px" for each in columns) == {1440: 4, 1024: 2, 390: 1}[width], (
+        "no limit stands alone in its line"
+    )
     if width < 500:
         assert visit.headings()[:3] == ["strategy", "Dice", "parameters"]
     visit.open(small.index.parent / "runs" / "run00003.html")
