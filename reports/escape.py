@@ -17,8 +17,11 @@ _MARKDOWN = re.compile(r"[\\`|]|<(?=[A-Za-z/!?])|(?<=\])\(")
 _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
     "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "×": r"$\times$", "Δ": r"$\Delta$", "±": r"$\pm$",
+    "×": r"$\times$", "Δ": r"$\Delta$", "±": r"$\pm$", "−": "$-$", "≤": r"$\leq$", "≥": r"$\geq$", "→": r"$\to$",
+    "∞": r"$\infty$", "≈": r"$\approx$", "α": r"$\alpha$", "β": r"$\beta$", "δ": r"$\delta$", "λ": r"$\lambda$",
+    "μ": r"$\mu$", "σ": r"$\sigma$", "τ": r"$\tau$", "[": "{[}", "]": "{]}", "\u00a0": "~",
 }  # fmt: skip
+"""What pdflatex does not know as it is; a bracket after the end of a row would be an option."""
 _FORMULA = re.compile(r"[\s]*[=+\-@]")
 
 

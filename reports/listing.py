@@ -13,8 +13,10 @@ from tabulate import tabulate
 
 from stampbench.reports.escape import latex, markdown, one_line, spreadsheet
 
-_LONGEST = 60
-"""Characters of a cell in LaTeX that is not wrapped."""
+_PAGE = 75
+"""Characters of a small line of LaTeX; between two columns are three."""
+_SHORT = 16
+"""Characters of a cell in LaTeX that is never wrapped."""
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -150,9 +152,9 @@ def _latex_table(listing: Listing) -> str:
     lines = [
         *([f"% {one_line(' '.join(listing.notes))}"] if listing.notes else []),
         r"\begin{table}",
-        r"\centering",
+        r"\centering\small",
         f"\\caption{{{latex(listing.caption or listing.title)}}}",
-        f"\\begin{{tabular}}{{{''.join(_latex_column(listing, str(name)) for name in listing.texts)}}}",
+        f"\\begin{{tabular}}{{{_latex_columns(listing)}}}",
         r"\toprule",
         " & ".join(latex(listing.titles[name]) for name in map(str, listing.texts)) + r" \\",
         r"\midrule",
@@ -164,11 +166,19 @@ def _latex_table(listing: Listing) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _latex_column(listing: Listing, name: str) -> str:
-    """Return the kind of a column: sentences are wrapped."""
-    if listing.texts[name].map(len).max() > _LONGEST:
-        return r"p{0.35\linewidth}"
-    return "l" if name in listing.left else "r"
+def _latex_columns(listing: Listing) -> str:
+    """Return the kinds of columns; where they do not fit the page, those with the longest texts are wrapped."""
+    names = list(map(str, listing.texts))
+    lengths = {name: max(len(listing.titles[name]), *listing.texts[name].map(len), 1) for name in names}
+    room = _PAGE - 3 * len(names)
+    wrapped = {name: length for name, length in lengths.items() if length > _SHORT and sum(lengths.values()) > room}
+    left = max(room - sum(length for name, length in lengths.items() if name not in wrapped), room // 3) / _PAGE
+    weights = {name: min(length, _PAGE) for name, length in wrapped.items()}
+    widths = {name: left * weight / sum(weights.values()) for name, weight in weights.items()}
+    return "".join(
+        rf"p{{{widths[name]:.2f}\linewidth}}" if name in widths else "l" if name in listing.left else "r"
+        for name in names
+    )
 
 
 def _latex_cell(text: str) -> str:

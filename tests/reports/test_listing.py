@@ -52,7 +52,7 @@ def test_latex_is_a_booktabs_table_with_a_caption() -> None:
     assert lines == [
         "% 100 % of it.",
         r"\begin{table}",
-        r"\centering",
+        r"\centering\small",
         r"\caption{A caption, $\Delta$.}",
         r"\begin{tabular}{lrr}",
         r"\toprule",
