@@ -102,7 +102,7 @@ def _blocks(title: str, blocks: Sequence[Block]) -> Listing:
     from stampbench.reports.listing import Listing
 
     rows = pd.DataFrame(map(_block_row, blocks))
-    return Listing(title, rows, rows, {name: name.replace("_", " ") for name in map(str, rows)}, tuple(rows))
+    return Listing(title, rows, rows, {name: name.replace("_", " ") for name in map(str, rows)}, tuple(map(str, rows)))
 
 
 @suite.command("run")

@@ -188,13 +188,14 @@ def print_grid(heads: Sequence[tuple[str, bool]], rows: Sequence[Sequence[str]],
         console.print(Text(one_line(title), style="bold"))
     if not rows:
         return
+    longest = [max(len(heading), *(len(row[number]) for row in rows)) for number, (heading, _) in enumerate(heads)]
+    narrow = sum(longest) + 2 * len(heads) > console.width  # then texts are wrapped, before a column disappears
     grid = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
     for number, (heading, left) in enumerate(heads):
-        longest = max(len(row[number]) for row in rows)
-        wraps = longest > (10 if number == 0 else 30)
+        wraps = longest[number] > (10 if number == 0 or (narrow and left) else 30)
         grid.add_column(
             Text(one_line(heading)), justify="left" if left else "right", no_wrap=not wraps,
-            min_width=min(longest, 10), overflow="fold",
+            min_width=min(longest[number], 10), overflow="fold",
         )  # fmt: skip
     for cells in rows:
         grid.add_row(*(Text(one_line(cell)) for cell in cells))

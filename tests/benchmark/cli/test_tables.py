@@ -92,3 +92,16 @@ def test_a_table_fits_the_terminal(
     assert max(map(len, out.splitlines())) <= width
     assert "0.858 ±.012" in out
     assert "31.3 k" in out
+
+
+@pytest.mark.parametrize("width", [70, 90])
+def test_texts_are_wrapped_before_a_column_disappears(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    rows = [["standard, stamp_plus", "cardiac, spleen, prostate", "25, 50, 100, 250, all", "0", "all", "0", "paper"]]
+    heads = ("strategies", "datasets", "n train", "training sets", "folds", "seeds", "protocol")
+    print_grid([(head, True) for head in heads], rows)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width
+    assert all(word in out for word in ("paper", "protocol", "prostate", "stamp_plus", "seeds"))
