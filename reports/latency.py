@@ -80,6 +80,8 @@ def latency_listings(timings: pd.DataFrame) -> list[Listing]:
             short.append("batch")
         if "allocated_bytes" in rows and rows["allocated_bytes"].notna().any():
             shown["allocated_bytes"] = "allocated [MB]"
+        if "file_bytes" in rows and rows["file_bytes"].notna().any():
+            shown["file_bytes"] = "file [kB]"
         title = _title(f"{backend}, {precision}", str(timing), f"{batch} of {shape}", str(rows["layout"].iloc[0]))
         if timing == "wall" and rows["device"].iloc[0] != "cpu":
             title += ", wall clock with synchronisation"
@@ -139,6 +141,8 @@ def _row(row: pd.Series, columns: Iterable[str]) -> list[str]:  # type: ignore[t
     }
     if "allocated_bytes" in columns:
         cells["allocated_bytes"] = "–" if pd.isna(row["allocated_bytes"]) else f"{row['allocated_bytes'] / 1e6:.1f}"
+    if "file_bytes" in columns:
+        cells["file_bytes"] = f"{row['file_bytes'] / 1e3:.1f}"
     if row["rounds"] < _MIN_ROUNDS_FOR_P99:
         cells["p99_ms"] = "–"
     if row["noisy_ratio"]:

@@ -52,7 +52,7 @@ FAMILIES = (
     Family("#BE7F25", "#DAB466", ("flat", "distill", "width_at_init", "swift")),
     Family("#5D1DB5", "#9E85FA", ("pocket_unet", "pocket_resnet", "pocket_densenet")),
     Family("#7A7A4C", "#DADC09", ("full_unet", "full_resnet", "full_densenet")),
-    Family("#7A0B16", "#E56569", ("retrain_scratch",)),
+    Family("#7A0B16", "#E56569", ("retrain_scratch", "quantised")),
     Family("#29274E", "#74839B", ()),
 )
 """All families; the last one is that of strategies from plug-ins."""

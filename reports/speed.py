@@ -51,7 +51,9 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
     if timings.empty or standard is None:
         return Speed({}, [])
     frame = selected_networks(timings)
-    frame = frame[(frame["batch"] == 1) & (frame["precision"] == "fp32")].copy()
+    # Networks of the strategy `quantised` are timed in the precision in which they were tested.
+    low = frame["run"].map(runs.set_index("run")["name"]) == "quantised"
+    frame = frame[(frame["batch"] == 1) & ((frame["precision"] != "fp32") == low)].copy()
     frame["strategy"] = frame["run"].map(runs.set_index("run")["strategy"])
     frame = frame[~frame["noisy_ratio"].astype(bool) & frame["strategy"].notna()]
     with_standard = frame.loc[frame["strategy"] == standard, ["measured", "backend"]].drop_duplicates()

@@ -169,6 +169,13 @@ class Trainer(Protocol):
             temperature: Temperature that softens the outputs of teacher and student.
         """
 
+    def compute_in(self, precision: Literal["int8", "bf16"]) -> None:
+        """Validate and test the network in a lower precision from now on; weights and training stay in fp32.
+
+        Args:
+            precision: With `int8`, activations get their ranges from the training images.
+        """
+
     def regularise(self, name: str, weight: float) -> None:
         """Add a term to the training loss of all following epochs: its mean over the prunable layers.
 
@@ -187,6 +194,9 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
 
     prunes: ClassVar[bool] = False
     """Whether the strategy removes filters, so that it needs a network that can lose some."""
+
+    trains: ClassVar[bool] = True
+    """Whether the strategy trains a network; one that only computes the network of another is not part of `all`."""
 
     f: int = Field(4, ge=1, le=1024, description="filters on the first level")
     depth: int = Field(4, ge=1, le=7, description="number of pooling steps")

@@ -110,6 +110,11 @@ STRATEGIES: dict[str, Entry] = {
         {},
         "a flat U-Net on space-to-depth input, for low latency; teacher, refinement and averaged weights as options",
     ),
+    "quantised": Entry(
+        "stampbench.strategies.quantised:Quantised",
+        {},
+        "the selected network of a parent run in int8 or bf16, tested as it is then computed; needs the extra export",
+    ),
     "distill": Entry(
         "stampbench.strategies.distill:Distill",
         {},

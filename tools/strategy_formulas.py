@@ -73,6 +73,11 @@ def _retrained(values: Mapping[str, Any]) -> Iterator[str]:
     yield {"convergence": _CONVERGED, "source": "train as many epochs as s was charged"}[values["budget"]]
 
 
+def _quantised(_: Mapping[str, Any]) -> Iterator[str]:
+    yield "θ = that of the selected network of a parent run"
+    yield "int8: w ← s_w · round(w / s_w), s_w = max |w| / 127 per filter; x ← s_x · round(x / s_x), as 8-bit integers"
+
+
 def _distilled(values: Mapping[str, Any]) -> Iterator[str]:
     yield {"doubling": _DOUBLING, "flat": _FLAT}[values["shape"]]
     yield _DISTILLED
@@ -105,6 +110,7 @@ _KINDS: dict[str, Callable[[Mapping[str, Any]], Iterator[str]]] = {
     "TrainAndPrune": _pruned,
     "RetrainScratch": _retrained,
     "Distill": _distilled,
+    "Quantised": _quantised,
     "Swift": _swift,
     "WidthAtInit": _width_at_init,
     "Sauron": _sauron,

@@ -33,7 +33,7 @@ def trajectories(folder: Path) -> dict[str, Trajectory]:
     from stampbench.strategies.registry import STRATEGIES
 
     published = _published(folder)
-    built_in = [name for name, entry in STRATEGIES.items() if entry.origin is None]
+    built_in = [name for name, entry in STRATEGIES.items() if entry.origin is None and entry.load().trains]
     found = {name: published.get(name) or _dry(name) for name in built_in}
     return {name: each for name, each in found.items() if len(each.checkpoints) > 1}
 

@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 @click.option("--dataset", shell_complete=DATASET, help="Dataset that defines channels, classes and size of --strategy")
 @click.option("--trajectory", type=click.IntRange(2), help="Time N evenly spaced checkpoints of each run")
 @click.option("--batch", "batches", default="1", show_default=True, help="Batch sizes separated by commas, or auto")
-@click.option("--precision", "precisions", default="fp32", show_default=True, help="fp32, bf16, fp16, with commas")
+@click.option(
+    "--precision", "precisions", default="fp32", show_default=True, help="fp32, bf16, fp16, int8, with commas"
+)
 @click.option(
     "--backend",
     "backends",
@@ -147,7 +149,7 @@ def _cells(device: torch.device, backends: str | None, precisions: str, sizes: t
     cells = []
     for backend in parse_known("backend", backends, BACKENDS) if backends else default_backends(device):
         for timing in parse_known("timing", timings, TIMINGS) if timings else default_timings(device, backend):  # type: ignore[arg-type]
-            for precision in parse_known("precision", precisions, ("fp32", *HALF)):
+            for precision in parse_known("precision", precisions, ("fp32", *HALF, "int8")):
                 found = parse_batches(batches) if timing != "throughput" else [None]
                 cells += [Cell(backend, precision, batch, timing) for batch in found]  # type: ignore[arg-type]
     for cell in cells:

@@ -10,6 +10,7 @@ import click
 from stampbench.benchmark.cli.common import echo, warn
 from stampbench.benchmark.cli.completion import RUN
 from stampbench.benchmark.cli.options import MAX_VOXELS, RUNS, compute_options
+from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
@@ -53,6 +54,8 @@ def predict(
         if compute.allocator == "keep":
             keep_heap()
         model, record = RunStore(runs_folder).model(run)
+        if low := record.spec.test_precision:
+            raise UserError(f"run {record.id} is computed in {low}, and predict computes in fp32: name its parent run")
         model.kernels = compute.kernels
     paths = find_images(images, len(record.dataset.channels))
     for path, map_path in zip(paths, output_paths(paths, output, force=force), strict=True):

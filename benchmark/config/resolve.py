@@ -43,7 +43,7 @@ def resolve_protocol(name: str, settings: Mapping[str, Any]) -> Protocol:
 def resolve_strategies(
     names: Sequence[str], protocol: Protocol, settings: Mapping[str, Any], skipped: list[str] | None = None
 ) -> list[ResolvedStrategy]:
-    """Return strategies by name, or all of them for the name `all`; each gets the settings that it has.
+    """Return strategies by name, or all that train for the name `all`; each gets the settings that it has.
 
     Args:
         names: registered names, or `all`.
@@ -177,9 +177,12 @@ def _loadable(skipped: list[str] | None) -> dict[str, type[Strategy]]:
     classes = {}
     for name, entry in STRATEGIES.items():
         try:
-            classes[name] = entry.load()
+            cls = entry.load()
         except StrategyError as error:
             (skipped if skipped is not None else []).append(str(error))
+            continue
+        if cls.trains:
+            classes[name] = cls
     return classes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
@@ -17,6 +17,8 @@ _MOST_VOXELS = 2**31
 """Most voxels of a prepared image."""
 _YOUNGER = ("training_set", "network", "weights")
 """Fields that are younger than published runs: the stored form omits them if they are empty."""
+_QUANTISED = "quantised"
+"""Strategy that takes the network of the strategy `of`, and whose runs are named after it and `precision`."""
 _LONGEST_VALUE = 30
 """Longer hyperparameters of networks appear in labels as hashes."""
 
@@ -136,6 +138,12 @@ class RunSpec(BaseModel):
         return self.model_dump(mode="json", by_alias=True)
 
     @property
+    def test_precision(self) -> Literal["int8", "bf16"] | None:
+        """Precision in which the network was tested; None: in that of its training."""
+        precision = self.hyperparameters.get("precision") if self.strategy == _QUANTISED else None
+        return precision if precision in ("int8", "bf16") else None
+
+    @property
     def protocol_label(self) -> str:
         """The protocol's name, followed by the settings that differ from the named protocol."""
         named = PROTOCOLS.get(self.protocol.name)
@@ -151,6 +159,8 @@ class RunSpec(BaseModel):
     def label(self, defaults: Mapping[str, Any], network_defaults: Mapping[str, Any] | None = None) -> str:
         """The strategy's name, its network, weights that it starts from, what differs from defaults, and code versions.
 
+        A run that only computes the network of another strategy in a lower precision has that strategy's name.
+
         Args:
             defaults: hyperparameters of the strategy that are not named.
             network_defaults: the same of the network.
@@ -162,8 +172,12 @@ class RunSpec(BaseModel):
             named = {"network": " ".join([self.network.name, *(f"{key}={value}" for key, value in settings.items())])}
         if self.weights is not None:
             named["weights"] = self.weights[:8]
-        named |= _changed(self.hyperparameters, defaults)
-        return _label(self.strategy, named | ({"code": self.code} if self.code else {}))
+        own, name, words = dict(self.hyperparameters), self.strategy, list[str]()
+        if self.test_precision is not None:
+            name, words = str(own.pop("of", name)), [str(own.pop("precision"))]
+            own |= settings if isinstance(settings := own.pop("settings", None), dict) else {}
+        named |= _changed(own, defaults)
+        return _label(name, named | ({"code": self.code} if self.code else {}), words)
 
     def stream(self, purpose: str) -> int:
         """A seed for one purpose such as `dropout`, derived from seed, fold and training set."""
@@ -184,5 +198,6 @@ def _digest(content: object) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def _label(name: str, differences: dict[str, Any]) -> str:
-    return f"{name} ({', '.join(f'{key}={value}' for key, value in differences.items())})" if differences else name
+def _label(name: str, differences: dict[str, Any], words: Sequence[str] = ()) -> str:
+    parts = [*(f"{key}={value}" for key, value in differences.items()), *words]
+    return f"{name} ({', '.join(parts)})" if parts else name

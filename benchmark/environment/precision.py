@@ -1,4 +1,4 @@
-"""Precisions of convolutions (fp32, bf16, fp16), and which devices support them."""
+"""Precisions of convolutions (fp32, bf16, fp16, int8), and which devices support them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import torch
 
 from stampbench.benchmark.errors import UserError
 
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp32", "bf16", "fp16", "int8"]
 HALF: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-"""The type to which convolutions are autocast; fp32 is not autocast."""
+"""The type to which convolutions are autocast; fp32 is not autocast, and int8 needs a file for an inference runtime."""
 
 
 def check_precision(precision: str, device: torch.device) -> None:

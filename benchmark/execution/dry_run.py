@@ -9,6 +9,8 @@ from typing import Literal
 import numpy as np
 
 from stampbench.benchmark.config.protocol import Protocol
+from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.inference.low_precision import check_low_precision
 from stampbench.models.architecture import Filter
 from stampbench.models.model import Architecture
 from stampbench.models.pocketnet import PocketNetArchitecture
@@ -116,6 +118,9 @@ class DryRunTrainer:
     def distill(self, name: str, weight: float, temperature: float) -> None:
         self.parent(name)
 
+    def compute_in(self, precision: Literal["int8", "bf16"]) -> None:
+        check_low_precision(precision)
+
     def regularise(self, name: str, weight: float) -> None:
         pass
 
@@ -133,13 +138,14 @@ def dry_run(
 
     Raises:
         StrategyError: when the strategy fails or does not end.
+        UserError: when this machine does not compute in the precision that the strategy asks for.
     """
     key = (type(strategy), strategy.model_dump_json(), architecture, protocol.model_dump_json(), *parents.values())
     if key not in _FINISHED:
         trainer = DryRunTrainer(architecture, protocol, parents)
         try:
             strategy.fit(trainer)  # type: ignore[arg-type]  # max_epochs is a property here, and nobody sets it
-        except StrategyError:
+        except (StrategyError, UserError):
             raise
         except Exception as error:  # a plug-in may fail in any way
             raise StrategyError(f"{type(strategy).__name__} fails: {type(error).__name__}: {error}") from error

@@ -19,6 +19,7 @@ from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.execution.parents import read_parent, trained_elsewhere
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.execution.summary import summarise
+from stampbench.benchmark.inference.low_precision import LowPrecision
 from stampbench.benchmark.measure.backends import Backend
 from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.evaluate import evaluate, mean_dice
@@ -148,7 +149,7 @@ def _execute(
         model = trainer.selected_model()
         release_heap()  # the distances of large volumes need memory of their own
         scores = evaluate(
-            model,
+            trainer.session.validator.network(model),
             [prepared[case] for case in run.split.test],
             run.dataset.classes,
             compute.torch_device,
@@ -162,7 +163,7 @@ def _execute(
     except BaseException:  # Ctrl-C or out of memory: keep the epochs trained so far
         trainer.save()
         raise
-    latency = _latency(model, data, place)
+    latency = _latency(model, data, place, trainer.session.validator.precision)
     _write_tables(folder, trainer, scores, latency)
     save_model(model.cpu(), folder.model, write_bytes)
     model_bytes = sum(path.stat().st_size for path in folder.model.iterdir())
@@ -195,7 +196,7 @@ def _test_trajectory(
     classes, device = run.dataset.classes, place.compute.torch_device
     total, tested = len(trainer.trajectory), []
     for number, (row, model) in enumerate(zip(trainer.trajectory, trainer.checkpoint_models(), strict=True), start=1):
-        dice = mean_dice(model, cases, classes, device, folder.record.evaluation)
+        dice = mean_dice(trainer.session.validator.network(model), cases, classes, device, folder.record.evaluation)
         tested.append(row.model_copy(update={"test_dice": dice}))
         place.progress.case(number, total, "testing checkpoints")
     trainer.trajectory = tested
@@ -211,20 +212,27 @@ def _write_tables(folder: RunFolder, trainer: RunTrainer, scores: list[CaseScore
     folder.write_table("latency.csv", LatencyRow, [each.model_dump() for each in latency])
 
 
-def _latency(model: Model, data: FoldData, place: Workplace) -> list[LatencyRow]:
-    """Time the selected network on one image, with PyTorch's and this package's kernels."""
-    device = place.compute.torch_device
+def _latency(
+    model: Model, data: FoldData, place: Workplace, precision: LowPrecision | None
+) -> list[LatencyRow]:  # fmt: skip
+    """Time the selected network on one image, with PyTorch's and this package's kernels; in a low precision, OpenVINO.
+
+    Args:
+        model: the network.
+        data: the images.
+        place: device and settings.
+        precision: precision in which it was tested; None: that of the training.
+    """
+    device = place.compute.torch_device if precision is None else torch.device("cpu")
     fast = device.type == "cpu" and not isinstance(model, TracedModel)
-    backends: list[Backend] = ["eager", "fast"] if fast else ["eager"]
+    backends: list[Backend] = ["openvino"] if precision else ["eager", "fast"] if fast else ["eager"]
     if not place.timed:
         return []
     try:
         image = example(data).to(device)
         machine = timing_machine(device).model_dump()
-        return [
-            LatencyRow(**row.model_dump(), **machine)
-            for backend in backends
-            for row in time_networks({"selected": model}, image, Cell(backend), seconds=_LATENCY_SECONDS).rows
-        ]
+        cells = [Cell(backend, precision or "fp32") for backend in backends]
+        timed = [time_networks({"selected": model}, image, cell, seconds=_LATENCY_SECONDS) for cell in cells]
+        return [LatencyRow(**row.model_dump(), **machine) for each in timed for row in each.rows]
     except (RuntimeError, UserError):  # a trained run is not lost because it cannot be timed
         return []

@@ -12,6 +12,7 @@ import torch
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.resolve import resolve_protocol, resolve_strategies
 from stampbench.benchmark.environment.machine import timing_machine
+from stampbench.benchmark.environment.precision import Precision
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.interleaved_timing import Round
 from stampbench.benchmark.measure.latency import Cell, time_networks
@@ -28,11 +29,13 @@ class NetworksToTime(NamedTuple):
         networks: networks by name, the reference first.
         size: spatial size at which they are timed; None: sizes differ.
         steps: numbers of the checkpoints of those that are part of a trajectory, by name.
+        precisions: precisions of those whose runs were tested in a low precision, by name; they keep it.
     """
 
     networks: Mapping[str, Model]
     size: tuple[int, ...] | None
     steps: Mapping[str, int] = {}
+    precisions: Mapping[str, Precision] = {}
 
     @property
     def spatial_dims(self) -> int:
@@ -78,10 +81,14 @@ def find_networks(
         networks = named | networks
     if not networks:
         raise UserError("nothing to time: name runs, or strategies and a dataset")
-    networks = dict(sorted(networks.items(), key=lambda item: item[0].split()[0] != "standard"))
+    precisions = _low_precisions(store, networks)
+    # The reference is a standard network that was tested as it was trained.
+    networks = dict(
+        sorted(networks.items(), key=lambda item: item[0] in precisions or item[0].split()[0] != "standard")
+    )
     if size is not None:
         _check_comparable(networks, size)
-    return NetworksToTime(networks, size, steps)
+    return NetworksToTime(networks, size, steps, precisions)
 
 
 def time_cell(
@@ -104,7 +111,7 @@ def time_cell(
     first = next(iter(found.networks.values()))
     torch.manual_seed(0)
     image = torch.randn(1, first.architecture.in_channels, *found.size, device=device)
-    timed = time_networks(found.networks, image, cell, seconds=seconds, report=report)
+    timed = time_networks(found.networks, image, cell, own_precisions=found.precisions, seconds=seconds, report=report)
     machine = timing_machine(device).model_dump()
     rows = [LatencyRow(**row.model_dump(), **machine, step=found.steps.get(row.network)) for row in timed.rows]
     return rows, timed.rounds
@@ -130,6 +137,13 @@ def _recorded(
             networks[f"{name} step {step}"] = build(architectures[step])
             steps[f"{name} step {step}"] = int(step)
     return networks, sizes.pop() if len(sizes) == 1 else None, steps
+
+
+def _low_precisions(store: RunStore, networks: Mapping[str, Model]) -> dict[str, Precision]:
+    """Return the precisions of networks whose runs were tested in a low precision; names hold the run's id."""
+    low = {record.id: record.spec.test_precision for _, record in store.records([], files=())}
+    found = {name: low.get(name.split(" step ")[0].split()[-1]) for name in networks}
+    return {name: precision for name, precision in found.items() if precision is not None}
 
 
 def _named(

@@ -84,6 +84,10 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
             program, dynamo=True, input_names=["image"], output_names=["logits"], verbose=False
         )
         assert converted is not None
+        graph = converted.model.graph
+        values = (*graph.inputs, *graph.initializers.values(), *(each for node in graph for each in node.outputs))
+        for part in (graph, *graph, *values):  # what the exporter notes there has paths of this machine
+            part.metadata_props.clear()
         converted.save(path)
 
 

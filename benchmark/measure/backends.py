@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from stampbench.benchmark.environment.instructions import check_instructions
 from stampbench.benchmark.environment.precision import HALF, Precision, check_precision
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.cuda_graph import CapturedCall
@@ -33,8 +34,12 @@ _CPU_ONLY = {"fast": "eager", "onnxruntime": "onnxruntime-cuda", "openvino": "te
 """Backends of a CPU, and what is nearest on a GPU."""
 _CUDA_ONLY = {"cudagraph": "eager", "onnxruntime-cuda": "onnxruntime", "tensorrt": "openvino"}
 """Backends of a GPU, and what is nearest on a CPU."""
-_PRECISIONS = {"onnxruntime": ("fp32",), "openvino": ("fp32", "bf16"), "onnxruntime-cuda": ("fp32", "fp16")}
-"""Precisions of backends that lack one."""
+_PRECISIONS: dict[Backend, tuple[Precision, ...]] = {
+    "onnxruntime": ("fp32", "int8"),
+    "onnxruntime-cuda": ("fp32", "fp16"),
+    "openvino": ("fp32", "bf16", "int8"),
+}
+"""Precisions of backends that do not have just fp32, bf16 and fp16."""
 
 
 def check_backend(device: torch.device, backend: Backend, precision: Precision) -> None:
@@ -50,11 +55,14 @@ def check_backend(device: torch.device, backend: Backend, precision: Precision) 
     if backend in _CUDA_ONLY and device.type != "cuda":
         nearest = f"the nearest there is '{_CUDA_ONLY[backend]}'"
         raise UserError(f"backend '{backend}' needs a CUDA device, not '{device.type}'; {nearest}")
-    if backend in _PRECISIONS and precision not in _PRECISIONS[backend]:
-        known = ", ".join(_PRECISIONS[backend])
+    precisions = _PRECISIONS.get(backend, ("fp32", *HALF))
+    if precision not in precisions:
+        known = ", ".join(precisions)
         raise UserError(f"backend '{backend}' does not support precision '{precision}'; it supports {known}")
     if backend in ("onnxruntime", "onnxruntime-cuda", "tensorrt", "openvino"):
-        check_packages(backend)
+        check_packages(backend, precision)
+        if device.type == "cpu":
+            check_instructions(precision)
     if backend == "compile" and device.type == "cpu" and not any(map(shutil.which, ("c++", "g++", "clang++"))):
         raise UserError("backend 'compile' needs a C++ compiler, and none is installed")
 
@@ -73,6 +81,8 @@ def default_backends(device: torch.device) -> list[Backend]:
 
 def open_session(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
     """Prepare a network for timing.
+
+    In int8, activations get their ranges from the batch itself: the time does not depend on values.
 
     Args:
         model: the network.

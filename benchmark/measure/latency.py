@@ -81,6 +81,7 @@ def time_networks(
     image: Tensor,
     cell: Cell,
     *,
+    own_precisions: Mapping[str, Precision] = {},
     seconds: float = 20.0,
     report: Callable[[str], None] = lambda _: None,
 ) -> TimedNetworks:
@@ -90,6 +91,7 @@ def time_networks(
         networks: networks by name.
         image: one image `(1, channels, *spatial)` on the device to time.
         cell: how they are timed.
+        own_precisions: precisions of networks that have another one than `cell`, by name.
         seconds: most seconds of measuring, without warm-up and the search for saturating batches.
         report: called with a line about each phase.
 
@@ -100,9 +102,10 @@ def time_networks(
     title = f"{cell.backend}, {cell.precision}, {cell.timing}"
     batches = _batches(networks, image, cell, seconds, report)
     sessions: dict[str, Session] = {}
+    cells = {name: cell._replace(precision=own_precisions.get(name, cell.precision)) for name in networks}
     for name, network in networks.items():
         report(f"{title}: preparing {name}")
-        sessions[name] = open_session(network, repeated(image, batches[name]), cell.backend, cell.precision)
+        sessions[name] = open_session(network, repeated(image, batches[name]), cell.backend, cells[name].precision)
     report(f"{title}: timing {len(sessions)} networks")
     times = time_interleaved(
         {name: each.call for name, each in sessions.items()},
@@ -112,7 +115,8 @@ def time_networks(
         read_state=state_reader(image.device),
     )
     rows = [
-        _row(name, networks[name], repeated(image, batches[name]), cell, sessions[name], times) for name in networks
+        _row(name, networks[name], repeated(image, batches[name]), cells[name], sessions[name], times)
+        for name in networks
     ]
     return TimedNetworks(rows, times.rounds)
 
@@ -219,6 +223,7 @@ def _row(
         timing=cell.timing,
         calls=timing.calls,
         allocated_bytes=session.allocated,
+        file_bytes=session.file_bytes,
         discarded=times.discarded,
         throttling="; ".join(sorted({name for each in times.rounds for name in _reasons(each)})),
         sm_mhz=_middle(states, "sm_mhz", 50),

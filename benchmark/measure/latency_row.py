@@ -22,7 +22,7 @@ class NetworkTiming(BaseModel, frozen=True):
 
     network: str = Field(description="name of the network in its table")
     backend: str = Field(description="inference backend")
-    precision: str = Field(description="fp32, bf16 or fp16")
+    precision: str = Field(description="fp32, bf16, fp16 or int8")
     layout: str = Field(description="memory layout of the tensors")
     batch: Count = Field(description="images per batch")
     shape: str = Field(description="channels and spatial size of an image")
@@ -51,6 +51,7 @@ class NetworkTiming(BaseModel, frozen=True):
     sm_mhz: Amount | None = Field(None, description="median clock of the GPU's multiprocessors in MHz; empty: unknown")
     celsius: Amount | None = Field(None, description="highest temperature of the GPU in °C; empty: unknown")
     watts: Amount | None = Field(None, description="median power of the GPU in W; empty: unknown")
+    file_bytes: Count | None = Field(None, description="bytes of the file that the backend reads; empty: it reads none")
 
 
 class LatencyRow(TimingMachine, NetworkTiming, frozen=True):
@@ -60,6 +61,6 @@ class LatencyRow(TimingMachine, NetworkTiming, frozen=True):
 
 
 YOUNGER = (
-    "timing", "calls", "allocated_bytes", "discarded", "throttling", "sm_mhz", "celsius", "watts", "step",
+    "timing", "calls", "allocated_bytes", "discarded", "throttling", "sm_mhz", "celsius", "watts", "file_bytes", "step",
 )  # fmt: skip
 """Columns that older tables lack."""

@@ -18,6 +18,8 @@ from torch import Tensor
 from stampbench.benchmark.environment.precision import Precision
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.export import exported_program, onnx_session, require, write_onnx
+from stampbench.benchmark.inference.low_precision import write_int8
+from stampbench.benchmark.inference.openvino_session import openvino_session
 from stampbench.benchmark.measure.session import Session
 from stampbench.models.model import Model
 
@@ -25,14 +27,14 @@ PROVIDERS = {"onnxruntime-cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtE
 """ONNX Runtime's names of the backends that run on a GPU."""
 
 
-def check_packages(backend: str) -> None:
-    """Check that what a backend needs is installed.
+def check_packages(backend: str, precision: str = "fp32") -> None:
+    """Check that what a backend needs for a precision is installed.
 
     Raises:
         UserError: when it is not; the message names the extra that installs it.
     """
     if backend not in PROVIDERS:
-        require("onnx", "onnxscript", backend)
+        require("onnx", "onnxscript", backend, *(["onnxruntime"] if precision == "int8" else []))
         return
     require("onnx", "onnxscript", "onnxruntime", extra=backend)
     import onnxruntime
@@ -60,18 +62,24 @@ def open_onnx(model: Model, images: Tensor, backend: str, precision: Precision) 
     dtype = torch.float16 if half else torch.float32
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_onnx(exported_program(model, images.shape[1], dtype), path)
+        if precision == "int8":
+            write_int8(model, [images.numpy()], path)
+        else:
+            write_onnx(exported_program(model, images.shape[1], dtype), path)
+        size = path.stat().st_size
         if backend in PROVIDERS:
             providers = gpu_providers(backend, precision, images.device)
             shape = (len(images), model.architecture.out_channels, *images.shape[2:])
             output = torch.empty(shape, dtype=dtype, device=images.device)
             library = "TensorRT" if backend == "tensorrt" else "ONNX Runtime"
-            return Session(BoundSession(path, images.to(dtype), output, providers), f"chosen by {library}")
+            bound = BoundSession(path, images.to(dtype), output, providers)
+            return Session(bound, f"chosen by {library}", file_bytes=size)
         pixels, threads = images.numpy(), torch.get_num_threads()
         if backend == "onnxruntime":
-            session = onnx_session(path, threads)
-            return Session(lambda: session(pixels), "chosen by ONNX Runtime")
-        return _openvino(path, images, precision)
+            run, library = onnx_session(path, threads), "ONNX Runtime"
+        else:
+            run, library = openvino_session(path, precision, threads, images.shape), "OpenVINO"
+    return Session(lambda: run(pixels), f"chosen by {library}", file_bytes=size)
 
 
 def gpu_providers(backend: str, precision: Precision, device: torch.device) -> list[tuple[str, dict[str, str]]]:
@@ -139,19 +147,3 @@ def _place(name: str, tensor: Tensor) -> dict[str, Any]:
         "shape": tuple(tensor.shape),
         "buffer_ptr": tensor.data_ptr(),
     }
-
-
-def _openvino(path: Path, images: Tensor, precision: Precision) -> Session:
-    import openvino
-
-    pixels = images.numpy()
-    network = openvino.Core().read_model(path)
-    network.reshape({0: list(images.shape)})
-    # Without the precision hint, OpenVINO uses bf16 on processors that support it.
-    hints = {
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_PRECISION_HINT": "f32" if precision == "fp32" else "bf16",
-    }
-    request = openvino.compile_model(network, "CPU", hints).create_infer_request()
-    return Session(lambda: request.infer({0: pixels}), "chosen by OpenVINO")

@@ -14,8 +14,10 @@ class Session(NamedTuple):
         call: computes one batch.
         layout: memory layout of its tensors.
         allocated: peak bytes that PyTorch's CUDA allocator held for a batch, weights included; None: unknown.
+        file_bytes: bytes of the file that the backend reads; None: it reads none.
     """
 
     call: Call
     layout: str
     allocated: int | None = None
+    file_bytes: int | None = None

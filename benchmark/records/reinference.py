@@ -7,12 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from monai.data.utils import dense_patch_slices
+from torch import Tensor, nn
 
 from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import postprocess
+from stampbench.benchmark.inference.low_precision import low_precision_network
 from stampbench.benchmark.inference.predictor import predict
+from stampbench.benchmark.inference.quantise import MOST_IMAGES
 from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.evaluate import evaluate
 from stampbench.benchmark.records.run_store import RunStore
@@ -22,7 +26,7 @@ from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
 from stampbench.datasets.prepared_case import PreparedCase
 from stampbench.datasets.preprocessing import oriented_to_ras
-from stampbench.models.model import Model
+from stampbench.datasets.split import Split
 from stampbench.reports.overlays import Example, best_plane
 
 _MOST_CASES = 10_000
@@ -83,11 +87,29 @@ class Reinference:
 
     def test_cases(self, record: Record) -> dict[str, str]:
         """Return the test cases that a run must have scored, with their subjects; errors are those of `examples`."""
-        dataset, spec = self.dataset(record), record.spec
+        subjects = {image.case: image.subject for image in self.dataset(record).images}
+        return {case: subjects[case] for case in self.split(record).test}
+
+    def split(self, record: Record) -> Split:
+        """Return the images of a run's fold; errors are those of `dataset`."""
+        spec = record.spec
         draw = (spec.n_train, spec.fold, spec.protocol.folds, spec.training_set, spec.protocol.split)
-        test = dataset.split(*draw).test
-        subjects = {image.case: image.subject for image in dataset.images}
-        return {case: subjects[case] for case in test}
+        return self.dataset(record).split(*draw)
+
+    def training_images(self, record: Record) -> Iterator[Tensor]:
+        """Yield the first training images of a run's fold `(1, channels, *size)`, or the patches that tile them.
+
+        Errors are those of `dataset`.
+        """
+        images = self.split(record).training[:MOST_IMAGES]
+        prepared = self.dataset(record).prepare({image.case for image in images})
+        patch = record.spec.dataset.patch
+        for image in images:
+            pixels = torch.from_numpy(np.array(prepared[image.case].images[image.slice]))[None]
+            for tile in [] if patch is None else dense_patch_slices(pixels.shape[2:], patch, patch):
+                yield pixels[(..., *tile)]
+            if patch is None:
+                yield pixels
 
     def dataset(self, record: Record) -> Dataset:
         """Return the dataset of a record, in the form that its network was trained on.
@@ -106,11 +128,14 @@ class Reinference:
 
     def _ready(
         self, run: str, cases: Sequence[str]
-    ) -> tuple[Model, Record, Dataset, dict[str, PreparedCase]]:  # fmt: skip
+    ) -> tuple[nn.Module, Record, Dataset, dict[str, PreparedCase]]:  # fmt: skip
         model, record = self._store.model(run)
         model.kernels = "fast"
-        dataset = self.dataset(record)
-        return model, record, dataset, dataset.prepare(cases)
+        dataset, precision = self.dataset(record), record.spec.test_precision
+        network: nn.Module = model
+        if precision is not None:
+            network = low_precision_network(model, precision, self.training_images(record))
+        return network, record, dataset, dataset.prepare(cases)
 
     def _find(self, record: Record) -> Dataset | UserError:
         """Return the dataset, or why it is not available; several places are tried for one without a known name."""

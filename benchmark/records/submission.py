@@ -249,6 +249,13 @@ def _wrong_parents(records: dict[str, Record], published: Records | None) -> Ite
                 yield f"{what}: its parent run '{name}' ({id}) is missing"
             elif parent[:2] != (record.group, spec.fold):
                 yield f"{what}: its parent run '{name}' ({id}) has other data, another protocol or another fold"
+            elif spec.test_precision and id in records and not _same_network(record, records[id]):
+                yield f"{what}: its network is not that of its parent run '{name}' ({id})"
         epochs = sum(parent[2] for parent in parents.values() if parent is not None)
         if None not in parents.values() and charged != epochs:
             yield f"{what}: is charged {charged} epochs of its parent runs, which have {epochs}"
+
+
+def _same_network(record: Record, parent: Record) -> bool:
+    """Return whether two runs have the same weights."""
+    return record.files["model/weights.safetensors"] == parent.files["model/weights.safetensors"]

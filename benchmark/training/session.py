@@ -15,6 +15,7 @@ from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.inference.low_precision import LowPrecision
 from stampbench.benchmark.measure.savings import FilterSavings
 from stampbench.benchmark.measure.trajectory_rows import Epoch
 from stampbench.benchmark.training.augmentation import augmentation
@@ -29,8 +30,9 @@ from stampbench.benchmark.training.resume import detached
 from stampbench.benchmark.training.sampling import Sampler
 from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.benchmark.training.training_loss import TrainingLoss
-from stampbench.benchmark.training.training_step import TrainingStep
-from stampbench.benchmark.training.validation import ValidationScore, validate
+from stampbench.benchmark.training.training_step import TrainingStep, step_settings
+from stampbench.benchmark.training.validation import ValidationScore
+from stampbench.benchmark.training.validator import Validator
 from stampbench.benchmark.training.weight_average import WeightAverage
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.initialisation import INITIALISATIONS
@@ -51,6 +53,7 @@ class TrainingSession:
         optimiser: the protocol's optimiser.
         charges: costs so far.
         loss: the training loss.
+        validator: scores the network; it knows in which precision.
         average: average of the weights, which is what is validated and kept, if the strategy asked for one.
         training_loss: mean loss of the last epoch; NaN before the first.
         epochs: a row per epoch of the run itself.
@@ -82,6 +85,7 @@ class TrainingSession:
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
         self._sampler = Sampler(data, spec.protocol.batch_size, augment)
+        self.validator = Validator(data, self.loss.of_labels, spec.protocol.batch_size, self._sampler.in_order)
         self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
         self._recorder = make_recorder(compute, spec.protocol.precision)
         torch.manual_seed(spec.stream("initialisation"))
@@ -113,12 +117,6 @@ class TrainingSession:
         self._progress.epoch(charges.epochs - charges.parent_epochs, "training", parameters)
         return self.training_loss
 
-    @property
-    def mean_dropout(self) -> float | None:
-        """Mean probability of channelwise dropout over its layers; None for a network without such layers."""
-        probabilities = self.model.dropout_probabilities()
-        return sum(probabilities.values()) / len(probabilities) if probabilities else None
-
     def train_epoch_gathering_norms(self) -> float:
         """Train one epoch and keep the mean L2 norms of its ReLU outputs, for the importance `l2_gathered`."""
         if not isinstance(self.model, UNet):
@@ -132,14 +130,7 @@ class TrainingSession:
         """Return the scores of the network as it is, computed once."""
         if self._validation is None:
             with self.average.applied(self.model):
-                self._validation = validate(
-                    self.model,
-                    self.data.validation,
-                    len(self.data.classes),
-                    self.loss.of_labels,
-                    self.protocol.batch_size,
-                    patch_size=self.data.patch,
-                )
+                self._validation = self.validator.score(self.model)
             self._progress.validated(self._validation.mean_dice)
             if self.epochs and self.epochs[-1].epoch == self.charges.epochs:
                 self.epochs[-1] = self.epochs[-1].model_copy(update={"validation_loss": self._validation.loss})
@@ -220,6 +211,10 @@ class TrainingSession:
         """Add a term to the loss from now on."""
         self.loss.regularisation = Regularisation(name, weight)
 
+    def compute_in(self, precision: LowPrecision) -> None:
+        """Validate and test in a low precision from now on."""
+        self.validator.precision, self._validation = precision, None
+
     def charge(self, name: str) -> None:
         """Charge a parent run, once."""
         self.charges.charge_parent(name, self.parents[name])
@@ -242,6 +237,7 @@ class TrainingSession:
             "plateau": None if self._plateau is None else detached(self._plateau.state_dict()),
             **self.loss.state(),
             "average": self.average.saved(),
+            "precision": self.validator.precision,
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state(self.device) if self.device.type == "cuda" else None,
             "order": self._order.get_state(),
@@ -263,6 +259,7 @@ class TrainingSession:
             self._plateau.load_state_dict(state["plateau"])
         self.loss.load(state)
         self.average = WeightAverage(*state.get("average", ()))  # states of older versions have none
+        self.validator.precision = state.get("precision")  # states of older versions have none
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and state["cuda_rng"] is not None:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
@@ -290,15 +287,9 @@ class TrainingSession:
     def _renew(self) -> None:
         """Renew what belongs to one network: optimiser, schedule, step, average, validation and gathered norms."""
         self.average.restart()
-        fused = self.compute.kernels == "fast"
-        self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=fused)
+        self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=self.compute.kernels == "fast")
         batch_loss = partial(self.loss.of_batch, self.model)
         step = TrainingStep(self.optimiser, batch_loss, self._scaler, self.protocol.gradient_norm)
-        batch = self._sampler.full_batch
-        self._step = RecordedStep(step, self._recorder, batch, partial(_fixed, self.optimiser, self.model, self.loss))
+        settings = partial(step_settings, self.optimiser, self.model, self.loss)
+        self._step = RecordedStep(step, self._recorder, self._sampler.full_batch, settings)
         self._validation = self._gathered = None
-
-
-def _fixed(optimiser: torch.optim.Optimizer, model: Model, loss: TrainingLoss) -> object:
-    """Return what a step depends on besides weights and images, and what strategies and schedules change."""
-    return [group["lr"] for group in optimiser.param_groups], model.dropout_probabilities(), loss.state()

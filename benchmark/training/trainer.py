@@ -14,6 +14,7 @@ from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.inference.low_precision import LowPrecision
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, RemovedFilter
 from stampbench.benchmark.training.charges import Charges
@@ -137,6 +138,9 @@ class RunTrainer:
 
     def distill(self, name: str, weight: float, temperature: float) -> None:
         self._once("distill", lambda: self.session.distill(name, weight, temperature))
+
+    def compute_in(self, precision: LowPrecision) -> None:
+        self._once("compute_in", lambda: self.session.compute_in(precision))
 
     def regularise(self, name: str, weight: float) -> None:
         self._once("regularise", lambda: self.session.regularise(name, weight))
@@ -266,7 +270,7 @@ class RunTrainer:
                 validation_loss=score.loss,
                 validation_dice=score.mean_dice,
                 vanished="; ".join(name for name, gone in zip(names, score.vanished, strict=True) if gone),
-                dropout=session.mean_dropout,
+                dropout=_mean_dropout(self.model),
                 widths=" ".join(map(str, architecture.widths)),
                 architecture=architecture.model_dump_json(),
             )
@@ -279,3 +283,9 @@ class RunTrainer:
             if candidate and score.mean_dice > best:
                 weights = detached(self.model.state_dict())
                 self.selected = SelectedCheckpoint(step, architecture.model_dump_json(), weights)
+
+
+def _mean_dropout(model: Model) -> float | None:
+    """Return the mean probability of channelwise dropout over the layers; None: no layer has any."""
+    probabilities = model.dropout_probabilities()
+    return sum(probabilities.values()) / len(probabilities) if probabilities else None

@@ -7,8 +7,16 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from stampbench.benchmark.training.training_loss import TrainingLoss
+from stampbench.models.model import Model
+
 Step = Callable[[Tensor, Tensor], Tensor]
 """Trains on pixels `(N, channels, *spatial)` and labels `(N, *spatial)`, and returns the loss, without its graph."""
+
+
+def step_settings(optimiser: torch.optim.Optimizer, model: Model, loss: TrainingLoss) -> object:
+    """Return what a step depends on besides weights and images, and what strategies and schedules change."""
+    return [group["lr"] for group in optimiser.param_groups], model.dropout_probabilities(), loss.state()
 
 
 class TrainingStep:

@@ -18,6 +18,7 @@ from stampbench.benchmark.cli.parsing import parse_settings
 from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.resolve import resolve_network, resolve_protocol, resolve_strategies
+from stampbench.benchmark.environment import instructions
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.environment.provenance import environment, provenance
@@ -157,6 +158,14 @@ def copied_runs(recorded_runs: RecordedRuns, tmp_path: Path) -> RecordedRuns:
     """Copy of the recorded runs that the test may change, in `tmp_path / "runs"`."""
     shutil.copytree(recorded_runs.runs, tmp_path / "runs")
     return recorded_runs._replace(runs=tmp_path / "runs")
+
+
+@pytest.fixture
+def low_precision(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Skip without the packages of low precisions, and let the CPU have all instructions for them."""
+    for package in ("onnxscript", "onnxruntime", "openvino"):
+        pytest.importorskip(package)
+    monkeypatch.setattr(instructions, "_instructions", lambda: frozenset({"avx512_vnni", "avx512_bf16"}))
 
 
 @pytest.fixture

@@ -166,6 +166,18 @@ def test_pareto_marks_are_set_for_parameters_and_latency(frames: Frames, timings
     assert any("eager backend, one image, interleaved timing" in note for note in board.notes)
 
 
+def test_quantised_networks_have_the_latency_of_their_precision(frames: Frames, timings: Timings) -> None:
+    runs, cases = frames(
+        {"strategy": "standard", "dice": {"a": 0.8}},
+        {"strategy": "standard (int8)", "name": "quantised", "dice": {"a": 0.7}},
+    )
+    times = timings(("r0", "openvino", 1.0), ("r1", "openvino", 0.5))
+    times["precision"] = ["fp32", "int8"]
+    all_in_int8 = timings(("r0", "openvino", 1.0), ("r1", "openvino", 1.0), measured="two", precision="int8")
+    (board,) = leaderboards(runs, cases, pd.concat([times, all_in_int8]))
+    assert dict(board.rows.set_index("strategy")["latency_ratio"]) == {"standard": 1.0, "standard (int8)": 0.5}
+
+
 def test_timings_of_two_machines_or_sessions_are_not_mixed(frames: Frames, timings: Timings) -> None:
     runs, cases = frames(
         {"strategy": "standard", "dice": {"a": 0.8}},

@@ -5,14 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from stampbench.benchmark.inference import low_precision as module
 from stampbench.benchmark.records.record_file import model_checksums
+from stampbench.benchmark.records.reinference import Reinference
+from stampbench.benchmark.records.run_store import RunStore
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import build
 from stampbench.models.serialization import save_model
 
+onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")
 
@@ -59,3 +65,47 @@ def test_recorded_run_is_exported_and_damaged_networks_are_refused(
         assert (code, len(err.strip().splitlines())) == (2, 1)
         assert message in err
         architecture.write_text(intact_text)
+
+
+def test_int8_is_calibrated_on_training_images_and_compared_on_validation_cases(
+    low_precision: None, recorded_runs: Any, stampbench: Callable[..., tuple[int, str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    run = recorded_runs.table().query("name == 'standard'")["run"].iloc[0]
+    words = ["export", run, "--runs", recorded_runs.runs, "--data-root", recorded_runs.data]
+    read: list[Any] = []
+    quantise = module.quantise
+
+    def counted(path: Path, images: Any) -> None:
+        read.extend(images)
+        quantise(path, read)
+
+    monkeypatch.setattr(module, "quantise", counted)
+    code, out, err = stampbench(*words, "--precision", "int8", "--output", "int8.onnx")
+    assert code == 0, err
+    _, line = out.splitlines()
+    reinference = Reinference(RunStore(recorded_runs.runs), recorded_runs.data)
+    record = RunStore(recorded_runs.runs).find(run)[1]
+    split, dataset = reinference.split(record), reinference.dataset(record)
+    prepared = dataset.prepare({image.case for image in split.training})
+    assert len(read) == len(split.training)
+    for image, found in zip(split.training, read, strict=True):
+        np.testing.assert_array_equal(found[0], prepared[image.case].images[image.slice])
+    cases = len({image.case for image in split.validation})
+    assert "of labels equal those of fp32, Dice 0." in line
+    assert line.endswith(f", on {cases} validation cases; {Path('int8.onnx').stat().st_size:,} bytes")
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load("int8.onnx").graph.node}
+
+
+def test_precisions_without_a_file_are_refused(
+    low_precision: None, recorded_runs: Any, stampbench: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    run = recorded_runs.table()["run"].iloc[0]
+    for words, message in (
+        (("--precision", "bf16"), "precision 'bf16': there is no such file, because ONNX Runtime has no bf16"),
+        (("--precision", "int8", "--format", "pt2"), "format 'pt2': int8 networks are written as onnx only"),
+        (("--precision", "int8", "--data-root", tmp_path), "Task04_Hippocampus"),
+    ):
+        code, _, err = stampbench("export", run, "--runs", recorded_runs.runs, *words)
+        assert (code, len(err.strip().splitlines())) == (2, 1)
+        assert message in err

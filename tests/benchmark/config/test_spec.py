@@ -78,5 +78,11 @@ def test_labels_show_settings_that_differ_from_defaults() -> None:
     spec = RunSpec(**BASE)
     assert spec.label({"f": 4}) == "stamp"
     assert spec.label({"f": 8}) == "stamp (f=4)"
+    of = {"of": "stamp_plus", "precision": "int8", "settings": {"filters_per_step": 2}, "f": 8}
+    quantised = RunSpec(**{**BASE, "strategy": "quantised", "hyperparameters": of})
+    assert quantised.label({"f": None}) == "stamp_plus (f=8, filters_per_step=2, int8)"
+    assert (quantised.test_precision, spec.test_precision) == ("int8", None)
+    hostile = RunSpec(**{**BASE, "strategy": "quantised", "hyperparameters": of | {"precision": {"x": []}}})
+    assert (hostile.test_precision, "quantised" in hostile.label({})) == (None, True)
     changed = RunSpec(**{**BASE, "protocol": PAPER.model_copy(update={"batch_size": 8})})
     assert (spec.protocol_label, changed.protocol_label) == ("paper", "paper (batch_size=8)")
