@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -261,25 +262,24 @@ def _check_outsider(server: subprocess.Popen[str]) -> None:
     assert "error: outsider 1.2: outsider.absent:Nothing cannot be imported" in failed.stderr.splitlines()[-1]
 
 
-def test_new_strategy_writes_a_plugin_and_a_test_that_pass_unchanged(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stampbench.benchmark"]
-
-    def call(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
-
-    assert call(*command, "new-strategy", "my_idea").returncode == 0
-    tested = call(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_idea.py")
-    assert tested.returncode == 0, tested.stdout
-    assert "2 passed" in tested.stdout
-    words = ["--plugin", "my_idea.py", "--strategy", "my_idea", "--dataset", "phantom2d:size=16,cases=14"]
-    ran = call(*command, "run", *words, "--folds", "0", "--protocol", "quick", "--set", "f=2", "--set", "depth=1")
-    assert ran.returncode == 0, ran.stderr
+def test_new_strategy_writes_a_plugin_and_a_test_that_pass_unchanged(
+    tmp_path: Path, stampbench: Callable[..., tuple[int, str, str]]
+) -> None:
+    assert stampbench("new-strategy", "my_idea")[0] == 0
     for name, message in (
         ("my_idea", "exists"),
         ("My-Idea", "snake_case"),
         ("stamp", "taken by stampbench"),
         ("u_net", "unet"),
     ):
-        again = call(*command, "new-strategy", name)
-        assert again.returncode == 2
-        assert message in again.stderr
+        code, _, err = stampbench("new-strategy", name)
+        assert code == 2
+        assert message in err
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_my_idea.py"]
+    tested = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert tested.returncode == 0, tested.stdout
+    assert "2 passed" in tested.stdout
+    words = ["--plugin", "my_idea.py", "--strategy", "my_idea", "--dataset", "phantom2d:size=16,cases=14"]
+    small = ["--folds", "0", "--protocol", "quick", "--set", "f=2", "--set", "depth=1"]
+    code, _, err = stampbench("run", *words, *small)
+    assert code == 0, err

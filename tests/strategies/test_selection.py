@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -18,12 +19,22 @@ from stampbench.strategies.registry import STRATEGIES
 from stampbench.strategies.selection import SELECTIONS
 
 
-class PruneRecorder(DryRunTrainer):
-    """A dry-run trainer that records the removed filters and the widths after each prune."""
+class EnoughError(Exception):
+    """The wanted number of prunes has been recorded."""
 
-    def __init__(self, architecture: UNetArchitecture, seed: int = 0) -> None:
+
+class PruneRecorder(DryRunTrainer):
+    """A dry-run trainer that records the removed filters and the widths after each prune.
+
+    Args:
+        architecture: the network.
+        seed: seed of random selections.
+        most: number of prunes after which `EnoughError` is raised; None: never.
+    """
+
+    def __init__(self, architecture: UNetArchitecture, seed: int = 0, most: int | None = None) -> None:
         super().__init__(architecture, PAPER)
-        self.rng = np.random.default_rng(seed)
+        self.rng, self.most = np.random.default_rng(seed), most
         self.widths: list[dict[str, int]] = [dict(architecture.layers)]
         self.removed: list[Any] = []
 
@@ -32,15 +43,23 @@ class PruneRecorder(DryRunTrainer):
         super().prune(filters, optimiser)
         self.removed.append(filters)
         self.widths.append(dict(self.architecture.layers))
+        if len(self.removed) == self.most:
+            raise EnoughError
 
 
-def follow(name: str, seed: int = 0, **settings: Any) -> PruneRecorder:
-    """Run a strategy to its end on a dry-run trainer."""
+def follow(name: str, seed: int = 0, most: int | None = None, **settings: Any) -> PruneRecorder:
+    """Run a strategy on a dry-run trainer, to its end or to a number of prunes."""
     entry = STRATEGIES[name]
     strategy = entry.load()(**{**entry.preset, **settings})
-    recorder = PruneRecorder(strategy.start(3, 1, 2), seed)  # type: ignore[arg-type]
-    strategy.fit(recorder)
+    recorder = PruneRecorder(strategy.start(3, 1, 2), seed, most)  # type: ignore[arg-type]
+    with suppress(EnoughError):
+        strategy.fit(recorder)
     return recorder
+
+
+def first_layer(name: str, seed: int, **settings: Any) -> str:
+    """Return the layer that loses the first filter."""
+    return str(follow(name, seed, most=1, **settings).removed[0][0].layer)
 
 
 def test_random_largest_flattens_a_doubling_network_from_its_widest_layers() -> None:
@@ -61,7 +80,7 @@ def test_random_largest_flattens_a_doubling_network_from_its_widest_layers() -> 
 
 
 def test_ties_are_broken_uniformly_and_reproducibly() -> None:
-    layers = Counter(follow("random_largest", seed, f=2, depth=1).removed[0][0].layer for seed in range(300))
+    layers = Counter(first_layer("random_largest", seed, f=2, depth=1) for seed in range(300))
     assert set(layers) == {"conv3", "conv4"}  # the two layers of the bottleneck
     assert 100 < layers["conv3"] < 200
     assert follow("random_largest", 3).removed == follow("random_largest", 3).removed
@@ -74,9 +93,7 @@ def test_largest_by_parameters_prunes_the_layer_with_the_most_weights() -> None:
 
 
 def test_largest_by_block_prunes_any_layer_of_the_widest_level() -> None:
-    layers = {
-        follow("random_largest", seed, largest_by="block", f=4, depth=2).removed[0][0].layer for seed in range(30)
-    }
+    layers = {first_layer("random_largest", seed, largest_by="block", f=4, depth=2) for seed in range(30)}
     assert layers == {"conv5", "conv6"}
 
 
@@ -110,7 +127,7 @@ def test_random_in_stamp_layer_prunes_the_layer_that_stamp_would_prune() -> None
 
 
 def test_random_uniform_prunes_layers_in_proportion_to_their_width() -> None:
-    layers = Counter(follow("random_uniform", seed, f=4, depth=1).removed[0][0].layer for seed in range(400))
+    layers = Counter(first_layer("random_uniform", seed, f=4, depth=1) for seed in range(400))
     widths = UNetArchitecture.doubling(3, 1, 2, f=4, depth=1).layers
     for layer, width in widths.items():
         assert layers[layer] == pytest.approx(400 * width / sum(widths.values()), abs=40)

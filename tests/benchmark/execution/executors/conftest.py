@@ -18,6 +18,7 @@ import pytest
 from stampbench.benchmark.config.suite_file import load_suite
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.execution.executors.base import Executor
+from stampbench.benchmark.execution.executors.serial import SerialExecutor
 from stampbench.benchmark.execution.expand_suite import expand_suite
 from stampbench.benchmark.execution.job import Task, WorkerSettings
 from stampbench.benchmark.execution.scheduler import Reporter, Scheduler
@@ -131,8 +132,8 @@ class LoggedSuite:
         log: file to which runs log: a line with run, epoch and process id for each trained epoch.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._suite = folder, folder / "suite.yaml"
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        self._folder, self._suite, self._patch = folder, folder / "suite.yaml", patch
         self.plugin, self.log = folder / "logged.py", folder / "log"
 
     def write(self, number: int, grid: str = ONE_GRID) -> None:
@@ -142,10 +143,10 @@ class LoggedSuite:
         settings = f"set: {{f: 2, depth: 1}}, grid: {{rank_every: {list(range(1, number + 1))}}}"
         self._suite.write_text(f"strategies: [{{name: logged, {settings}}}]\n{grid}")
 
-    def load(self, monkeypatch: pytest.MonkeyPatch) -> list[Task]:
+    def load(self) -> list[Task]:
         """Return the tasks of the suite; the plug-in is registered until the end of the test."""
-        monkeypatch.setitem(STRATEGIES, "logged", STRATEGIES["standard"])
-        monkeypatch.delitem(STRATEGIES, "logged")
+        self._patch.setitem(STRATEGIES, "logged", STRATEGIES["standard"])
+        self._patch.delitem(STRATEGIES, "logged")
         load_plugin(self.plugin)
         return expand_suite(load_suite(str(self._suite)), lambda request: request.open(None))
 
@@ -169,10 +170,13 @@ class LoggedSuite:
         )
 
     def run_undisturbed(self) -> Path:
-        """Execute the suite without disturbances into another store, which is returned."""
+        """Execute the suite in this process into another store, which is returned."""
         log, store = self._folder / "undisturbed-log", self._folder / "undisturbed"
         self.make_fast(log)
-        assert self.start("--runs", store, log=log).wait(120) == 0
+        self._patch.setenv("LOGGED", str(log))
+        settings, tasks = WorkerSettings(runs=store, compute=ComputeSettings(threads=1)), self.load()
+        executor = SerialExecutor(settings, len(tasks), quiet=True)
+        assert Scheduler(tasks, RunStore(store), executor, Reporter()).run() == {}
         return store
 
     def make_fast(self, log: Path | None = None) -> None:
@@ -199,6 +203,6 @@ class LoggedSuite:
 
 
 @pytest.fixture
-def logged_suite(tmp_path: Path) -> LoggedSuite:
+def logged_suite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LoggedSuite:
     """Suite of runs that log every epoch they train, in `tmp_path`; call `write` first."""
-    return LoggedSuite(tmp_path)
+    return LoggedSuite(tmp_path, monkeypatch)

@@ -49,7 +49,7 @@ def test_failed_parent_run_skips_only_the_runs_that_build_on_it(stampbench: Comm
         "        trainer.checkpoint()\n"
     )
     code, out, err = stampbench(
-        *RUN, "--plugin", "plugin.py", "--strategy", "follows,standard", "--jobs", "2", "--threads", "1"
+        *RUN, "--plugin", "plugin.py", "--strategy", "follows,standard", "--executor", "local", "--threads", "1"
     )
     assert code == 1
     assert "RuntimeError: broken" in err
@@ -58,8 +58,9 @@ def test_failed_parent_run_skips_only_the_runs_that_build_on_it(stampbench: Comm
 
 
 def test_two_commands_on_one_store_share_the_runs(logged_suite: Any) -> None:
+    """The commands may have different executors; the later option counts."""
     logged_suite.write(5)
-    commands = [logged_suite.start() for _ in range(2)]
+    commands = [logged_suite.start(), logged_suite.start("--executor", "serial")]
     outputs = [each.communicate(timeout=120)[0] for each in commands]
     assert [each.returncode for each in commands] == [0, 0], outputs
     epochs = logged_suite.epochs()

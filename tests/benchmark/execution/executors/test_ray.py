@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from stampbench.benchmark.execution.executors.local import LocalExecutor
+from stampbench.benchmark.execution.executors.serial import SerialExecutor
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_records_are_the_same_with_one_worker_two_workers_and_a_cluster(
+def test_records_are_the_same_in_this_process_with_two_workers_and_on_a_cluster(
     cluster: Any,
     suite_text: str,
     write_tasks: Callable[..., Any],
@@ -39,8 +40,9 @@ def test_records_are_the_same_with_one_worker_two_workers_and_a_cluster(
     from stampbench.benchmark.execution.executors.ray import RayExecutor
 
     tasks = write_tasks(suite_text)
-    for name, jobs in (("one", 1), ("two", 2)):
-        assert schedule(tasks, tmp_path / name, LocalExecutor(worker_settings(tmp_path / name), jobs)) == {}
+    serial = SerialExecutor(worker_settings(tmp_path / "one"), len(tasks), quiet=True)
+    assert schedule(tasks, tmp_path / "one", serial) == {}
+    assert schedule(tasks, tmp_path / "two", LocalExecutor(worker_settings(tmp_path / "two"), 2)) == {}
     executor = RayExecutor(worker_settings(tmp_path / "ray"), cluster.address)
     assert schedule(tasks, tmp_path / "ray", executor) == {}
     reference = read_store(tmp_path / "one")
@@ -62,7 +64,7 @@ def test_runs_of_a_killed_node_are_resumed_on_another_node(
     from stampbench.benchmark.execution.executors.ray import RayExecutor
 
     logged_suite.write(3, suite_text[suite_text.index("datasets:") :])
-    tasks = logged_suite.load(monkeypatch)
+    tasks = logged_suite.load()
     monkeypatch.setenv("LOGGED", str(logged_suite.log))  # Ray tasks have the environment of the driver's job
     settings = worker_settings(tmp_path / "ray", save_every=0.0, **logged_suite.worker_options())
     executor = RayExecutor(settings, cluster.address)
@@ -82,11 +84,7 @@ def test_runs_of_a_killed_node_are_resumed_on_another_node(
     assert len(epochs) == 12 * 12
     # Only the epoch during which the node was killed is trained again.
     assert sum(epochs.values()) <= 12 * 12 + 2
-    other_log = tmp_path / "other"
-    logged_suite.make_fast(other_log)
-    local = worker_settings(tmp_path / "local", **logged_suite.worker_options(other_log))
-    assert schedule(tasks, tmp_path / "local", LocalExecutor(local, 1)) == {}
-    assert read_store(tmp_path / "ray") == read_store(tmp_path / "local")
+    assert read_store(tmp_path / "ray") == read_store(logged_suite.run_undisturbed())
 
 
 def test_absent_cluster_is_refused(
