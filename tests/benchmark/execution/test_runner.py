@@ -156,18 +156,19 @@ def test_same_specification_gives_the_same_results(perform: Perform, make_run: M
         assert first == second
 
 
-def test_default_network_is_pruned_to_one_filter_per_layer_in_347_steps(
-    perform: Perform, make_run: MakeRun, tmp_path: Path
+@pytest.mark.parametrize(("depth", "steps"), [(2, 67), pytest.param(4, 347, marks=pytest.mark.slow)])
+def test_network_is_pruned_to_one_filter_per_layer_in_single_steps(
+    depth: int, steps: int, perform: Perform, make_run: MakeRun, tmp_path: Path
 ) -> None:
-    """As in the paper with f=4, depth 4 and one filter per step, but on 16 pixels and with one recovery epoch."""
-    run = make_run("stamp", "phantom2d:size=16,cases=6", f=4, depth=4, filters_per_step=1, recovery_epochs=1)
+    """With depth 4 as in the paper with f=4 and one filter per step, but on 16 pixels and with one recovery epoch."""
+    run = make_run("stamp", "phantom2d:size=16,cases=6", f=4, depth=depth, filters_per_step=1, recovery_epochs=1)
     store = RunStore(tmp_path / "runs")
     perform(run, store)
     pruned = pd.read_csv(store.folder(run.spec) / "pruned.csv")
     trajectory = pd.read_csv(store.folder(run.spec) / "trajectory.csv")
-    assert list(pruned["step"]) == list(range(1, 348))
-    assert len(trajectory) == 348
-    assert trajectory["widths"].iloc[-1] == " ".join(["1"] * 17 + ["4"])
+    assert list(pruned["step"]) == list(range(1, steps + 1))
+    assert len(trajectory) == steps + 1
+    assert trajectory["widths"].iloc[-1] == " ".join(["1"] * (4 * depth + 1) + ["4"])
     remaining = dict(run.architecture.layers.items())
     for row in pruned.itertuples():
         assert 0 <= row.filter < remaining[row.layer]  # type: ignore[index, operator]
