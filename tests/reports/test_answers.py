@@ -86,6 +86,26 @@ def test_where_all_strategies_within_a_budget_are_worse_the_best_of_them_is_name
     assert found(frames, standard, small, tiny, budget=Budget(20_000)) == [], "the standard network is within it"
 
 
+def test_a_strategy_that_is_worse_than_another_one_answers_a_budget_only(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    small = runs_of("small", 0, **STANDARD | {"parameters": 1_500})
+    assert len(found(frames, standard, small)) == 1
+    large = runs_of("large", 0.05, **STANDARD | {"parameters": 30_000})
+    assert [summary(each) for each in found(frames, standard, small, large)] == [
+        ("at most 2 k parameters", ["small"], "worse", "large")
+    ], "small is equivalent to standard, but not without a loss"
+
+
+def test_p_is_corrected_for_all_strategies_that_are_compared_with_the_reference(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    small = runs_of("small", 0.025, spread=0.05, **STANDARD | {"parameters": 1_500})
+    (alone,) = found(frames, standard, small)
+    assert summary(alone)[2] == "better"
+    assert 0.01 < alone.compared[0].difference.p < 0.05
+    others = [runs_of(f"noise{n}", 0, spread=0.2, **STANDARD | {"parameters": 30_000}) for n in range(5)]
+    assert found(frames, standard, small, *others) == []
+
+
 def test_the_reference_is_another_strategy_where_the_standard_network_decides_nothing(frames: Frames) -> None:
     standard = runs_of("standard", 0, spread=0.2, **STANDARD)
     pruned = runs_of("pruned", 0, **STANDARD | {"parameters": 8_000, "ranking_passes": 7, "epochs": 90})
