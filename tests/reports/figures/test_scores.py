@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import MatplotlibDeprecationWarning
+from matplotlib.colors import to_hex
 from matplotlib.container import ErrorbarContainer
 from matplotlib.figure import Figure
 
@@ -79,6 +80,15 @@ def test_no_case_lies_outside_the_axis(draw: Draw, frames: Frames) -> None:
     runs, cases = frames({"strategy": "standard", "dice": dice})
     axes = draw("dice_by_training_size", {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[0]
     assert axes.get_ylim()[0] < 0.55
+
+
+@pytest.mark.parametrize("name", ["boxes", "dice_by_training_size"])
+def test_boxes_have_the_colours_of_the_page(name: str, draw: Draw, frames: Frames) -> None:
+    labels = ("standard", "stamp", "flat")
+    runs, cases = frames(*({"strategy": label, "dice": {"a": 0.8, "b": 0.9}} for label in labels))
+    axes = draw(name, {"runs": runs, "cases": cases, "trajectories": runs, "timings": runs}).axes[0]
+    shown = [to_hex(each.boxes[0].get_facecolor()).upper() for each in axes.containers]
+    assert shown == [look.colour.upper() for look in looks(labels).values()]
 
 
 @pytest.mark.parametrize("name", ["boxes", "dice_by_training_size"])
