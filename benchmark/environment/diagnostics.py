@@ -23,10 +23,14 @@ EXTRAS = {
     "formats": ("highdicom", "SimpleITK"),
     "gpu": ("nvidia-ml-py",),
     "loops": ("pytorch-ignite", "pytorch-lightning"),
+    "onnxruntime-cuda": ("onnx", "onnxruntime-gpu", "onnxscript"),
     "ray": ("ray",),
     "slurm": ("submitit",),
+    "tensorrt": ("onnx", "onnxruntime-gpu", "onnxscript", "tensorrt"),
 }
 """Packages by the extra that installs them, as in pyproject.toml."""
+_FOR_A_GPU = ("onnxruntime-cuda", "tensorrt")
+"""Extras that replace a package of the extra `export`, which makes sense with a GPU only."""
 _REQUIRED = ("torch", "monai", "numpy", "scipy", "pandas", "nibabel", "pydantic", "safetensors", "seaborn")
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF", "SLURM_JOB_ID")
 """Environment variables that change how PyTorch computes or what it sees."""
@@ -66,10 +70,9 @@ def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
     for name in _REQUIRED:
         version = _version(name)
         yield Diagnosis(name, version or "missing", "" if version else f"pip install {name}")
-    for extra, names in EXTRAS.items():
-        for name in names:
-            version = _version(name)
-            yield Diagnosis(name, version or "missing", "" if version else f"pip install 'stampbench[{extra}]'")
+    for name, extra in _optional().items():
+        version = _version(name)
+        yield Diagnosis(name, version or "missing", "" if version else f"pip install 'stampbench[{extra}]'")
     cores, threads = os.cpu_count() or 1, torch.get_num_threads()
     advice = "" if threads <= cores else f"more threads than cores; set OMP_NUM_THREADS={cores}"
     yield Diagnosis("cpu", f"{cores} cores, {threads} threads, {torch.backends.cpu.get_cpu_capability()}", advice)
@@ -86,6 +89,15 @@ def diagnose(data_root: Path | None, cache: Path) -> Iterator[Diagnosis]:
     yield Diagnosis("c++ compiler", compiler or "missing", advice, "found" if compiler else None)
     yield from _disk(cache)
     yield from _datasets(data_root)
+
+
+def _optional() -> dict[str, str]:
+    """Return the optional packages that make sense here, each with the first extra that installs it."""
+    found: dict[str, str] = {}
+    for extra, names in EXTRAS.items():
+        for name in names if extra not in _FOR_A_GPU or torch.cuda.is_available() else ():
+            found.setdefault(name, extra)
+    return found
 
 
 def _disk(cache: Path) -> Iterator[Diagnosis]:

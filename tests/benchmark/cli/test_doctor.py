@@ -19,6 +19,8 @@ def test_doctor_reports_versions_data_root_and_datasets(stampbench: Callable[...
     found = {line[:20].strip(): line[21:] for line in out.splitlines()}
     assert found["torch"].startswith(torch.__version__.split("+")[0])
     assert "set STAMPBENCH_DATA" in found["data root"]
+    assert len(found) == len(out.splitlines())
+    assert ("onnxruntime-gpu" in found) == torch.cuda.is_available()
     assert found["data hippocampus"].endswith("missing  → stampbench datasets download hippocampus")
 
 
