@@ -151,7 +151,7 @@ def pruned_runs(store: Path) -> list[str]:
     return found
 
 
-STAGES = {"checks": Stage(110, checks), "bench": Stage(230, bench), "runs": Stage(220, runs)}
+STAGES = {"checks": Stage(170, checks), "bench": Stage(200, bench), "runs": Stage(190, runs)}
 """All stages; together they take less than ten minutes."""
 
 

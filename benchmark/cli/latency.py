@@ -164,10 +164,12 @@ def _time(
     import pandas as pd
 
     from stampbench.benchmark.environment.device import busy_warning
+    from stampbench.benchmark.environment.nvml import unread_warning
     from stampbench.benchmark.execution.timed_networks import time_cell
 
-    if warning := busy_warning():
-        warn(warning)
+    for warning in (busy_warning(), unread_warning(device)):
+        if warning:
+            warn(warning)
     rows: list[dict[str, object]] = []
     rounds: list[dict[str, object]] = []
     for cell in cells:

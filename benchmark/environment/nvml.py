@@ -79,6 +79,16 @@ def open_gpu(device: torch.device) -> Gpu | None:
         return None
 
 
+def unread_warning(device: torch.device) -> str | None:
+    """Return a warning if the state of a GPU cannot be read, so that throttled rounds are not noticed."""
+    if device.type != "cuda" or open_gpu(device) is not None:
+        return None
+    return (
+        "the GPU's clock and throttling cannot be read, so that no round is discarded; "
+        "run: pip install 'stampbench[gpu]'"
+    )
+
+
 def state_reader(device: torch.device) -> Callable[[], GpuState | None]:
     """Return a function that reads the state of a device; it returns None where there is nothing to read."""
     gpu = open_gpu(device)

@@ -34,6 +34,8 @@ class CapturedCall:
                     for _ in range(_WARM_UP):
                         call()
                 torch.cuda.current_stream().wait_stream(side)
+                # Inference mode begins inside the call: a graph whose recording begins in it gives its random generator
+                # tensors that no later recording outside of it may update (PyTorch's issue 166792).
                 self._graph = torch.cuda.CUDAGraph()
                 with torch.cuda.graph(self._graph):
                     self._output = call()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from stampbench.benchmark.environment.nvml import Gpu, GpuState, open_gpu, state_reader
+from stampbench.benchmark.environment.nvml import Gpu, GpuState, open_gpu, state_reader, unread_warning
 from stampbench.benchmark.measure.energy import joules
 
 CUDA = torch.device("cuda:0")
@@ -72,3 +72,5 @@ def test_without_the_package_or_a_gpu_nothing_is_read(monkeypatch: pytest.Monkey
     assert open_gpu(CUDA) is None
     assert joules(CUDA) is None
     assert state_reader(torch.device("cpu"))() is None
+    assert unread_warning(torch.device("cpu")) is None
+    assert "pip install 'stampbench[gpu]'" in str(unread_warning(CUDA))
