@@ -139,12 +139,12 @@ def test_stage_of_runs_in_short(
         executed.append(words[0])
         if command.output:
             command.output.write_text(out)
-    assert executed == ["run", "latency", "latency", "figure"]
+    assert executed == ["run", "latency", "figure", "latency", "figure"]
     assert (tmp_path / "latency_along_pruning.svg").stat().st_size > 5_000
     tables = [pd.read_csv(each) for each in sorted(tmp_path.glob("latency_*_[01].csv"))]
-    assert [set(each["timing"]) for each in tables] == [{"wall", "throughput"}, {"wall"}]
+    assert [set(each["timing"]) for each in tables] == [{"wall"}, {"throughput"}]
     assert all(len(set(each["step"])) == 3 for each in tables)
-    assert "saturated throughput" in next(tmp_path.glob("latency_*_0.md")).read_text()
+    assert "saturated throughput" in next(tmp_path.glob("latency_*_1.md")).read_text()
 
 
 def test_real_runs_name_known_strategies_datasets_and_backends(

@@ -110,35 +110,39 @@ def runs(place: Place) -> Iterator[Command]:
     for each in REHEARSED if place.miniature else RUNS:
         named = ["--strategy", each.strategies, "--dataset", each.dataset, *each.options]
         yield Command([*_STAMPBENCH, "run", *named, "--device", place.device, "--quiet", *store])
-    for run in pruned_runs(folder):
-        for number, options in enumerate(latencies(place)):
+    figure = str(place.output / "latency_along_pruning.svg")
+    # A rehearsal may be too noisy to leave anything to draw.
+    draw = Command(
+        [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
+    )
+    options = latencies(place)
+    for number, each in enumerate(options):
+        if number == len(options) - 1:
+            yield draw  # the search for saturating batches may reach the limit
+        for run in pruned_runs(folder):
             file = place.output / f"latency_{run}_{number}"
             if file.with_suffix(".md").is_file():  # of an earlier try that reached its limit
                 continue
             logs = ["--output", f"{file}.csv", "--rounds", f"{file}_rounds.csv"]
-            words = [*_STAMPBENCH, "latency", run, *options, *store, "--record", "--format", "md", *logs]
+            words = [*_STAMPBENCH, "latency", run, *each, *store, "--record", "--format", "md", *logs]
             yield Command(words, file.with_suffix(".md"))
-    figure = str(place.output / "latency_along_pruning.svg")
-    # A rehearsal may be too noisy to leave anything to draw.
-    yield Command(
-        [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
-    )
+    yield draw
 
 
 def latencies(place: Place) -> list[list[str]]:
-    """Return the options of each timing of a trajectory."""
+    """Return the options of each timing of a trajectory, the slowest one last."""
     if place.miniature:
-        seconds, steps, on_device = "0.2", "3", [["--backend", "eager", "--timing", "wall,throughput"]]
-    else:
-        seconds, steps = "2", "5"
-        on_device = [
-            ["--backend", "eager", "--timing", "wall"],
-            ["--backend", "cudagraph", "--timing", "wall,kernels,throughput"],
-            ["--backend", "cudagraph", "--timing", "kernels", "--precision", "bf16,fp16"],
-        ]
-    on_cpu = ["--backend", "fast", "--device", "cpu"]
-    common = ["--trajectory", steps, "--seconds", seconds]
-    return [[*each, "--device", place.device, *common] for each in on_device] + [[*on_cpu, *common]]
+        eager = ["--backend", "eager", "--device", place.device, "--trajectory", "3", "--seconds", "0.2"]
+        return [[*eager, "--timing", "wall"], [*eager, "--timing", "throughput"]]
+    common = ["--trajectory", "5", "--seconds", "2"]
+    graph = ["--backend", "cudagraph", "--device", place.device, *common]
+    return [
+        [*graph, "--timing", "wall,kernels"],
+        ["--backend", "eager", "--device", place.device, *common, "--timing", "wall"],
+        ["--backend", "fast", "--device", "cpu", *common],
+        [*graph, "--timing", "kernels", "--precision", "bf16,fp16"],
+        [*graph, "--timing", "throughput"],
+    ]
 
 
 def pruned_runs(store: Path) -> list[str]:
