@@ -199,7 +199,8 @@ class LoggedSuite:
 
     def epochs(self) -> Counter[tuple[str, str]]:
         """Return how many times each epoch of each run was trained."""
-        return Counter((line.split()[0], line.split()[1]) for line in self.log.read_text().splitlines())
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return Counter((line.split()[0], line.split()[1]) for line in lines)
 
 
 @pytest.fixture

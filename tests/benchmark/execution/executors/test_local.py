@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 Command = Callable[..., tuple[int, str, str]]
 RUN = (
     "run", "--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--protocol", "quick", "--set", "f=2",
@@ -85,29 +83,29 @@ def test_run_of_a_killed_worker_is_resumed_by_a_new_worker(
     assert read_store(tmp_path / "runs") == read_store(logged_suite.run_undisturbed())
 
 
-@pytest.mark.parametrize("times", [1, 2])
-def test_ctrl_c_stops_within_seconds_and_the_same_command_resumes(
-    times: int, logged_suite: Any, read_store: Callable[[Path], Any], tmp_path: Path
+def test_ctrl_c_once_or_twice_stops_within_seconds_and_the_same_command_resumes(
+    logged_suite: Any, read_store: Callable[[Path], Any], tmp_path: Path
 ) -> None:
-    logged_suite.write(3)
-    process = logged_suite.start("--jobs", 2)
-    logged_suite.wait_for(6)
-    interrupted = time.monotonic()
-    for _ in range(times):
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-    output, _ = process.communicate(timeout=60)
-    assert time.monotonic() - interrupted < 30
-    assert process.returncode == 130
-    assert "interrupted; run the same command again to resume" in output
-    assert sum(logged_suite.epochs().values()) < 3 * 12
+    logged_suite.write(4)
+    for times in (1, 2):
+        process = logged_suite.start("--jobs", 2)
+        logged_suite.wait_for(6 + sum(logged_suite.epochs().values()))
+        interrupted = time.monotonic()
+        for _ in range(times):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.3)
+        output, _ = process.communicate(timeout=60)
+        assert time.monotonic() - interrupted < 30
+        assert process.returncode == 130
+        assert "interrupted; run the same command again to resume" in output
+        assert sum(logged_suite.epochs().values()) < 4 * 12
     logged_suite.make_fast()
     resumed = logged_suite.start("--jobs", 2)
     output, _ = resumed.communicate(timeout=120)
     assert resumed.returncode == 0, output
-    assert sum(logged_suite.epochs().values()) <= 3 * 12 + 2
-    if times == 1:
-        assert read_store(tmp_path / "runs") == read_store(logged_suite.run_undisturbed())
+    # At each interruption, both workers may have been within an epoch.
+    assert sum(logged_suite.epochs().values()) <= 4 * 12 + 2 * 2
+    assert read_store(tmp_path / "runs") == read_store(logged_suite.run_undisturbed())
 
 
 def test_workers_end_when_the_scheduler_is_killed(logged_suite: Any) -> None:
