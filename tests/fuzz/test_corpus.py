@@ -172,6 +172,25 @@ def test_record(name: str, change: Callable[[bytes], bytes], sandbox: Any, edit:
     assert sandbox.attempt("submit", "check", sandbox.input, "--rescore", "0")[0] in (1, 2)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [changed(dataset__classes=7), changed(dataset__channels=None), changed(dataset=[]), changed(spec={})],
+)
+def test_record_of_a_network(change: Callable[[bytes], bytes], sandbox: Any, materials: Path) -> None:
+    """Commands that open one run refuse its record; those that read all runs skip it."""
+    sandbox.begin(materials / "runs")
+    (record,) = (sandbox.input / "data").rglob("run.json")
+    record.write_bytes(change(record.read_bytes()))
+    image = materials / "data" / "imagesTr" / "case_00.nii.gz"
+    for words in (
+        ("predict", record.parent, image, "--output", "labels"),
+        ("latency", record.parent, "--seconds", "0.01"),
+        ("export", record.parent, "--format", "pt2"),
+    ):
+        assert sandbox.attempt(*words)[0] == 2
+    assert sandbox.attempt("report", "--runs", sandbox.input, "--output", "page", "--no-pictures")[0] == 0
+
+
 @pytest.mark.parametrize(("row", "column"), [(0, 1), (1, 0), (2, 0)])
 def test_header(row: int, column: int, sandbox: Any, materials: Path) -> None:
     """One damaged number beside the diagonal of the affine; the axes cannot be told any more."""
