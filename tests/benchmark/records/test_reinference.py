@@ -26,7 +26,8 @@ DATASET = "phantom2d:size=16,cases=10"
 
 
 def cases_of(store: RunStore, run: Run) -> pd.DataFrame:
-    return pd.read_csv(store.folder(run.spec) / "cases.csv", keep_default_na=False)
+    path = store.folder(run.spec) / "cases.csv"
+    return pd.read_csv(path, keep_default_na=False, float_precision="round_trip")  # pandas 2 rounds by default
 
 
 def as_table(rows: list[Any]) -> pd.DataFrame:
