@@ -27,9 +27,10 @@ def check_low_precision(precision: str) -> None:
     """Check that this machine computes networks in a low precision.
 
     Raises:
-        UserError: when a package or the CPU's instructions are missing.
+        UserError: when there is no such precision, or a package or the CPU's instructions are missing.
     """
-    assert precision in get_args(LowPrecision)
+    if precision not in get_args(LowPrecision):
+        raise UserError(f"networks are not computed in {precision!r}; low precisions are int8 and bf16")
     require("onnx", "onnxscript", "onnxruntime", "openvino")
     check_instructions(precision)
 
