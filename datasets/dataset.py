@@ -11,19 +11,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
 
-from stampbench.datasets import image_io
-from stampbench.datasets.cache import cache_folder, checksums, find_case, prepare_case
 from stampbench.datasets.case_names import check_names
 from stampbench.datasets.definition import WHOLE, Definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.pattern_reader import PatternReader
-from stampbench.datasets.phantom_reader import PhantomReader
-from stampbench.datasets.prepared_case import PreparedCase
-from stampbench.datasets.preprocessing_config import PreprocessingConfig
-from stampbench.datasets.readers import CaseReader, FolderReader
+from stampbench.datasets.formats import image_io
+from stampbench.datasets.formats.voxel_limit import check_voxels
+from stampbench.datasets.preparation.cache import cache_folder, checksums, find_case, prepare_case
+from stampbench.datasets.preparation.prepared_case import PreparedCase
+from stampbench.datasets.preparation.preprocessing_config import PreprocessingConfig
+from stampbench.datasets.preparation.threads import in_threads
+from stampbench.datasets.readers.pattern_reader import PatternReader
+from stampbench.datasets.readers.phantom_reader import PhantomReader
+from stampbench.datasets.readers.reader import CaseReader, FolderReader
 from stampbench.datasets.split import Image, Split, SplitKind, split
-from stampbench.datasets.threads import in_threads
-from stampbench.datasets.voxel_limit import check_voxels
 
 _Number = TypeVar("_Number", int, float)
 

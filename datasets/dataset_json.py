@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from stampbench.datasets.bounded_regex import search
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.matching.bounded_regex import search
 
 _MOST_BYTES = 2**24
 _MOST_CLASSES = 256

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt, ValidationError, model_validator
 
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.patterns import Patterns
+from stampbench.datasets.matching.patterns import Patterns
 
 Edges = tuple[PositiveInt, ...]
 """A size in voxels, one number per axis."""

@@ -16,7 +16,7 @@ from PIL import Image
 from stampbench.datasets.atomic_file import new_folder
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.readers import RawCase
+from stampbench.datasets.readers.reader import RawCase
 from stampbench.datasets.split import pool
 
 

@@ -12,8 +12,8 @@ from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.cpu_kernels import Kernels
 from stampbench.models.errors import ModelError
 from stampbench.models.pocketnet import PocketNet, PocketNetArchitecture
-from stampbench.models.traced import TracedModel
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced import TracedModel
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 from stampbench.models.unet import UNet
 
 __all__ = ["Architecture", "Kernels", "Model", "build", "parameter_count", "parse_architecture", "without_memory"]

@@ -12,7 +12,7 @@ from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.errors import ModelError
 from stampbench.models.model import parameter_count
 from stampbench.models.network import Network
-from stampbench.models.traced_architecture import built
+from stampbench.models.tracing.traced_architecture import built
 
 _MOST_FILTERS = 1024
 _FURTHEST = 1.5

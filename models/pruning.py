@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from stampbench.models.architecture import Filter
 from stampbench.models.cut import Cut, cut
-from stampbench.models.traced import TracedModel
+from stampbench.models.tracing.traced import TracedModel
 from stampbench.models.unet import UNet
 
 

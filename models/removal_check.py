@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from stampbench.models.architecture import Filter
 from stampbench.models.errors import ModelError
 from stampbench.models.pruning import remove_filters
-from stampbench.models.traced import TracedModel
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced import TracedModel
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 _TOLERANCE = 1e-6
 """Largest accepted difference of logits in double precision, relative to the largest of them."""

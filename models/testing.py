@@ -14,9 +14,9 @@ from stampbench.models.network import Network
 from stampbench.models.pruning import remove_filters
 from stampbench.models.registry import NETWORKS, Entry
 from stampbench.models.removal_check import check_removal
-from stampbench.models.serialization import load_model, save_model
-from stampbench.models.traced import TracedModel
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced import TracedModel
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
+from stampbench.models.weights.serialization import load_model, save_model
 
 __all__ = ["check_network"]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, uses_fast_kernels
-from stampbench.models.traced import TracedModel
+from stampbench.models.tracing.traced import TracedModel
 from stampbench.models.unet import UNet
 from stampbench.strategies.channel_distance import relative_distances
 from stampbench.strategies.errors import StrategyError

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from stampbench.models.architecture import Filter, widths_without
-from stampbench.models.channels import find_channels
 from stampbench.models.cut import Cut, carried
 from stampbench.models.errors import ModelError
-from stampbench.models.traced_filters import TracedFilters
+from stampbench.models.tracing.channels import find_channels
+from stampbench.models.tracing.traced_filters import TracedFilters
 from stampbench.strategies.dropout import begin_dropout
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from stampbench.models.model import Architecture
 from stampbench.models.networks.swift import SwiftUNet
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 from stampbench.strategies.base import Parent, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 

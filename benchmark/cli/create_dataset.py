@@ -15,8 +15,8 @@ from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.matching import MatchedCase
-    from stampbench.datasets.patterns import Patterns
+    from stampbench.datasets.matching.match import MatchedCase
+    from stampbench.datasets.matching.patterns import Patterns
 
 
 NO_OPTIONS: dict[str, Any] = {
@@ -73,7 +73,7 @@ def create(
     """
     from stampbench.benchmark.config.definition_file import definition_text
     from stampbench.datasets.dataset import open_dataset
-    from stampbench.datasets.probe import read_sample
+    from stampbench.datasets.readers.probe import read_sample
     from stampbench.datasets.split import pool
 
     discover_plugins()
@@ -116,8 +116,8 @@ def define_files(
     from stampbench.benchmark.config.validated import validated
     from stampbench.datasets.catalogue import CATALOGUE
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.matching import match_cases
-    from stampbench.datasets.probe import find_channels
+    from stampbench.datasets.matching.match import match_cases
+    from stampbench.datasets.readers.probe import find_channels
 
     if name in CATALOGUE or not name or set(name) & {"/", "\\", ":"}:
         raise UserError(f"'{name}' is the name of a dataset already, or contains / or :; choose another name")
@@ -160,7 +160,7 @@ def _patterns(
     channels: list[tuple[str | None, str]], labels: list[tuple[str | None, str]], options: dict[str, Any]
 ) -> Patterns:
     from stampbench.benchmark.config.validated import validated
-    from stampbench.datasets.patterns import Patterns
+    from stampbench.datasets.matching.patterns import Patterns
 
     masks = [name for name, _ in labels if name is not None]
     if twice := sorted({name for name in masks if masks.count(name) > 1}):
@@ -209,7 +209,7 @@ def _structures(texts: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
 
 
 def _values(cases: tuple[MatchedCase, ...]) -> str:
-    from stampbench.datasets.probe import values_of
+    from stampbench.datasets.readers.probe import values_of
 
     found = values_of([path for case in cases for path, _ in case.labels])
     return ", ".join(map(str, found[:10])) + (", …" if len(found) > 10 else "")
@@ -217,7 +217,7 @@ def _values(cases: tuple[MatchedCase, ...]) -> str:
 
 def _test_cases(text: str | None, folder: Path, cases: tuple[MatchedCase, ...]) -> tuple[str, ...]:
     """Return the ids of the test cases that a file lists, or whose images a pattern matches."""
-    from stampbench.datasets.matching import matching
+    from stampbench.datasets.matching.match import matching
 
     if text is None:
         return ()

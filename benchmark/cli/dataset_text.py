@@ -9,8 +9,8 @@ if TYPE_CHECKING:
 
     from stampbench.datasets.dataset import Dataset
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.quality_control import QualityReport
-    from stampbench.datasets.readers import CaseReader
+    from stampbench.datasets.quality.control import QualityReport
+    from stampbench.datasets.readers.reader import CaseReader
 
 CATALOGUE_TITLES = {
     "name": "name", "networks_see": "networks see", "arrives_as": "arrives as", "here": "here", "what": "what",
@@ -37,7 +37,7 @@ def catalogue_rows(data_root: Path | None) -> list[tuple[str, ...]]:
         data_root: folder that holds the datasets' folders.
     """
     from stampbench.datasets.catalogue import CATALOGUE
-    from stampbench.datasets.path_pattern import is_here
+    from stampbench.datasets.readers.path_pattern import is_here
 
     return [
         (

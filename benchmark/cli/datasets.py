@@ -204,8 +204,8 @@ def check(name: str, overview: Path | None, table: Path | None, form: Form, data
 
     from stampbench.benchmark.environment.progress import Progress
     from stampbench.datasets.atomic_file import whole_file
-    from stampbench.datasets.cache import cache_folder
-    from stampbench.datasets.quality_control import check_dataset
+    from stampbench.datasets.preparation.cache import cache_folder
+    from stampbench.datasets.quality.control import check_dataset
     from stampbench.reports.escape import one_line, spreadsheet
     from stampbench.reports.overlays import write_overview
 

@@ -22,7 +22,7 @@ def doctor(data_root: Path | None, issue: bool) -> None:
       stampbench doctor --issue
     """
     from stampbench.benchmark.environment.diagnostics import diagnose, issue_block
-    from stampbench.datasets.cache import cache_folder
+    from stampbench.datasets.preparation.cache import cache_folder
 
     discover_plugins()
     diagnoses = diagnose(data_root, cache_folder())

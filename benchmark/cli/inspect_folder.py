@@ -19,7 +19,7 @@ from stampbench.datasets.errors import DatasetError
 
 if TYPE_CHECKING:
     from stampbench.datasets.definition import Definition
-    from stampbench.datasets.inspection import GroupFacts, Guess
+    from stampbench.datasets.inspection.folder import GroupFacts, Guess
 
 _SHOWN = 12
 """Most groups of files that are listed."""
@@ -46,7 +46,7 @@ def inspect(folder: Path, picture: Path | None) -> int:
         echo(f"next: stampbench datasets check {shlex.quote(str(folder))}")
         return 0
     discover_plugins()
-    from stampbench.datasets.inspection import inspect as look
+    from stampbench.datasets.inspection.folder import inspect as look
 
     facts, guess = look(folder)
     for each in facts[:_SHOWN]:
@@ -143,7 +143,7 @@ def _line(facts: GroupFacts) -> str:
 
 def _options(guess: Guess, labels: Sequence[GroupFacts]) -> dict[str, Any]:
     """Return the options of `create` that make a dataset of these files."""
-    from stampbench.datasets.inspection import class_values, structure_names
+    from stampbench.datasets.inspection.folder import class_values, structure_names
 
     images = guess.images.group
     options = NO_OPTIONS | {"images": (images.pattern,), "labels": tuple(each.group.pattern for each in labels)}
@@ -206,11 +206,11 @@ def _draw(definition: Definition, picture: Path | None) -> str:
     import numpy as np
 
     from stampbench.datasets.atomic_file import whole_file
-    from stampbench.datasets.cache import cache_folder
     from stampbench.datasets.dataset import open_reader
-    from stampbench.datasets.overview import panel
-    from stampbench.datasets.preprocessing_config import PreprocessingConfig
-    from stampbench.datasets.probe import read_sample
+    from stampbench.datasets.preparation.cache import cache_folder
+    from stampbench.datasets.preparation.preprocessing_config import PreprocessingConfig
+    from stampbench.datasets.quality.overview import panel
+    from stampbench.datasets.readers.probe import read_sample
     from stampbench.reports.overlays import write_overview
 
     reader, _ = open_reader(definition)

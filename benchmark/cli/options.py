@@ -13,7 +13,7 @@ import click
 
 from stampbench.benchmark.cli import completion
 from stampbench.benchmark.errors import UserError
-from stampbench.datasets import voxel_limit
+from stampbench.datasets.formats import voxel_limit
 
 if TYPE_CHECKING:
     from stampbench.benchmark.config.dataset_request import DatasetRequest

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import BaseModel, Field
 
 from stampbench.benchmark.config.bounds import Amount, Count, Distance, Fraction
-from stampbench.datasets.preprocessing_config import PreprocessingConfig
+from stampbench.datasets.preparation.preprocessing_config import PreprocessingConfig
 
 if TYPE_CHECKING:
     from stampbench.datasets.dataset import Dataset

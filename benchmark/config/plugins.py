@@ -32,7 +32,7 @@ def discover() -> list[str]:
 def _readers() -> Iterable[str]:
     if not metadata.entry_points(group="stampbench.readers"):
         return ()  # the libraries of image formats take time to import
-    from stampbench.datasets.image_io import discover as discover_readers
+    from stampbench.datasets.formats.image_io import discover as discover_readers
 
     return discover_readers()
 

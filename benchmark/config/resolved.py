@@ -123,7 +123,7 @@ class ResolvedStrategy(NamedTuple):
         Raises:
             ModelError: when the network cannot be built in these dims.
         """
-        from stampbench.models.traced_architecture import TracedArchitecture  # it imports torch
+        from stampbench.models.tracing.traced_architecture import TracedArchitecture  # it imports torch
 
         if self.network is None:
             return self.strategy.start(spatial_dims, in_channels, out_channels)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from stampbench.benchmark.errors import UserError
-from stampbench.models.weights_file import find_weights
+from stampbench.models.weights.weights_file import find_weights
 
 
 class ResolvedWeights(NamedTuple):

@@ -15,7 +15,7 @@ import torch
 from stampbench.benchmark.environment.allocator import can_keep_heap
 from stampbench.benchmark.environment.cudnn import cudnn_version, objections, version_text
 from stampbench.datasets.catalogue import CATALOGUE
-from stampbench.datasets.path_pattern import is_here
+from stampbench.datasets.readers.path_pattern import is_here
 
 EXTRAS = {
     "depgraph": ("torch-pruning",),

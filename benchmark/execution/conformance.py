@@ -28,7 +28,7 @@ from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.dataset import open_dataset
-from stampbench.models.serialization import load_model, save_model
+from stampbench.models.weights.serialization import load_model, save_model
 from stampbench.strategies.base import Strategy
 
 _CPU = ComputeSettings(device="cpu")

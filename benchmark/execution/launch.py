@@ -19,7 +19,7 @@ from stampbench.benchmark.execution.run import Run, prepare_cases
 from stampbench.benchmark.execution.scheduler import Reporter, Scheduler
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.duplicates import REMEDY, find_copies, find_duplicates
+from stampbench.datasets.preparation.duplicates import REMEDY, find_copies, find_duplicates
 
 
 class ExecutorSettings(BaseModel, frozen=True, extra="forbid"):

@@ -14,7 +14,7 @@ from stampbench.datasets.dataset import Dataset
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import Architecture, without_memory
 from stampbench.models.removal_check import check_removal
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 def check_fit(

@@ -7,8 +7,8 @@ from stampbench.benchmark.config.validated import validated
 from stampbench.benchmark.config.weights import ResolvedWeights
 from stampbench.benchmark.errors import UserError
 from stampbench.datasets.dataset import Dataset
-from stampbench.models.nnunet_checkpoint import nnunet_plan
 from stampbench.models.registry import DEFAULT
+from stampbench.models.weights.nnunet_checkpoint import nnunet_plan
 
 _REBUILT = "nnunet_reference"
 """Network that nnU-Net's checkpoints are rebuilt as."""

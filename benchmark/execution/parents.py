@@ -11,7 +11,7 @@ from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import architectures_of, read_table
 from stampbench.benchmark.training.parent import FinishedParent
 from stampbench.models.model import Model
-from stampbench.models.serialization import load_model
+from stampbench.models.weights.serialization import load_model
 from stampbench.strategies.base import ParentCheckpoint, ParentRun
 
 

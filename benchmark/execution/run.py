@@ -17,11 +17,11 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.dry_run import DryRunTrainer, dry_run, trained_elsewhere
 from stampbench.benchmark.execution.network_fit import check_fit
 from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preparation.prepared_case import PreparedCase
 from stampbench.datasets.split import Split
 from stampbench.models.errors import ModelError
 from stampbench.models.model import Architecture, Model
-from stampbench.models.trained_weights import load_trained
+from stampbench.models.weights.trained_weights import load_trained
 from stampbench.strategies.base import Parent
 from stampbench.strategies.errors import StrategyError
 

@@ -36,10 +36,10 @@ from stampbench.benchmark.training.resume import ResumeFile
 from stampbench.benchmark.training.sampling import example
 from stampbench.benchmark.training.trainer import RunTrainer
 from stampbench.datasets.atomic_file import write_bytes
-from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preparation.prepared_case import PreparedCase
 from stampbench.models.model import Model
-from stampbench.models.serialization import save_model
-from stampbench.models.traced import TracedModel
+from stampbench.models.tracing.traced import TracedModel
+from stampbench.models.weights.serialization import save_model
 from stampbench.strategies.base import Strategy
 from stampbench.strategies.errors import StrategyError
 

@@ -17,14 +17,14 @@ from stampbench.benchmark.environment.part_times import PartTimes
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.label_maps import class_map, postprocess
 from stampbench.benchmark.inference.sliding_window import whole_or_windows
-from stampbench.datasets import image_io
 from stampbench.datasets.atomic_file import whole_file
-from stampbench.datasets.dicom_files import DICOM
-from stampbench.datasets.image_io import endings, ras_shape
-from stampbench.datasets.picture import Picture
-from stampbench.datasets.preprocessing import network_input, resize_labels, unorient
-from stampbench.datasets.preprocessing_config import PreprocessingConfig
-from stampbench.datasets.readers import check_same_space
+from stampbench.datasets.formats import image_io
+from stampbench.datasets.formats.dicom_files import DICOM
+from stampbench.datasets.formats.image_io import endings, ras_shape
+from stampbench.datasets.formats.picture import Picture
+from stampbench.datasets.preparation.preprocessing import network_input, resize_labels, unorient
+from stampbench.datasets.preparation.preprocessing_config import PreprocessingConfig
+from stampbench.datasets.readers.reader import check_same_space
 from stampbench.models.model import Model
 
 _ONE_FILE = {".mhd": ".mha", ".nhdr": ".nrrd"}

@@ -7,9 +7,9 @@ from operator import mul
 from pathlib import Path
 
 from stampbench.benchmark.config.dataset_description import DatasetDescription
-from stampbench.datasets import image_io
-from stampbench.datasets.numpy_format import NUMPY
-from stampbench.datasets.tiff_format import TIFF
+from stampbench.datasets.formats import image_io
+from stampbench.datasets.formats.numpy import NUMPY
+from stampbench.datasets.formats.tiff import TIFF
 
 _TOLERANCE = 1.5
 """Ratio beyond the range of the training images from which on the scale counts as another one."""

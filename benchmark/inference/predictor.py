@@ -10,8 +10,8 @@ from torch import nn
 from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.inference.label_maps import class_map
 from stampbench.benchmark.inference.sliding_window import sliding_window
-from stampbench.datasets.prepared_case import PreparedCase
-from stampbench.datasets.preprocessing import restore
+from stampbench.datasets.preparation.prepared_case import PreparedCase
+from stampbench.datasets.preparation.preprocessing import restore
 
 _BATCH = 8
 

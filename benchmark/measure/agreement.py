@@ -13,7 +13,7 @@ from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.inference.label_maps import postprocess
 from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.masks import dice_score
-from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preparation.prepared_case import PreparedCase
 
 _CPU = torch.device("cpu")
 

@@ -17,7 +17,7 @@ from stampbench.benchmark.measure.memory import allocated_peak
 from stampbench.benchmark.measure.onnx_backends import check_packages, open_onnx
 from stampbench.benchmark.measure.session import Session
 from stampbench.models.model import Model
-from stampbench.models.traced import TracedModel
+from stampbench.models.tracing.traced import TracedModel
 
 Backend = Literal["eager", "fast", "compile", "cudagraph", "onnxruntime", "onnxruntime-cuda", "tensorrt", "openvino"]
 BACKENDS: dict[Backend, str] = {

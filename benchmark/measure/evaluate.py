@@ -15,7 +15,7 @@ from stampbench.benchmark.inference.label_maps import postprocess
 from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.masks import average_hausdorff_set, dice_score, score_masks
-from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preparation.prepared_case import PreparedCase
 
 
 def evaluate(

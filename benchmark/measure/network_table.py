@@ -15,7 +15,7 @@ from stampbench.models.model import Architecture, without_memory
 from stampbench.models.network import Network
 from stampbench.models.network_size import of_size
 from stampbench.models.registry import DEFAULT, NETWORKS
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 SIZES = {2: (256, 256), 3: (64, 64, 64)}
 """Image sizes of the table."""

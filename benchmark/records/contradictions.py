@@ -16,7 +16,7 @@ from stampbench.benchmark.records.run_tables import Table, architectures_of, rea
 from stampbench.benchmark.records.schema import Record
 from stampbench.models.errors import ModelError
 from stampbench.models.model import Architecture, parameter_count
-from stampbench.models.serialization import load_model
+from stampbench.models.weights.serialization import load_model
 from stampbench.strategies.errors import StrategyError
 
 _WHOLE = 1e-6

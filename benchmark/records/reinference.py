@@ -24,8 +24,8 @@ from stampbench.benchmark.records.schema import Record
 from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.prepared_case import PreparedCase
-from stampbench.datasets.preprocessing import oriented_to_ras
+from stampbench.datasets.preparation.prepared_case import PreparedCase
+from stampbench.datasets.preparation.preprocessing import oriented_to_ras
 from stampbench.datasets.split import Split
 from stampbench.reports.overlays import Example, best_plane
 

@@ -162,7 +162,9 @@ class RunStore:
             UserError: when the record is damaged, or the network does not fit the run's images and classes.
             ModelError: when the network is damaged.
         """
-        from stampbench.models.serialization import load_model  # it takes a second, which reading records does not have
+        from stampbench.models.weights.serialization import (
+            load_model,  # it takes a second, which reading records does not have
+        )
 
         folder, record = self.find(text)
         model = load_model(folder / "model")

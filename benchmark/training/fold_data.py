@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stampbench.datasets.dataset import Dataset
-from stampbench.datasets.prepared_case import PreparedCase
+from stampbench.datasets.preparation.prepared_case import PreparedCase
 from stampbench.datasets.split import Image, Split
 
 Pair = tuple[Tensor, Tensor]

@@ -35,12 +35,12 @@ from stampbench.benchmark.training.validation import ValidationScore
 from stampbench.benchmark.training.validator import Validator
 from stampbench.benchmark.training.weight_average import WeightAverage
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.initialisation import INITIALISATIONS
 from stampbench.models.model import Architecture, Model, build, parameter_count, parse_architecture
 from stampbench.models.pocketnet import PocketNet
 from stampbench.models.pruning import remove_filters
-from stampbench.models.traced import TracedModel
+from stampbench.models.tracing.traced import TracedModel
 from stampbench.models.unet import UNet
+from stampbench.models.weights.initialisation import INITIALISATIONS
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, Scores, gather_norms
 from stampbench.strategies.width_at_init import input_sensitivity
 

@@ -27,7 +27,7 @@ from stampbench.benchmark.training.trajectory import SelectedCheckpoint
 from stampbench.datasets.atomic_file import write_bytes
 from stampbench.models.architecture import Filter
 from stampbench.models.model import Architecture, Model, parse_architecture
-from stampbench.models.serialization import load_model, save_model
+from stampbench.models.weights.serialization import load_model, save_model
 from stampbench.strategies.base import ParentRun, Validation
 from stampbench.strategies.importance import Scores
 

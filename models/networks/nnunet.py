@@ -12,7 +12,7 @@ from torch import nn
 
 from stampbench.models.errors import ModelError
 from stampbench.models.network import Network
-from stampbench.models.nnunet_plan import plan_levels
+from stampbench.models.networks.nnunet_plan import plan_levels
 
 
 def _from_json(value: object) -> object:

@@ -19,7 +19,7 @@ from stampbench.datasets.catalogue import CATALOGUE, discover
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.definition import Definition, Phantom
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.preprocessing import restore
+from stampbench.datasets.preparation.preprocessing import restore
 
 # Options of the run, and the channels, classes and test subjects that its record must contain, per dataset.
 RUNS: dict[str, tuple[list[str], int, list[str], int]] = {

@@ -16,8 +16,8 @@ from stampbench.datasets.catalogue import CATALOGUE
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.definition import folder_definition
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.prepared_case import PreparedCase
-from stampbench.datasets.preprocessing import restore
+from stampbench.datasets.preparation.prepared_case import PreparedCase
+from stampbench.datasets.preparation.preprocessing import restore
 
 
 def prepare_all(dataset: Dataset) -> dict[str, PreparedCase]:

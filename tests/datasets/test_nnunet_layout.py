@@ -13,8 +13,8 @@ from PIL import Image
 from stampbench.datasets.dataset import Dataset, open_dataset
 from stampbench.datasets.definition import Definition, folder_definition
 from stampbench.datasets.errors import DatasetError
+from stampbench.datasets.matching.patterns import Patterns
 from stampbench.datasets.nnunet_layout import folder_name, write_nnunet
-from stampbench.datasets.patterns import Patterns
 
 
 def test_volumes_keep_values_classes_and_geometry(decathlon: Callable[..., Path], tmp_path: Path) -> None:

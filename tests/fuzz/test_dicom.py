@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stampbench.datasets import image_io
+from stampbench.datasets.formats import image_io
 
 FUZZ = settings.get_profile("fuzz")
 SHAPE = (6, 5, 3)

@@ -22,7 +22,7 @@ from PIL import Image
 
 from stampbench.datasets.definition import Archive
 from stampbench.datasets.download import fetch
-from stampbench.datasets.image_io import read, shape
+from stampbench.datasets.formats.image_io import read, shape
 
 fuzz = settings.get_profile("fuzz")
 DATA = st.data()

@@ -9,7 +9,7 @@ from stampbench.models.errors import ModelError
 from stampbench.models.model import parameter_count
 from stampbench.models.network_size import of_size
 from stampbench.models.registry import NETWORKS
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 def parameters(name: str, size: int, spatial_dims: int) -> int:

@@ -9,8 +9,8 @@ import torch
 
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.errors import ModelError
-from stampbench.models.initialisation import xavier
 from stampbench.models.unet import UNet
+from stampbench.models.weights.initialisation import xavier
 
 
 def parameters(architecture: UNetArchitecture) -> int:

@@ -10,7 +10,7 @@ import torch
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import Kernels, build
 from stampbench.models.networks.monai import DynUNet
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.width_at_init import WidthAtInit, before_jump, capped, input_sensitivity
 

@@ -16,7 +16,7 @@ from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import build
-from stampbench.models.serialization import save_model
+from stampbench.models.weights.serialization import save_model
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxscript")

@@ -14,7 +14,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.execution.run import Run, with_parents
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Summary
-from stampbench.models.serialization import load_model
+from stampbench.models.weights.serialization import load_model
 
 Perform = Callable[..., Summary]
 MakeRun = Callable[..., Run]

@@ -23,7 +23,7 @@ from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.records.reinference import Reinference
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.submission import _wrong_parents
-from stampbench.models.serialization import load_model
+from stampbench.models.weights.serialization import load_model
 
 DATASET = "phantom2d:size=16,cases=14"
 Images = list[NDArray[np.float32]]

@@ -25,7 +25,7 @@ from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.schema import Summary
 from stampbench.benchmark.training.session import TrainingSession
-from stampbench.models.serialization import load_model
+from stampbench.models.weights.serialization import load_model
 from stampbench.strategies.stamp import TrainAndPrune
 
 Perform = Callable[..., Summary]

@@ -26,8 +26,8 @@ from stampbench.benchmark.records.schema import Summary
 from stampbench.models.errors import ModelError
 from stampbench.models.model import build
 from stampbench.models.networks.monai import DynUNet
-from stampbench.models.serialization import load_model
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
+from stampbench.models.weights.serialization import load_model
 
 Perform = Callable[..., Summary]
 PHANTOM = "phantom2d:size=16,cases=8"

@@ -21,8 +21,8 @@ from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.datasets.dataset import open_dataset
 from stampbench.datasets.errors import DatasetError
-from stampbench.datasets.image_io import read
-from stampbench.datasets.preprocessing_config import PreprocessingConfig
+from stampbench.datasets.formats.image_io import read
+from stampbench.datasets.preparation.preprocessing_config import PreprocessingConfig
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import Model, build
 

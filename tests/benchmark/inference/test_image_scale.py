@@ -11,7 +11,7 @@ from PIL import Image
 
 from stampbench.benchmark.config.dataset_description import DatasetDescription
 from stampbench.benchmark.inference.image_scale import scale_warning
-from stampbench.datasets.preprocessing_config import PreprocessingConfig
+from stampbench.datasets.preparation.preprocessing_config import PreprocessingConfig
 
 PICTURES = DatasetDescription(
     synthetic=False, unit="px", channels=["x"], classes=["background", "a"], values=[0, 1],

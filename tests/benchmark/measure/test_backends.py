@@ -13,7 +13,7 @@ from stampbench.benchmark.measure import backends
 from stampbench.benchmark.measure.backends import check_backend, default_backends, open_session
 from stampbench.models.model import Model, build
 from stampbench.models.networks.monai import ResidualUNet
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 @pytest.mark.parametrize("backend", ["fast", "onnxruntime", "openvino"])

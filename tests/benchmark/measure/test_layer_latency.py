@@ -15,7 +15,7 @@ from stampbench.benchmark.measure.savings import FilterSavings
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.model import Architecture, parameter_count
 from stampbench.models.registry import NETWORKS
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 CPU = torch.device("cpu")
 

@@ -13,7 +13,7 @@ from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import Kernels, build
 from stampbench.models.networks.half_unet import HalfUNet
 from stampbench.models.pocketnet import PocketNetArchitecture
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 from stampbench.strategies.channel_distance import mean_distance_to_first
 
 ARCHITECTURES: list[Any] = [

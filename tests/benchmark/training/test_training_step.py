@@ -21,8 +21,8 @@ from stampbench.models.networks.monai import DynUNet
 from stampbench.models.pocketnet import PocketNetArchitecture
 from stampbench.models.pooling import deterministic_max_pool, deterministic_mean_pool
 from stampbench.models.registry import NETWORKS
-from stampbench.models.traced import TracedModel
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced import TracedModel
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 from stampbench.strategies.regularisers import REGULARISERS
 
 CLASSES = 3

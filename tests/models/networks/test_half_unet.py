@@ -7,7 +7,7 @@ from torch import nn
 
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.models.networks.half_unet import Ghost, HalfUNet
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 def test_size() -> None:

@@ -17,9 +17,9 @@ from stampbench.models.model import build, parameter_count
 from stampbench.models.pruning import remove_filters
 from stampbench.models.registry import NETWORKS
 from stampbench.models.removal_check import silence
-from stampbench.models.serialization import load_model, save_model
-from stampbench.models.traced import TracedModel
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced import TracedModel
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
+from stampbench.models.weights.serialization import load_model, save_model
 
 SMALL: dict[str, dict[str, Any]] = {
     "dynunet": {"f": 3, "depth": 2},

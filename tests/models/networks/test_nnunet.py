@@ -11,7 +11,7 @@ from torch import nn
 from stampbench.models.errors import ModelError
 from stampbench.models.model import build, parameter_count
 from stampbench.models.networks.nnunet import NNUNetReference
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 def test_filters_are_doubled_up_to_320_in_3d_and_512_in_2d() -> None:

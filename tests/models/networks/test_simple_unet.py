@@ -7,7 +7,7 @@ import torch
 
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.models.networks.simple_unet import ChannelScale, SimpleUNet
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 def complexity(**settings: int) -> tuple[int, ...]:

@@ -12,7 +12,7 @@ from torch import nn
 from stampbench.models.model import build, parameter_count
 from stampbench.models.networks.swift import SwiftUNet, depth_to_space, space_to_depth
 from stampbench.models.testing import check_network
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 def test_space_to_depth_is_that_of_pytorch_in_2d() -> None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.models.networks.tiny_unet import CascadedBlock, TinyUNet, Unit
-from stampbench.models.traced_architecture import TracedArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
 @pytest.mark.parametrize(("classes", "parameters", "published"), [(2, 481_170, 3.33), (4, 481_300, 3.34)])

@@ -1,0 +1,1 @@
+"""Formats of image files."""

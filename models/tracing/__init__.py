@@ -1,0 +1,1 @@
+"""Networks whose filters are found by following channels through a forward pass."""
