@@ -60,7 +60,7 @@ def write_checks(output: Path) -> None:
 
 
 def publish(output: Path, root: Path) -> None:
-    """Write results into `docs/performance.md` and `leaderboards/`.
+    """Write the results of those stages that were executed into `docs/performance.md` and `leaderboards/`.
 
     Args:
         output: folder of the results.
@@ -80,15 +80,18 @@ def publish(output: Path, root: Path) -> None:
         f"{facts['python']}, torch {facts['torch']}, commit {facts['commit']}."
     )
     boards = root / "leaderboards"
-    speed = (output / "bench.md").read_text().split("<!-- bench: begin -->")[1].split("<!-- bench: end -->")[0]
-    replace(root / "docs" / "performance.md", f"{line}\n\n{_checks(output)}{speed.strip()}\n")
+    if (output / "bench.md").is_file():
+        speed = (output / "bench.md").read_text().split("<!-- bench: begin -->")[1].split("<!-- bench: end -->")[0]
+        replace(root / "docs" / "performance.md", f"{line}\n\n{_checks(output)}{speed.strip()}\n")
     tables = [path.read_text().strip() for path in sorted(output.glob("latency_*.md"))]
     figure = output / "latency_along_pruning.svg"
     if figure.is_file():
         shutil.copy(figure, boards)
         tables.insert(0, "![latency along pruning](latency_along_pruning.svg)")
-    replace(boards / "latency.md", "\n\n".join([line, *tables]) + "\n")
-    shutil.copy(output / "bench.csv", boards / "gpu_bench.csv")
+    if tables:
+        replace(boards / "latency.md", "\n\n".join([line, *tables]) + "\n")
+    if (output / "bench.csv").is_file():
+        shutil.copy(output / "bench.csv", boards / "gpu_bench.csv")
     _join(sorted(each for each in output.glob("latency_*.csv") if not each.stem.endswith("_rounds")),
           boards / "gpu_latency.csv")  # fmt: skip
 

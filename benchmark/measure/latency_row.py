@@ -36,7 +36,7 @@ class NetworkTiming(BaseModel, frozen=True):
     p99_ms: Amount = Field(description="99th percentile of the time of a batch in milliseconds")
     images_per_second: Amount = Field(description="images per second at the median time")
     tensor_bytes: Count = Field(description="peak bytes of live tensors")
-    rounds: Count = Field(description="timed batches")
+    rounds: Count = Field(description="timed samples")
     # A disturbance that slows all networks alike leaves ratios precise and times imprecise.
     noisy_ratio: bool = Field(description="whether the ratio's interval is too wide to print the ratio")
     noisy_time: bool = Field(description="whether the median time's interval is too wide to print the time")
