@@ -112,17 +112,21 @@ def to_markdown(listings: Sequence[Listing]) -> str:
         "\n\n".join(
             [
                 *([f"### {markdown(each.title)}"] if each.title else []),
-                tabulate(
-                    [[markdown(cell) for cell in row] for row in each.texts.to_numpy().tolist()],
-                    [markdown(each.titles[name]) for name in map(str, each.texts)],
-                    tablefmt="github", disable_numparse=True,
-                    colalign=["left" if name in each.left else "right" for name in each.texts],
-                ),
+                _markdown_table(each),
                 *map(markdown, each.notes),
             ]
-        ) + "\n"
+        )
+        + "\n"
         for each in listings
-    )  # fmt: skip
+    )
+
+
+def _markdown_table(listing: Listing) -> str:
+    rows = [[markdown(cell) for cell in row] for row in listing.texts.to_numpy().tolist()]
+    titles = [markdown(listing.titles[name]) for name in map(str, listing.texts)]
+    sides = ["left" if name in listing.left else "right" for name in listing.texts]
+    # tabulate 0.9 fails on the sides of a table without rows.
+    return tabulate(rows, titles, tablefmt="github", disable_numparse=True, colalign=sides if rows else None)
 
 
 def to_csv(listings: Sequence[Listing]) -> str:
