@@ -27,7 +27,8 @@ DATASET = "phantom2d:size=16,cases=10"
 
 def cases_of(store: RunStore, run: Run) -> pd.DataFrame:
     path = store.folder(run.spec) / "cases.csv"
-    return pd.read_csv(path, keep_default_na=False, float_precision="round_trip")  # pandas 2 rounds by default
+    exact = {"float_precision": "round_trip"} if pd.__version__ < "3" else {}  # pandas 2 rounds by default
+    return pd.read_csv(path, keep_default_na=False, **exact)
 
 
 def as_table(rows: list[Any]) -> pd.DataFrame:
