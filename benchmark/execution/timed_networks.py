@@ -82,9 +82,9 @@ def find_networks(
     if not networks:
         raise UserError("nothing to time: name runs, or strategies and a dataset")
     precisions = _low_precisions(store, networks)
-    # The reference is a standard network that was tested as it was trained.
+    # Networks that were tested as they were trained come first, so that the reference is one of them.
     networks = dict(
-        sorted(networks.items(), key=lambda item: item[0] in precisions or item[0].split()[0] != "standard")
+        sorted(networks.items(), key=lambda item: (item[0] in precisions, item[0].split()[0] != "standard"))
     )
     if size is not None:
         _check_comparable(networks, size)

@@ -63,7 +63,7 @@ class SessionNetwork(nn.Module):
 def low_precision_network(model: Model, precision: LowPrecision, images: Iterable[Tensor]) -> SessionNetwork:
     """Return a network as OpenVINO computes it in a low precision.
 
-    OpenVINO has both precisions, and its int8 convolutions are faster than fp32 also in 3D.
+    ONNX Runtime has no bf16 on a CPU, and its int8 convolutions are slower than fp32.
 
     Args:
         model: the network, in evaluation mode.
