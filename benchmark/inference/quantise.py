@@ -20,7 +20,8 @@ MOST_IMAGES = 64
 def quantise(path: Path, images: Iterable[NDArray[np.float32]]) -> None:
     """Quantise an ONNX file in place: unsigned 8-bit activations, signed 8-bit weights with a scale per filter.
 
-    Activations are scaled by the smallest and largest value that they have on the images. The file has pairs of
+    The range of an activation is the mean over images of its smallest and of its largest value, so that rare extremes
+    do not make all other values coarse. The file has pairs of
     quantisation and dequantisation (QDQ) around operations, which ONNX Runtime and OpenVINO fuse into integer
     operations. Normalisation and the last layer stay in fp32.
 
@@ -50,6 +51,7 @@ def quantise(path: Path, images: Iterable[NDArray[np.float32]]) -> None:
         per_channel=True,
         activation_type=QuantType.QUInt8,
         weight_type=QuantType.QInt8,
+        extra_options={"CalibMovingAverage": True},
         nodes_to_exclude=[node.name for node in model.graph.node if _kept(node)],
     )
     unfinished.replace(path)

@@ -63,8 +63,9 @@ def convolved(image: Any, weights: Any) -> Any:
 
 
 def steps(values: Any) -> tuple[float, int]:
-    """Return the scale and the zero point of unsigned 8-bit activations."""
-    low, high = min(float(values.min()), 0.0), max(float(values.max()), 0.0)
+    """Return the scale and the zero point of unsigned 8-bit activations `(images, channels, *spatial)`."""
+    rows = values.reshape(len(values), -1)
+    low, high = min(float(rows.min(1).mean()), 0.0), max(float(rows.max(1).mean()), 0.0)
     scale = (high - low) / 255
     return scale, round(-low / scale)
 
