@@ -94,11 +94,11 @@ def published_245(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_leaderboard_of_245_runs_takes_less_than_one_and_a_half_seconds(published_245: Path) -> None:
-    """On a machine that imports pandas and scipy.special in half a second; a slower one has more."""
+    """A machine that takes longer than half a second to import pandas and scipy.special has more."""
     imports = max(cpu_seconds("-c", "import pandas, scipy.special") for _ in range(2))
     words = ("-m", "stampbench.benchmark", "leaderboard", "--runs", str(published_245))
     taken = min(cpu_seconds(*words) for _ in range(2))
-    assert taken < 1.5 * imports / 0.5, imports
+    assert taken < 1.5 * max(imports / 0.5, 1), imports
 
 
 def test_reading_records_imports_nothing_that_it_does_not_need(recorded_runs: Any) -> None:
