@@ -115,7 +115,7 @@ def _gpu(timings: pd.DataFrame) -> str:
     if "sm_mhz" not in timings or timings["sm_mhz"].isna().all():
         return ""
     clock = f"SM clock {timings['sm_mhz'].min():.0f} to {timings['sm_mhz'].max():.0f} MHz"
-    tables = timings.groupby(["backend", "precision", "timing", "measured"], sort=False)["discarded"].first()
+    tables = timings.groupby(["backend", "timing", "measured"], sort=False)["discarded"].first()
     hottest = f", up to {timings['celsius'].max():.0f} °C" if timings["celsius"].notna().any() else ""
     power = f", {timings['watts'].median():.0f} W" if timings["watts"].notna().any() else ""
     return f"; {clock}{hottest}{power}, {int(tables.sum())} throttled rounds discarded"
@@ -142,7 +142,7 @@ def _row(row: pd.Series, columns: Iterable[str]) -> list[str]:  # type: ignore[t
     if "allocated_bytes" in columns:
         cells["allocated_bytes"] = "–" if pd.isna(row["allocated_bytes"]) else f"{row['allocated_bytes'] / 1e6:.1f}"
     if "file_bytes" in columns:
-        cells["file_bytes"] = f"{row['file_bytes'] / 1e3:.1f}"
+        cells["file_bytes"] = "–" if pd.isna(row["file_bytes"]) else f"{row['file_bytes'] / 1e3:.1f}"
     if row["rounds"] < _MIN_ROUNDS_FOR_P99:
         cells["p99_ms"] = "–"
     if row["noisy_ratio"]:

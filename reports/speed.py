@@ -22,7 +22,7 @@ def standard_label(runs: pd.DataFrame) -> str | None:
 
 
 class Speed(NamedTuple):
-    """Latency relative to `standard` by strategy, for one image in single precision.
+    """Latency relative to `standard` by strategy, for one image; a strategy in a low precision has that one.
 
     `notes` name the backend, the machine and what was skipped; `backend` and `machine` are empty if there is no ratio.
     `intervals` holds the bounds of the ratio's 95 % confidence interval over rounds of timing, the median over runs.

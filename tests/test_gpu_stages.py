@@ -13,6 +13,7 @@ from types import ModuleType
 
 import pandas as pd
 import pytest
+import torch
 
 ROOT = Path(__file__).parent.parent
 MACHINE = {
@@ -215,3 +216,24 @@ def test_documents_have_the_markers(scripts: Callable[[str], ModuleType]) -> Non
     for path in ("docs/performance.md", "leaderboards/latency.md"):
         text = (ROOT / path).read_text()
         assert (text.count(publish.BEGIN), text.count(publish.END)) == (1, 1), path
+
+
+def test_results_of_another_machine_are_not_continued(
+    scripts: Callable[[str], ModuleType],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    gpu, stages = scripts("gpu"), scripts("gpu_stages")
+    places: list[object] = []
+    monkeypatch.setattr(gpu, "_execute", lambda place, names: places.append(place) or 0)
+    assert (
+        gpu.main(["checks", "--device", "auto" if not torch.cuda.is_available() else "cpu", "--output", str(tmp_path)])
+        == 0
+    )
+    assert places == [stages.Place("cpu", tmp_path)]  # a rehearsal, whatever the device was called
+    assert gpu.main(["bench", "--device", "cpu", "--output", str(tmp_path)]) == 0
+    (tmp_path / "machine.json").write_text(json.dumps(MACHINE))
+    assert gpu.main(["bench", "--device", "cpu", "--output", str(tmp_path)]) == 2
+    assert "has results of another machine or commit; delete it" in capsys.readouterr().err
+    assert len(places) == 2

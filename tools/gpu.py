@@ -30,18 +30,18 @@ def main(words: list[str] | None = None) -> int:
         if chosen.stages == ["publish"]:
             gpu_publish.publish(place.output, gpu_stages.ROOT)
             return 0
-        _check(place, chosen.stages, chosen.commit)
+        place = _checked(place, chosen.stages, chosen.commit)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return _execute(place, chosen.stages)
 
 
-def _check(place: gpu_stages.Place, stages: list[str], commit: str | None) -> None:
-    """Check that the device and, for real runs, the data are there, and write down the machine.
+def _checked(place: gpu_stages.Place, stages: list[str], commit: str | None) -> gpu_stages.Place:
+    """Check that the device and, for real runs, the data are there, write down the machine, and name the device.
 
     Raises:
-        ValueError: when they are not.
+        ValueError: when they are not, or the folder has results of another machine or commit.
     """
     from stampbench.benchmark.environment.device import choose_device
     from stampbench.benchmark.errors import UserError
@@ -56,7 +56,11 @@ def _check(place: gpu_stages.Place, stages: list[str], commit: str | None) -> No
     if not place.miniature and set(stages) & {"bench", "runs"} and not Path(data or "absent").is_dir():
         raise ValueError("STAMPBENCH_DATA names no folder; it has to hold the datasets hippocampus and dsb2018")
     place.output.mkdir(parents=True, exist_ok=True)
-    (place.output / "machine.json").write_text(json.dumps(gpu_publish.machine(device, commit), indent=1) + "\n")
+    described, facts = place.output / "machine.json", gpu_publish.machine(device, commit)
+    if described.is_file() and json.loads(described.read_text()) != facts:
+        raise ValueError(f"{place.output} has results of another machine or commit; delete it, or choose --output")
+    described.write_text(json.dumps(facts, indent=1) + "\n")
+    return place._replace(device=str(device))
 
 
 def _execute(place: gpu_stages.Place, stages: list[str]) -> int:

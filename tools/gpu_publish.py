@@ -80,8 +80,9 @@ def publish(output: Path, root: Path) -> None:
         f"{facts['python']}, torch {facts['torch']}, commit {facts['commit']}."
     )
     boards = root / "leaderboards"
-    if (output / "bench.md").is_file():
-        speed = (output / "bench.md").read_text().split("<!-- bench: begin -->")[1].split("<!-- bench: end -->")[0]
+    bench = (output / "bench.md").read_text() if (output / "bench.md").is_file() else ""
+    if "|" in bench:  # a stage that was stopped early leaves a page without a table
+        speed = bench.split("<!-- bench: begin -->")[1].split("<!-- bench: end -->")[0]
         replace(root / "docs" / "performance.md", f"{line}\n\n{_checks(output)}{speed.strip()}\n")
     tables = [path.read_text().strip() for path in sorted(output.glob("latency_*.md"))]
     figure = output / "latency_along_pruning.svg"

@@ -71,6 +71,8 @@ def checks(place: Place) -> Iterator[Command]:
     tests = ROOT / "tests"
     files = sorted((tests / "gpu" if place.miniature else tests).rglob("test_*.py"))
     marked = [str(each) for each in files if each.parent != tests / "perf" and "pytest.mark.gpu" in each.read_text()]
+    for name in ("checks.xml", "checks.csv"):  # a stage that is stopped must not leave those of an earlier call
+        (place.output / name).unlink(missing_ok=True)
     report = f"--junit-xml={place.output / 'checks.xml'}"
     yield Command([*_PYTEST, "-m", "gpu", "--device", place.device, report, *marked])
 
@@ -79,6 +81,7 @@ def bench(place: Place) -> Iterator[Command]:
     """Yield the measurement of speed against goals."""
     page = place.output / "bench.md"
     page.write_text(MARKERS)
+    (place.output / "bench.csv").unlink(missing_ok=True)
     options = ["--device", place.device, "--write-table", str(page), "--write-csv", str(place.output / "bench.csv")]
     yield Command([*_PYTEST, "-m", "gpu", *options, str(ROOT / "tests" / "perf" / "test_gpu.py")])
 

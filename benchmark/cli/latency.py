@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import torch
 
     from stampbench.benchmark.environment.compute_settings import ComputeSettings
+    from stampbench.benchmark.environment.precision import Precision
     from stampbench.benchmark.execution.timed_networks import NetworksToTime
     from stampbench.benchmark.measure.latency import Cell
 
@@ -102,7 +103,7 @@ def latency(
         data_root,
     )
     found = found.at(parse_shape(shape, found.spatial_dims)) if shape else found
-    cells = _cells(device, backends, precisions, (batches, timings))
+    cells = _cells(device, backends, precisions, (batches, timings), set(found.precisions.values()))
     frame, every_round = _time(found, device, cells, seconds)
     _print(frame, table)
     for path, content in ((output, frame), (rounds, every_round)):
@@ -131,14 +132,19 @@ def _configure(compute: ComputeSettings) -> torch.device:
     return device
 
 
-def _cells(device: torch.device, backends: str | None, precisions: str, sizes: tuple[str, str | None]) -> list[Cell]:
+def _cells(
+    device: torch.device, backends: str | None, precisions: str, sizes: tuple[str, str | None], own: set[Precision]
+) -> list[Cell]:
     """Return every combination of backend, precision, batch size and timing, checked before anything is timed.
+
+    A combination that a default backend does not support is left out, unless none is left.
 
     Args:
         device: the device.
         backends: names of backends; None: those of the device.
         precisions: names of precisions.
         sizes: batch sizes, and names of timings; None: those that a backend has.
+        own: precisions that networks have of their own.
     """
     from stampbench.benchmark.environment.precision import HALF
     from stampbench.benchmark.measure.backends import BACKENDS, default_backends
@@ -152,9 +158,21 @@ def _cells(device: torch.device, backends: str | None, precisions: str, sizes: t
             for precision in parse_known("precision", precisions, ("fp32", *HALF, "int8")):
                 found = parse_batches(batches) if timing != "throughput" else [None]
                 cells += [Cell(backend, precision, batch, timing) for batch in found]  # type: ignore[arg-type]
+    supported: list[Cell] = []
+    problem: UserError | None = None
     for cell in cells:
-        check_cell(device, cell)
-    return cells
+        try:
+            for each in [cell.precision, *sorted(own)]:
+                check_cell(device, cell._replace(precision=each))
+        except UserError as error:
+            if backends:
+                raise
+            problem = error
+        else:
+            supported.append(cell)
+    if problem is not None and not supported:
+        raise problem
+    return supported
 
 
 def _time(
@@ -178,7 +196,9 @@ def _time(
         for number, each in enumerate(of_cell):
             state = each.state._asdict() | {"throttling": "; ".join(each.state.throttling)} if each.state else {}
             common = cell._asdict() | {"round": number}
-            rounds += [common | {"network": name, "ms": ms} | state for name, ms in each.milliseconds.items()]
+            for row in timed:
+                own = {"network": row.network, "precision": row.precision, "batch": row.batch}
+                rounds.append(common | own | {"ms": each.milliseconds[row.network]} | state)
     return pd.DataFrame(rows), pd.DataFrame(rounds)
 
 

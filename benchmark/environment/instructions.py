@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,10 +22,10 @@ def check_instructions(precision: str) -> None:
     fp32.
 
     Raises:
-        UserError: when it has none.
+        UserError: when it has none. Where the system does not tell them, nothing is refused.
     """
-    needed = _NEEDED.get(precision, {})
-    if needed and not needed.keys() & _instructions():
+    needed, found = _NEEDED.get(precision, {}), _instructions()
+    if needed and found is not None and not needed.keys() & found:
         raise UserError(
             f"precision '{precision}': this CPU has no instructions that make it faster than fp32 "
             f"({', '.join(needed.values())})"
@@ -34,12 +33,11 @@ def check_instructions(precision: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _instructions() -> frozenset[str]:
-    """Return the CPU's instruction sets under the names of Linux."""
+def _instructions() -> frozenset[str] | None:
+    """Return the CPU's instruction sets under the names of Linux; None: unknown."""
     if _INFO.is_file():
         for line in _INFO.read_text().splitlines():
             name, _, value = line.partition(":")
             if name.strip() in ("flags", "Features"):
                 return frozenset(value.split())
-    # Every Apple processor with Arm instructions has the dot product.
-    return frozenset({"asimddp"} if (platform.system(), platform.machine()) == ("Darwin", "arm64") else ())
+    return None

@@ -78,7 +78,9 @@ def launch(
     store.check_writable()
     treat_termination_like_ctrl_c()
     configure_process(workers.compute)
-    precisions = (task.run.spec.protocol.precision for task in tasks)
+    # All known faults are those of 3D convolutions.
+    volumes = (task.run.spec for task in tasks if len(task.run.spec.dataset.seen) == 3)
+    precisions = (spec.protocol.precision for spec in volumes)
     for fault in precision_warnings(workers.compute.torch_device, precisions):
         report.problem(f"warning: {fault}")
     if executors.kind in ("serial", "local"):

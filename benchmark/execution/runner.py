@@ -25,6 +25,7 @@ from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.evaluate import evaluate, mean_dice
 from stampbench.benchmark.measure.latency import Cell, time_networks
 from stampbench.benchmark.measure.latency_row import LatencyRow
+from stampbench.benchmark.measure.memory import out_of_memory
 from stampbench.benchmark.measure.trajectory_rows import Checkpoint, Epoch, RemovedFilter
 from stampbench.benchmark.records.lease import Lease
 from stampbench.benchmark.records.run_folder import RunFolder
@@ -102,7 +103,7 @@ def _failures_recorded(folder: RunFolder, batch: int, device: torch.device) -> I
     except OSError as error:  # such as a full disk, after which the run can be resumed
         raise UserError(f"cannot write the run to {folder.path}: {error.strerror or error}") from error
     except Exception as error:  # a plug-in may fail in any way
-        if _out_of_memory(error):
+        if out_of_memory(error):
             reason = (
                 f"memory ran out on {device} with batch size {batch}; activation checkpointing (save_memory) needs "
                 f"less, or batch_size={max(batch // 2, 1)} (another protocol)"
@@ -126,11 +127,6 @@ def _undetermined(error: Exception, device: torch.device) -> str:
         f"operation '{operation}' has no deterministic form on {device}; train without deterministic algorithms, or "
         "choose a network, loss or strategy without it"
     )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    # On a CPU, only PyTorch's message says so.
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
 def _execute(

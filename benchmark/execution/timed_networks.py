@@ -17,6 +17,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.measure.interleaved_timing import Round
 from stampbench.benchmark.measure.latency import Cell, time_networks
 from stampbench.benchmark.measure.latency_row import LatencyRow
+from stampbench.benchmark.measure.memory import out_of_memory
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import architectures_of, read_table
 from stampbench.models.model import Model, build
@@ -104,14 +105,21 @@ def time_cell(
         report: called with a line about each phase.
 
     Raises:
-        UserError: when sizes differ, or the backend does not support the device or precision.
+        UserError: when sizes differ, the backend does not support the device or precision, or memory is used up.
     """
     if found.size is None:
         raise UserError("these runs have images of different sizes; choose a shape to time")
     first = next(iter(found.networks.values()))
     torch.manual_seed(0)
     image = torch.randn(1, first.architecture.in_channels, *found.size, device=device)
-    timed = time_networks(found.networks, image, cell, own_precisions=found.precisions, seconds=seconds, report=report)
+    own = found.precisions
+    try:
+        timed = time_networks(found.networks, image, cell, own_precisions=own, seconds=seconds, report=report)
+    except Exception as error:  # every runtime has its own
+        if not out_of_memory(error):
+            raise
+        batch = "the saturating batch" if cell.batch is None else f"a batch of {cell.batch:,}"
+        raise UserError(f"{batch} needs more memory than {device} has; choose smaller batches or images") from error
     machine = timing_machine(device).model_dump()
     rows = [LatencyRow(**row.model_dump(), **machine, step=found.steps.get(row.network)) for row in timed.rows]
     return rows, timed.rounds

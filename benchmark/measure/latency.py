@@ -16,7 +16,7 @@ from stampbench.benchmark.measure.backends import Backend, check_backend, open_s
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.interleaved_timing import InterleavedTimes, Round, Timing, time_interleaved
 from stampbench.benchmark.measure.latency_row import NetworkTiming, TimingName
-from stampbench.benchmark.measure.memory import inference_memory
+from stampbench.benchmark.measure.memory import inference_memory, out_of_memory
 from stampbench.benchmark.measure.session import Session
 from stampbench.benchmark.measure.stopwatch import stopwatch_for
 from stampbench.models.model import Model
@@ -100,9 +100,9 @@ def time_networks(
     """
     check_cell(image.device, cell)
     title = f"{cell.backend}, {cell.precision}, {cell.timing}"
-    batches = _batches(networks, image, cell, seconds, report)
-    sessions: dict[str, Session] = {}
     cells = {name: cell._replace(precision=own_precisions.get(name, cell.precision)) for name in networks}
+    batches = _batches(networks, image, cells, seconds, report)
+    sessions: dict[str, Session] = {}
     for name, network in networks.items():
         report(f"{title}: preparing {name}")
         sessions[name] = open_session(network, repeated(image, batches[name]), cell.backend, cells[name].precision)
@@ -135,6 +135,8 @@ def saturating_batch(
         seconds: most seconds of timing each batch size.
     """
     kind = image.device.type
+    if kind == "cuda":
+        torch.cuda.empty_cache()  # what the search for another network's batch left behind counts as used
     most_bytes = torch.cuda.mem_get_info(image.device)[0] // (2 * networks) if kind == "cuda" else _MOST_BYTES
     stopwatch, seconds = stopwatch_for("throughput", image.device), min(seconds, _SEARCH_SECONDS[kind])
     batch, throughput = 1, 0.0
@@ -144,7 +146,9 @@ def saturating_batch(
         try:
             call = open_session(network, repeated(image, batch), backend, precision).call
             timing = time_interleaved({"one": call}, stopwatch, seconds=seconds).timings["one"]
-        except torch.OutOfMemoryError:
+        except Exception as error:  # every runtime has its own
+            if not out_of_memory(error):
+                raise
             break
         now = batch / timing.p50
         if now < _SATURATED * throughput:
@@ -159,21 +163,26 @@ def repeated(image: Tensor, batch: int) -> Tensor:
 
 
 def _batches(
-    networks: Mapping[str, Model], image: Tensor, cell: Cell, seconds: float, report: Callable[[str], None]
+    networks: Mapping[str, Model],
+    image: Tensor,
+    cells: Mapping[str, Cell],
+    seconds: float,
+    report: Callable[[str], None],
 ) -> dict[str, int]:
     """Return the batch size of each network.
 
     Args:
         networks: networks by name.
         image: one image.
-        cell: how they are timed.
+        cells: how each is timed; they differ in precision at most.
         seconds: most seconds of timing a batch size that is tried.
         report: called with a line about each search.
     """
-    if cell.timing != "throughput" and cell.batch is not None:
-        return dict.fromkeys(networks, cell.batch)
     found: dict[str, int] = {}
     for name, network in networks.items():
+        cell = cells[name]
+        if cell.timing != "throughput" and cell.batch is not None:
+            return dict.fromkeys(networks, cell.batch)
         if found and cell.timing != "throughput":
             return dict.fromkeys(networks, next(iter(found.values())))
         report(f"{cell.backend}, {cell.precision}, {cell.timing}: looking for the saturating batch of {name}")

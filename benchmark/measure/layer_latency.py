@@ -7,7 +7,6 @@ few numbers of input and output channels, and numbers in between are interpolate
 from __future__ import annotations
 
 import math
-import time
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
+from stampbench.benchmark.measure.stopwatch import stopwatch_for
 from stampbench.models.model import Architecture, without_memory
 
-_CALLS, _SECONDS = 5, 0.01
+_CALLS, _MILLISECONDS = 5, 10
 """Fewest calls of a layer, and the time from which on no more calls are made."""
 
 
@@ -140,6 +140,10 @@ class LayerLatency:
             times[kind] = (rows, columns, rising.tolist())
         return cls(times)
 
+    def covers(self, architecture: Architecture, size: tuple[int, ...]) -> bool:
+        """Return whether all convolutions of an architecture are of kinds that were measured."""
+        return all(self._known(each.kind) in self.times for each in convolutions(architecture, size))
+
     def milliseconds(self, architecture: Architecture, size: tuple[int, ...]) -> float:
         """Return the sum over the convolutions of an architecture; wider ones than the measured are extrapolated."""
         return math.fsum(self._of(*each) for each in convolutions(architecture, size))
@@ -154,9 +158,12 @@ class LayerLatency:
         fields = len(Kind._fields)
         return cls({Kind(*row[:fields]): tuple(row[fields:]) for row in rows})  # type: ignore[misc]
 
-    def _of(self, kind: Kind, inputs: int, outputs: int) -> float:
+    def _known(self, kind: Kind) -> Kind:
         # A depthwise convolution of one channel looks like any other of one channel.
-        rows, columns, cells = self.times[kind if kind in self.times else kind._replace(depthwise=True)]
+        return kind if kind in self.times else kind._replace(depthwise=True)
+
+    def _of(self, kind: Kind, inputs: int, outputs: int) -> float:
+        rows, columns, cells = self.times[self._known(kind)]
         low, above = _between(rows, 1 if kind.depthwise else inputs)
         left, right = _between(columns, outputs)
         near, far = (
@@ -180,21 +187,11 @@ def _time(
 def _milliseconds(call: Callable[[], object], device: torch.device) -> float:
     """Return the median time of a few calls after one that warms up."""
     taken: list[float] = []
-    call()
-    while len(taken) < _CALLS or sum(taken) < _SECONDS:
-        _wait(device)
-        started = time.perf_counter()
-        call()
-        _wait(device)
-        taken.append(time.perf_counter() - started)
-    return 1000 * float(np.median(taken))
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
+    stopwatch = stopwatch_for("wall", device)
+    stopwatch(call, 1)
+    while len(taken) < _CALLS or sum(taken) < _MILLISECONDS:
+        taken.append(stopwatch(call, 1))
+    return float(np.median(taken))
 
 
 def _grid(most: int) -> list[int]:

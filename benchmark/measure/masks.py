@@ -20,7 +20,7 @@ from stampbench.benchmark.measure.case_score import Empty
 
 Mask = NDArray[np.bool_]
 
-_MANY_VOXELS, _MANY_OF_BOX = 300_000, 0.05
+_MANY_VOXELS, _MANY_OF_BOX = 300_000, 0.25
 """Voxels of two surfaces, and their share of the box, from which on a distance transform is faster than a tree."""
 
 

@@ -124,3 +124,9 @@ class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self._known[key] = weakref.ref(storage, freed)
         self.now += size
         self.peak = max(self.peak, self.now)
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Return whether an error says that memory is used up; on a CPU and in ONNX Runtime only its text does."""
+    texts = ("can't allocate memory", "Failed to allocate memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in str(error) for each in texts)

@@ -15,7 +15,7 @@ from stampbench.models.pocketnet import PocketNetArchitecture
 
 
 class FilterSavings:
-    """What filters of a network save; the table of layer latency is measured once, when it is first needed.
+    """What filters of a network save; the table of layer latency is measured when it is first needed.
 
     Args:
         size: Spatial size of an image.
@@ -40,6 +40,9 @@ class FilterSavings:
         Args:
             architecture: The network.
             cost: `parameters`, `flops` of one image, or `latency`, its milliseconds.
+
+        Raises:
+            ValueError: when the cost is another word.
         """
         if isinstance(architecture, PocketNetArchitecture):
             return {}
@@ -53,9 +56,13 @@ class FilterSavings:
 
     def _measure(self, architecture: Architecture, cost: str) -> Callable[[Architecture], float]:
         size = self._size
+        if cost not in ("parameters", "flops", "latency"):
+            raise ValueError(f"unknown cost '{cost}'; known: parameters, flops, latency")
         if cost == "parameters":
             return parameter_count
         if cost == "flops":
             return lambda each: count_complexity(each, size).flops
-        self.latency = table = self.latency or LayerLatency.measured(architecture, size, self._device)
+        table = self.latency
+        if table is None or not table.covers(architecture, size):  # a strategy may go on with another network
+            self.latency = table = LayerLatency.measured(architecture, size, self._device)
         return lambda each: table.milliseconds(each, size)

@@ -45,7 +45,7 @@ def latency_along_pruning(
     for axes, group in columns:
         strategy = str(group["strategy"].iloc[0])
         own = relative[relative["run"].isin(group["run"])]
-        for (label, _run), rows in own.groupby(["label", "run"], sort=False):
+        for (label, _run, _session), rows in own.groupby(["label", "run", "measured"], sort=False):
             number = labels.index(str(label))
             axes[0].plot(
                 rows["parameters"], rows["relative"], color=GREYS[number % len(GREYS)], label=label, linewidth=1.2,
@@ -71,9 +71,10 @@ def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
     Times are per image. Checkpoints, or whole runs in a session, that are too noisy for a ratio are left out.
 
     Returns:
-        Rows with `run`, `step`, `parameters`, `relative`, and `label`: device, backend, precision and timing.
+        Rows with `run`, `step`, `parameters`, `relative`, `label` (device, backend, precision and timing), and the
+        session, `measured`.
     """
-    columns = ["run", "step", "parameters", "relative", "label"]
+    columns = ["run", "step", "parameters", "relative", "label", "measured"]
     if timings.empty or "step" not in timings:
         return pd.DataFrame(columns=columns)
     frame = timings[timings["step"].notna() & ~timings["noisy_ratio"].astype(bool)].sort_values("step")

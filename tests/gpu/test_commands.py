@@ -64,7 +64,7 @@ def predict_on_both_devices(run: str, stampbench: Command, device: torch.device)
 def test_latency_of_a_trajectory_has_every_timing(run: str, stampbench: Command, device: torch.device) -> None:
     """On a GPU these are the three numbers in two backends and three precisions."""
     gpu = device.type == "cuda"
-    words = [] if gpu else ["--backend", "eager", "--timing", "wall,throughput"]
+    words = ["--backend", "eager,cudagraph"] if gpu else ["--backend", "eager", "--timing", "wall,throughput"]
     code, out, err = stampbench(
         "latency", run, "--trajectory", "3", "--device", device, "--runs", "runs", "--seconds", "0.05",
         "--precision", "fp32,bf16,fp16" if gpu else "fp32", "--output", "timings.csv", "--rounds", "rounds.csv", *words,

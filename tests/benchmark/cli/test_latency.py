@@ -134,3 +134,11 @@ def test_invalid_requests_are_refused_in_one_line(stampbench: Command, words: li
     assert code == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_batch_that_does_not_fit_into_memory_is_an_error(stampbench: Command) -> None:
+    code, _, err = stampbench("latency", "--strategy", "standard", "--dataset", "phantom2d", "--batch", "100000000")
+    assert code == 2
+    assert err.splitlines()[-1] == (
+        "error: a batch of 100,000,000 needs more memory than cpu has; choose smaller batches or images"
+    )

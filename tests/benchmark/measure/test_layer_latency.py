@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from stampbench.benchmark.measure import layer_latency
 from stampbench.benchmark.measure.complexity import count_complexity
 from stampbench.benchmark.measure.layer_latency import LayerLatency, convolutions
 from stampbench.benchmark.measure.savings import FilterSavings
@@ -94,3 +95,13 @@ def test_layers_of_one_kind_are_measured_once() -> None:
     assert len(convolutions(architecture, (16, 16))) == 8
     assert len(kinds) == 4  # two levels, the transposed convolution, and the head
     assert set(LayerLatency.measured(architecture, (16, 16), CPU, flops).times) == kinds
+
+
+def test_a_strategy_that_goes_on_with_another_network_gets_a_new_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer_latency, "_milliseconds", flops)
+    savings = FilterSavings((16, 16), CPU)
+    for depth in (1, 2, 1):
+        architecture = UNetArchitecture.doubling(2, 1, 2, f=2, depth=depth)
+        assert savings.of(architecture, "latency") == pytest.approx(savings.of(architecture, "flops"))
+    with pytest.raises(ValueError, match="unknown cost 'macs'; known: parameters, flops, latency"):
+        savings.of(architecture, "macs")

@@ -61,6 +61,7 @@ def test_replayed_steps_end_bit_for_bit_like_executed_ones(
         trainer = make(run, tmp_path / name, EXACT)
         trainer.set_dropout({"conv1": 0.2, "conv2": 0.1})
         trainer.train(6)
+        assert (trainer.session._step._replay is not None) == (name == "replayed")
         moments = [value for state in trainer.session.optimiser.state.values() for value in state.values()]
         ended.append([*trainer.model.state_dict().values(), *moments, torch.cuda.get_rng_state()])
     assert all(torch.equal(a, b) for a, b in zip(*ended, strict=True))

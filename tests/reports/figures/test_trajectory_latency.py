@@ -41,6 +41,13 @@ def test_times_are_relative_to_the_unpruned_network_of_the_same_session(timings:
     }
 
 
+def test_two_sessions_of_a_run_are_two_lines(records: dict[str, pd.DataFrame], timings: Timings) -> None:
+    both = pd.concat([checkpoints(timings, [1.0, 0.5, 0.25], measured=name) for name in ("a", "b")])
+    figure = latency_along_pruning(**records, timings=both)
+    drawn = [list(line.get_xdata()) for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 3]
+    assert drawn == [[900, 90, 9], [900, 90, 9]]
+
+
 def test_models_are_named_where_several_gpus_were_timed(timings: Timings) -> None:
     sessions = [
         checkpoints(timings, [1.0, 0.5, 0.2], measured=model, device="cuda:0", processor=model) for model in ("A", "B")
