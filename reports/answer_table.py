@@ -13,7 +13,8 @@ _NAMED = 3
 """Most strategies that a row names."""
 _NOTE = (
     "Differences: test Dice of the strategy minus that of the reference, with the 95 % confidence interval over runs "
-    "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin. A need has no row where "
+    "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin. Better or worse: p < .05 "
+    "after Holm's correction for all strategies that are compared with the same reference. A need has no row where "
     "nothing is decided."
 )
 

@@ -100,7 +100,7 @@ class Pruner:
     def finished(self) -> bool:
         """Whether nothing is removed any more: `min_filters` or the limit of parameters is reached."""
         limit = self.strategy.parameter_limit(self._start)
-        return not self._module.architecture.prunable(self.strategy.min_filters) or self.parameters <= limit
+        return not self.strategy.prunable(self.widths) or self.parameters <= limit
 
     def step(self, batches: Iterable[Any], optimiser: torch.optim.Optimizer | None = None) -> Pruned | None:
         """Count an epoch; after the first one, and then after every `recovery_epochs`, prune.

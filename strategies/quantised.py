@@ -45,6 +45,13 @@ class Quantised(Strategy):
         except json.JSONDecodeError as error:
             raise ValueError(f"must be a JSON object ({error.msg})") from None
 
+    @field_validator("settings")
+    @classmethod
+    def _no_own(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if own := sorted({"f", "depth", "convs_per_level"} & value.keys()):
+            raise ValueError(f"{own[0]} is a hyperparameter of its own here; set it beside settings")
+        return value
+
     @field_validator("of")
     @classmethod
     def _trains(cls, value: str) -> str:

@@ -148,7 +148,9 @@ class TrainAndPrune(Strategy):
             trainer.train(epochs=1, gather=self._gathers)
         self._checkpoint(trainer)
         limit = self.parameter_limit(parameter_count(trainer.architecture))
-        while self._prunable(trainer.architecture) and parameter_count(trainer.architecture) > limit:
+        if self.width_multiple > 1 and not self.prunable(trainer.architecture.layers):
+            raise StrategyError(f"width_multiple={self.width_multiple}: no layer is wide enough to lose filters")
+        while self.prunable(trainer.architecture.layers) and parameter_count(trainer.architecture) > limit:
             self.prune_once(trainer)
             if self.recovery == "epochs":
                 trainer.train(epochs=self.recovery_epochs, gather=self._gathers)
@@ -156,9 +158,9 @@ class TrainAndPrune(Strategy):
                 train_to_convergence(trainer, trainer.finetune_patience)
             self._checkpoint(trainer)
 
-    def _prunable(self, architecture: Architecture) -> bool:
-        widths = architecture.layers.values()
-        return any(filters_to_multiple(width, self.min_filters, self.width_multiple) for width in widths)
+    def prunable(self, layers: Mapping[str, int]) -> bool:
+        """Return whether filters can be removed from any layer, given how many each has."""
+        return any(filters_to_multiple(width, self.min_filters, self.width_multiple) for width in layers.values())
 
     @property
     def _gathers(self) -> bool:

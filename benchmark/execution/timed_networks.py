@@ -20,6 +20,7 @@ from stampbench.benchmark.measure.latency_row import LatencyRow
 from stampbench.benchmark.measure.memory import out_of_memory
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.run_tables import architectures_of, read_table
+from stampbench.benchmark.records.schema import Record
 from stampbench.models.model import Model, build
 
 
@@ -75,14 +76,14 @@ def find_networks(
         UserError: when there are none, or they do not accept the same images.
     """
     store = RunStore(runs_folder)
-    networks, size, steps = _recorded(store, runs, trajectory)
+    precisions: dict[str, Precision] = {}
+    networks, size, steps = _recorded(store, runs, trajectory, precisions)
     names, settings = strategies
     if names and request is not None:
-        named, size = _named(store, names, settings, request, data_root)
+        named, size = _named(store, (names, settings), request, data_root, precisions)
         networks = named | networks
     if not networks:
         raise UserError("nothing to time: name runs, or strategies and a dataset")
-    precisions = _low_precisions(store, networks)
     # Networks that were tested as they were trained come first, so that the reference is one of them.
     networks = dict(
         sorted(networks.items(), key=lambda item: (item[0] in precisions, item[0].split()[0] != "standard"))
@@ -126,9 +127,16 @@ def time_cell(
 
 
 def _recorded(
-    store: RunStore, runs: Sequence[str], trajectory: int | None
+    store: RunStore, runs: Sequence[str], trajectory: int | None, precisions: dict[str, Precision]
 ) -> tuple[dict[str, Model], tuple[int, ...] | None, dict[str, int]]:
-    """Return the networks of recorded runs by label and id, their size if it is the same, and checkpoints' numbers."""
+    """Return the networks of recorded runs by label and id, their size if it is the same, and checkpoints' numbers.
+
+    Args:
+        store: the store.
+        runs: ids or folders.
+        trajectory: number of checkpoints of each run; None: its selected network.
+        precisions: receives the precisions of networks whose runs were tested in a low one.
+    """
     networks: dict[str, Model] = {}
     steps: dict[str, int] = {}
     sizes: set[tuple[int, ...]] = set()
@@ -136,44 +144,56 @@ def _recorded(
         folder, record = store.find(text)
         sizes.add(record.spec.dataset.seen)
         name = f"{record.label} {record.id}"
+        low = record.spec.test_precision
         if trajectory is None:
             networks[name] = store.model(text)[0]
+            precisions |= {} if low is None else {name: low}
             continue
         architectures = architectures_of(folder, read_table(folder, record, "trajectory.csv"))
         for step in sorted(set(np.linspace(0, len(architectures) - 1, trajectory).round().astype(int))):
             # Weights do not affect latency, and only those of the selected checkpoint are stored.
             networks[f"{name} step {step}"] = build(architectures[step])
             steps[f"{name} step {step}"] = int(step)
+            precisions |= {} if low is None else {f"{name} step {step}": low}
     return networks, sizes.pop() if len(sizes) == 1 else None, steps
-
-
-def _low_precisions(store: RunStore, networks: Mapping[str, Model]) -> dict[str, Precision]:
-    """Return the precisions of networks whose runs were tested in a low precision; names hold the run's id."""
-    low = {record.id: record.spec.test_precision for _, record in store.records([], files=())}
-    found = {name: low.get(name.split(" step ")[0].split()[-1]) for name in networks}
-    return {name: precision for name, precision in found.items() if precision is not None}
 
 
 def _named(
     store: RunStore,
-    names: Sequence[str],
-    settings: Mapping[str, Any],
+    strategies: tuple[Sequence[str], Mapping[str, Any]],
     request: DatasetRequest,
     data_root: Path | None,
+    precisions: dict[str, Precision],
 ) -> tuple[dict[str, Model], tuple[int, ...]]:
-    """Return, for each strategy, the latest network recorded on the dataset, else the one that it starts with."""
-    dataset = request.open(data_root)
+    """Return, for each strategy, the latest network recorded on the dataset, else the one that it starts with.
+
+    Args:
+        store: the store.
+        strategies: names of strategies, and hyperparameters.
+        request: the dataset.
+        data_root: folder that holds the named datasets' folders.
+        precisions: receives the precisions of networks whose runs were tested in a low one.
+
+    Raises:
+        UserError: when a strategy trains nothing and no run of it is recorded.
+    """
+    dataset, (names, settings) = request.open(data_root), strategies
     networks: dict[str, Model] = {}
-    latest: dict[str, tuple[str, Path, str]] = {}
+    latest: dict[str, tuple[str, Path, Record]] = {}
     for folder, record in store.records([]):
         identity = record.spec.dataset
         if (identity.name, identity.seen) == (dataset.name, dataset.seen):
             name = record.spec.strategy
-            latest[name] = max(latest.get(name, ("", folder, "")), (str(record.ended), folder, record.id))
+            if name not in latest or (str(record.ended), folder) > latest[name][:2]:
+                latest[name] = (str(record.ended), folder, record)
     for resolved in resolve_strategies(names, resolve_protocol("paper", {}), settings):
         if resolved.name in latest and not settings:
-            _, folder, run = latest[resolved.name]
-            networks[f"{resolved.name} {run}"] = store.model(str(folder))[0]
+            _, folder, record = latest[resolved.name]
+            networks[f"{resolved.name} {record.id}"] = store.model(str(folder))[0]
+            if record.spec.test_precision is not None:
+                precisions[f"{resolved.name} {record.id}"] = record.spec.test_precision
+        elif not resolved.strategy.trains:
+            raise UserError(f"strategy '{resolved.name}' has no network of its own; name a run of it")
         else:
             start = resolved.strategy.start(dataset.spatial_dims, len(dataset.channels), len(dataset.classes))
             networks[f"{resolved.name} (untrained start)"] = build(start)  # weights do not affect latency

@@ -258,4 +258,5 @@ def _wrong_parents(records: dict[str, Record], published: Records | None) -> Ite
 
 def _same_network(record: Record, parent: Record) -> bool:
     """Return whether two runs have the same weights."""
-    return record.files["model/weights.safetensors"] == parent.files["model/weights.safetensors"]
+    found = [each.files.get("model/weights.safetensors") for each in (record, parent)]
+    return found[0] is not None and found[0] == found[1]

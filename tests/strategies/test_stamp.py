@@ -137,8 +137,14 @@ def test_younger_defaults_are_not_stored_so_that_ids_of_older_runs_hold(name: st
 
 def test_with_a_cost_the_least_important_filter_per_saving_is_removed() -> None:
     """All filters of a dry run score the same within a layer; norms make those of wide layers the least important."""
+    removed: list[str] = []
 
     class Costly(Recorder):
+        def prune(self, filters: Any, optimiser: Any = "new") -> None:
+            filters = list(filters)
+            removed.extend(each.layer for each in filters)
+            super().prune(filters, optimiser)
+
         def savings(self, cost: str) -> dict[str, float]:
             self.calls.append(("savings", cost))
             return {layer: 100.0 if layer == "conv1" else 1.0 for layer in self.architecture.layers}
@@ -148,6 +154,8 @@ def test_with_a_cost_the_least_important_filter_per_saving_is_removed() -> None:
     recorder = Costly(strategy)
     strategy.fit(recorder)
     assert recorder.calls[2:5] == [("score", "l2"), ("savings", "latency"), ("prune", 1)]
+    assert removed[0] == "conv1"
+    assert removed[1] == "conv3"  # the widest, which is the first one without a cost
     assert set(recorder.architecture.layers.values()) == {1}
 
 
@@ -155,6 +163,11 @@ def test_with_a_width_multiple_pruning_ends_when_no_layer_can_reach_a_smaller_on
     recorder = follow("stamp", f=4, depth=1, width_multiple=4, filters_per_step=1)
     assert set(recorder.architecture.layers.values()) == {4}
     assert [count for call, count in recorder.calls if call == "prune"] == [4, 4]
+
+
+def test_a_width_multiple_that_no_layer_reaches_is_refused() -> None:
+    with pytest.raises(StrategyError, match="width_multiple=64: no layer is wide enough to lose filters"):
+        follow("stamp", f=2, depth=1, width_multiple=64)
 
 
 @pytest.mark.parametrize("setting", [{"cost": "latency"}, {"width_multiple": 8}])

@@ -14,6 +14,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
 from stampbench.benchmark.environment.progress import Progress
@@ -39,6 +40,8 @@ def execute_with_parents(run: Run, store: Path, save_every: float) -> None:
     """Execute a run and its parent runs in a child process; write the traceback of an error to a file."""
     progress = Progress("soak", 1, quiet=True)
     records = RunStore(store)
+    # In a forked process PyTorch makes its pool of threads anew, which two threads must not do at once.
+    torch.set_num_threads(1)
     try:
         for each in with_parents([run]):
             if records.status(each.spec) != "finished":
