@@ -142,6 +142,9 @@ def _execute(
     trainer = RunTrainer(run.spec, run.architecture, data, compute, progress, resume, parents)
     try:
         _fit(run.resolved.strategy, trainer)
+        if trainer.session.validator.precision != run.spec.test_precision:
+            # `predict`, `latency` and the check of submissions would take another network than the run.
+            raise StrategyError("compute_in: only the strategy 'quantised' records the precision that it is tested in")
         model = trainer.selected_model()
         release_heap()  # the distances of large volumes need memory of their own
         scores = evaluate(

@@ -29,7 +29,6 @@ from stampbench.models.architecture import Filter
 from stampbench.models.model import Architecture, Model, parse_architecture
 from stampbench.models.weights.serialization import load_model, save_model
 from stampbench.strategies.base import ParentRun, Validation
-from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import Scores
 
 _T = TypeVar("_T")
@@ -64,7 +63,7 @@ class RunTrainer:
         self.selected: SelectedCheckpoint | None = None
         self.session = TrainingSession(spec, architecture, data, compute, progress, parents or {})
         self._architecture = architecture
-        self._resume, self._compute, self._test_precision = resume, compute, spec.test_precision
+        self._resume, self._compute = resume, compute
         self._journal = Journal(resume.path)
         self._saved_at = time.monotonic()
         self._snapshot = self._state()
@@ -141,8 +140,6 @@ class RunTrainer:
         self._once("distill", lambda: self.session.distill(name, weight, temperature))
 
     def compute_in(self, precision: LowPrecision) -> None:
-        if precision != self._test_precision:  # else predict, latency and checks would take another network
-            raise StrategyError("compute_in: only the strategy 'quantised' records the precision that it is tested in")
         self._once("compute_in", lambda: self.session.compute_in(precision))
 
     def regularise(self, name: str, weight: float) -> None:

@@ -318,6 +318,16 @@ def test_exit_of_a_strategy_is_a_failure_and_that_of_a_signal_handler_passes(
         perform(make_run("standard", f=1))
 
 
+def test_precision_that_the_record_would_not_name_is_a_failure(
+    perform: Perform, make_run: MakeRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_run("standard")
+    strategy = type(run.resolved.strategy)
+    monkeypatch.setattr(strategy, "fit", lambda self, trainer: trainer.compute_in("bf16"))
+    with pytest.raises(TrainingFailedError, match="compute_in: only the strategy 'quantised' records the precision"):
+        perform(run)
+
+
 def _exit_elsewhere() -> None:
     """Exit from the code of another module, as the signal handler of a cluster does."""
     exec("import sys; sys.exit(7)", {"__name__": "scheduler"})
