@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -34,7 +35,8 @@ class Ranking:
         if not self.normalised:
             return scores
         norms = {layer: math.hypot(*values) for layer, values in scores.items()}
-        epsilon = _EPSILON * (max(norms.values(), default=0.0) or 1.0)
+        largest = max(norms.values(), default=0.0) or 1.0
+        epsilon = max(_EPSILON * largest, sys.float_info.min)  # the product of a tiny norm would be 0
         return {layer: [value / (norms[layer] + epsilon) for value in values] for layer, values in scores.items()}
 
     def without(self, filters: Iterable[Filter]) -> Ranking:

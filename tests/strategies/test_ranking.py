@@ -302,3 +302,7 @@ def test_filters_go_together_to_the_next_multiple_of_a_width() -> None:
     both = ranking.lowest(4, width_multiple=2)  # mean .05 of conv2, then .3 of conv1
     assert [filter[:2] for filter in both] == [("conv2", 0), ("conv2", 1), ("conv1", 2), ("conv1", 0)]
     assert len(ranking.lowest(3, width_multiple=2)) == 2
+
+
+def test_a_layer_without_activations_beside_one_with_tiny_ones_has_magnitude_zero() -> None:
+    assert Ranking({"conv1": [0.0], "conv2": [2e-313]}).magnitudes["conv1"] == [0.0]
