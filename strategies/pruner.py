@@ -205,9 +205,6 @@ class _Layers(NamedTuple):
 
     layers: dict[str, int]
 
-    def prunable(self, min_filters: int = 1) -> bool:
-        return any(width > min_filters for width in self.layers.values())
-
     def without(self, filters: Iterable[Filter]) -> _Layers:
         return _Layers(widths_without(self.layers, filters))
 

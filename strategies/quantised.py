@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -10,6 +9,7 @@ from pydantic import Field, field_validator
 
 from stampbench.models.model import Architecture
 from stampbench.strategies.base import Parent, Strategy, Trainer
+from stampbench.strategies.parent_settings import ParentSettings
 from stampbench.strategies.registry import STRATEGIES
 
 _PARENT = "trained"
@@ -26,7 +26,7 @@ class Quantised(Strategy):
 
     of: str = Field("stamp_plus", description="strategy of the parent run whose selected network is taken")
     precision: Literal["int8", "bf16"] = Field("int8", description="precision of the network in validation and test")
-    settings: dict[str, Any] = Field(
+    settings: ParentSettings = Field(
         default_factory=dict, description='hyperparameters of the parent run as JSON, such as {"filters_per_step": 4}'
     )
     f: int | None = Field(None, ge=1, le=1024, description="f of the parent run; unset: its default")  # type: ignore[assignment]
@@ -34,16 +34,6 @@ class Quantised(Strategy):
     convs_per_level: int | None = Field(  # type: ignore[assignment]
         None, ge=1, le=16, description="convs_per_level of the parent run; unset: its default"
     )
-
-    @field_validator("settings", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"must be a JSON object ({error.msg})") from None
 
     @field_validator("settings")
     @classmethod

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from stampbench.strategies.base import Parent, ParentCheckpoint, ParentRun, Strategy, Trainer
 from stampbench.strategies.convergence import train_to_convergence
 from stampbench.strategies.errors import StrategyError
+from stampbench.strategies.parent_settings import ParentSettings
 
 
 class RetrainScratch(Strategy):
@@ -23,7 +23,7 @@ class RetrainScratch(Strategy):
     """
 
     source: str = Field("stamp_plus", description="strategy of the parent run whose architectures are retrained")
-    source_settings: dict[str, Any] = Field(
+    source_settings: ParentSettings = Field(
         default_factory=dict, description='hyperparameters of the parent run as JSON, such as {"f": 8}'
     )
     source_seed: int | None = Field(
@@ -36,16 +36,6 @@ class RetrainScratch(Strategy):
     budget: Literal["convergence", "source"] = Field(
         "convergence", description="train each architecture to convergence, or for the epochs charged to the parent run"
     )
-
-    @field_validator("source_settings", mode="before")
-    @classmethod
-    def _from_json(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        try:
-            return json.loads(value)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"must be a JSON object ({error.msg})") from None
 
     def parents(self) -> Mapping[str, Parent]:
         """Return the parent run whose architectures are retrained."""

@@ -12,7 +12,7 @@ from torch import nn
 from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.inference.label_maps import postprocess
 from stampbench.benchmark.inference.predictor import predict
-from stampbench.benchmark.measure.masks import dice_score
+from stampbench.benchmark.measure.masks import class_dice
 from stampbench.datasets.preparation.prepared_case import PreparedCase
 
 _CPU = torch.device("cpu")
@@ -50,5 +50,5 @@ def agreement(
         equal += int(np.count_nonzero(maps[0] == maps[1]))
         voxels += maps[0].size
         for found, prediction in zip(scores, maps, strict=True):
-            found += [dice_score(prediction == value, reference == value) for value in range(1, len(classes))]
+            found += class_dice(prediction, reference, len(classes))
     return Agreement(equal / voxels, *(sum(found) / len(found) for found in scores))

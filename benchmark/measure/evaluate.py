@@ -14,7 +14,7 @@ from stampbench.benchmark.config.evaluation_settings import EvaluationSettings
 from stampbench.benchmark.inference.label_maps import postprocess
 from stampbench.benchmark.inference.predictor import predict
 from stampbench.benchmark.measure.case_score import CaseScore
-from stampbench.benchmark.measure.masks import average_hausdorff_set, dice_score, score_masks
+from stampbench.benchmark.measure.masks import average_hausdorff_set, class_dice, score_masks
 from stampbench.datasets.preparation.prepared_case import PreparedCase
 
 
@@ -76,8 +76,7 @@ def mean_dice(
     scores = []
     for case in cases:
         prediction = postprocess(predict(model, case, device, settings), settings.postprocessing)
-        label_map = np.asarray(case.reference)
-        scores += [dice_score(prediction == value, label_map == value) for value in range(1, len(classes))]
+        scores += class_dice(prediction, np.asarray(case.reference), len(classes))
     return sum(scores) / len(scores)
 
 

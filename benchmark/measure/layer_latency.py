@@ -20,6 +20,7 @@ from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from stampbench.benchmark.measure.stopwatch import stopwatch_for
 from stampbench.models.model import Architecture, without_memory
+from stampbench.models.unet import NORM
 
 _CALLS, _MILLISECONDS = 5, 10
 """Fewest calls of a layer, and the time from which on no more calls are made."""
@@ -66,7 +67,7 @@ class Kind(NamedTuple):
             nn.init.constant_(weights, 0.01)
         if transposed or set(self.kernel) == {1}:
             return conv.eval()
-        return nn.Sequential(conv, nn.ReLU(inplace=True), _norm(len(self.size))(outputs)).eval()
+        return nn.Sequential(conv, nn.ReLU(inplace=True), NORM[len(self.size)](outputs)).eval()
 
 
 class Convolution(NamedTuple):
@@ -207,7 +208,3 @@ def _between(grid: Sequence[int], channels: int) -> tuple[int, float]:
     if len(grid) == 1:
         return 0, 0.0
     return position, (channels - grid[position]) / (grid[position + 1] - grid[position])
-
-
-def _norm(dims: int) -> type[nn.Module]:
-    return {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[dims]

@@ -52,6 +52,17 @@ def dice_score(prediction: Mask, reference: Mask) -> float:
     return 2.0 * np.count_nonzero(prediction & reference) / both if both else 1.0
 
 
+def class_dice(prediction: NDArray[np.uint8], reference: NDArray[np.uint8], classes: int) -> list[float]:
+    """Return the Dice of each foreground class of two label maps.
+
+    Args:
+        prediction: `(*spatial)`.
+        reference: `(*spatial)`.
+        classes: number of classes, background included.
+    """
+    return [dice_score(prediction == value, reference == value) for value in range(1, classes)]
+
+
 def score_masks(prediction: Mask, reference: Mask, spacing: Sequence[float], tolerance: float = 1.0) -> MaskScores:
     """Score one mask.
 

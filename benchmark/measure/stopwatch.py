@@ -62,13 +62,14 @@ def wall_stopwatch(clock: Clock) -> Stopwatch:
 def throughput_stopwatch(clock: Clock) -> Stopwatch:
     """Return a stopwatch that waits for the device only after the last call."""
 
+    once = wall_stopwatch(clock)
+
     def measure(call: Call, calls: int) -> float:
-        clock.synchronise()
-        started = clock.now()
-        for _ in range(calls):
-            call()
-        clock.synchronise()
-        return clock.now() - started
+        def all_calls() -> None:
+            for _ in range(calls):
+                call()
+
+        return once(all_calls, 1)
 
     return measure
 
