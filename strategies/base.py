@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, Protocol
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, SerializerFunctionWrapHandler, model_serializer
 
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.model import Architecture
@@ -189,7 +189,8 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     """Base class of strategies: the fields are hyperparameters, and `fit` is the training method.
 
     The inherited fields `f`, `depth` and `convs_per_level` define the U-Net that training starts from, unless another
-    network is chosen (`--network`).
+    network is chosen (`--network`). `learning_rate` takes the place of the protocol's, so that a table can hold
+    strategies with a rate of their own.
     """
 
     prunes: ClassVar[bool] = False
@@ -201,6 +202,18 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
     f: int = Field(4, ge=1, le=1024, description="filters on the first level")
     depth: int = Field(4, ge=1, le=7, description="number of pooling steps")
     convs_per_level: int = Field(2, ge=1, le=16, description="convolutions on every level")
+    learning_rate: float | None = Field(
+        None, gt=0, allow_inf_nan=False, description="the optimiser's learning rate; unset: the protocol's"
+    )
+
+    younger: ClassVar[Mapping[str, Any]] = {}
+    """Hyperparameters that are younger than published runs, with their defaults."""
+
+    @model_serializer(mode="wrap")
+    def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out defaults that are younger than published runs, so that their ids hold."""
+        stored, younger = serialise(self), {"learning_rate": None, **self.younger}
+        return {key: value for key, value in stored.items() if key not in younger or value != younger[key]}
 
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the architecture that training starts from; by default the doubling U-Net."""
@@ -219,9 +232,10 @@ class Strategy(BaseModel, ABC, frozen=True, extra="forbid"):
         dims = (spatial_dims, in_channels, out_channels)
         return make(*dims, f=self.f, depth=self.depth, convs_per_level=self.convs_per_level)
 
-    def unet_hyperparameters(self) -> dict[str, int]:
-        """Return the hyperparameters that define the U-Net, for a parent run with the same U-Net."""
-        return {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
+    def shared_hyperparameters(self) -> dict[str, Any]:
+        """Return what a parent run shares: the hyperparameters of the U-Net, and the learning rate if it is set."""
+        unet = {"f": self.f, "depth": self.depth, "convs_per_level": self.convs_per_level}
+        return unet if self.learning_rate is None else {**unet, "learning_rate": self.learning_rate}
 
     def fixed_network(self) -> str | None:
         """Return why the strategy cannot start from a network of the registry; None, the default: it can.

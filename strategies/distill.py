@@ -33,7 +33,7 @@ class Distill(Strategy):
 
     def parents(self) -> Mapping[str, Parent]:
         """Return the parent run that trains the teacher."""
-        return {"teacher": Parent("standard", {**self.unet_hyperparameters(), "f": self.teacher_f})}
+        return {"teacher": Parent("standard", {**self.shared_hyperparameters(), "f": self.teacher_f})}
 
     def fit(self, trainer: Trainer) -> None:
         """Train the student to convergence while it learns from the teacher."""

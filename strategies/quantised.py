@@ -38,7 +38,7 @@ class Quantised(Strategy):
     @field_validator("settings")
     @classmethod
     def _no_own(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if own := sorted({"f", "depth", "convs_per_level"} & value.keys()):
+        if own := sorted({"f", "depth", "convs_per_level", "learning_rate"} & value.keys()):
             raise ValueError(f"{own[0]} is a hyperparameter of its own here; set it beside settings")
         return value
 
@@ -69,7 +69,7 @@ class Quantised(Strategy):
         trainer.checkpoint()
 
     def _hyperparameters(self) -> dict[str, Any]:
-        own = {name: getattr(self, name) for name in ("f", "depth", "convs_per_level")}
+        own = {name: getattr(self, name) for name in ("f", "depth", "convs_per_level", "learning_rate")}
         return {name: value for name, value in own.items() if value is not None} | self.settings
 
     def _parent(self) -> Strategy:

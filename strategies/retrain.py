@@ -40,7 +40,7 @@ class RetrainScratch(Strategy):
     def parents(self) -> Mapping[str, Parent]:
         """Return the parent run whose architectures are retrained."""
         return {
-            "shapes": Parent(self.source, {**self.unet_hyperparameters(), **self.source_settings}, self.source_seed)
+            "shapes": Parent(self.source, {**self.shared_hyperparameters(), **self.source_settings}, self.source_seed)
         }
 
     def fit(self, trainer: Trainer) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from stampbench.models.model import Architecture, parameter_count
 from stampbench.strategies.base import Parent, Strategy, Trainer
@@ -15,9 +15,6 @@ from stampbench.strategies.errors import StrategyError
 from stampbench.strategies.importance import ImportanceName
 from stampbench.strategies.ranking import Ranking, filters_to_multiple
 from stampbench.strategies.selection import SELECTIONS, Chosen, CostName, LargestBy, rank
-
-_YOUNGER = {"dropout_ranks": "before_prune", "cost": "none", "width_multiple": 1}
-"""Hyperparameters that are younger than published runs, with their defaults."""
 
 
 class TrainAndPrune(Strategy):
@@ -30,6 +27,7 @@ class TrainAndPrune(Strategy):
     """
 
     prunes = True
+    younger: ClassVar[Mapping[str, Any]] = {"dropout_ranks": "before_prune", "cost": "none", "width_multiple": 1}
 
     recovery_epochs: int = Field(5, ge=1, description="R, training epochs after every prune")
     filters_per_step: int = Field(1, ge=1, description="filters removed per pruning step")
@@ -110,12 +108,6 @@ class TrainAndPrune(Strategy):
             raise ValueError(f"importance=l2_gathered cannot be combined with {active[0]}; change one of them")
         return self
 
-    @model_serializer(mode="wrap")
-    def _stored(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out defaults that are younger than published runs, so that their ids hold."""
-        stored: dict[str, Any] = serialise(self)
-        return {key: value for key, value in stored.items() if key not in _YOUNGER or value != _YOUNGER[key]}
-
     def start(self, spatial_dims: int, in_channels: int, out_channels: int) -> Architecture:
         """Return the doubling U-Net, with prunable transposed convolutions if `prune_upconvs`."""
         unet = self.unet("doubling", spatial_dims, in_channels, out_channels)
@@ -135,7 +127,7 @@ class TrainAndPrune(Strategy):
 
     def parents(self) -> Mapping[str, Parent]:
         """Return the run with the converged network if `pretrained`, and that of `dropout=matched`."""
-        converged = {"converged": Parent("standard", self.unet_hyperparameters())} if self.pretrained else {}
+        converged = {"converged": Parent("standard", self.shared_hyperparameters())} if self.pretrained else {}
         own = {"dropout", "selection", "largest_by", "select_parameters"}
         return converged | dropout_parents(self.dropout, self.model_dump(mode="json", exclude=own))
 

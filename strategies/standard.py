@@ -45,7 +45,7 @@ class Standard(Strategy):
 
     def parents(self) -> Mapping[str, Parent]:
         """Return the run that `dropout=matched` takes its probability from."""
-        settings = {**self.unet_hyperparameters(), "base_dropout": self.base_dropout, "importance": self.importance}
+        settings = {**self.shared_hyperparameters(), "base_dropout": self.base_dropout, "importance": self.importance}
         return dropout_parents(self.dropout, settings)
 
     def fit(self, trainer: Trainer) -> None:

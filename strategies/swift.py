@@ -53,7 +53,8 @@ class Swift(Strategy):
 
     def parents(self) -> Mapping[str, Parent]:
         """Return the run that trains the teacher, if there is one."""
-        return {_TEACHER: Parent("standard", {"f": self.teacher_f, "depth": self.teacher_depth})} if self.weight else {}
+        teacher = {**self.shared_hyperparameters(), "f": self.teacher_f, "depth": self.teacher_depth}
+        return {_TEACHER: Parent("standard", teacher)} if self.weight else {}
 
     def fit(self, trainer: Trainer) -> None:
         """Train to convergence and make one checkpoint."""

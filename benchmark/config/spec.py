@@ -133,6 +133,12 @@ class RunSpec(BaseModel):
         protocol = {key: value for key, value in dump["protocol"].items() if key not in EPOCH_BUDGET}
         return _digest([dump["dataset"], dump["n_train"], protocol])
 
+    @property
+    def training_protocol(self) -> Protocol:
+        """The protocol, with the strategy's learning rate if it has its own."""
+        rate = self.hyperparameters.get("learning_rate")
+        return self.protocol if rate is None else self.protocol.model_copy(update={"learning_rate": rate})
+
     def stored(self) -> dict[str, Any]:
         """The specification as `run.json` holds it and as ids are hashed from it."""
         return self.model_dump(mode="json", by_alias=True)

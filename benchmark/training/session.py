@@ -68,7 +68,7 @@ class TrainingSession:
         progress: Progress,
         parents: Mapping[str, FinishedParent],
     ) -> None:
-        self.protocol, self.data, self.compute, self.parents = spec.protocol, data, compute, parents
+        self.protocol, self.data, self.compute, self.parents = spec.training_protocol, data, compute, parents
         self.device = compute.torch_device
         self.charges = Charges()
         self.training_loss = math.nan

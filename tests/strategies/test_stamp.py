@@ -199,3 +199,17 @@ def test_matched_dropout_needs_a_parent_that_recorded_dropout() -> None:
     old = ParentRun((ParentCheckpoint(0, 1, architecture),), 0)
     with pytest.raises(StrategyError, match="older than the column 'dropout'"):
         mean_dropout(old)
+
+
+@pytest.mark.parametrize(
+    "name", ["prune_finetune", "stamp_d", "standard_d", "distill", "swift", "retrain_scratch", "quantised"]
+)
+def test_parent_runs_have_the_learning_rate_of_the_run_that_builds_on_them(name: str) -> None:
+    entry = STRATEGIES[name]
+    settings = {**entry.preset, "dropout": "matched"} if name.endswith("_d") else dict(entry.preset)
+    settings |= {"weight": 0.5} if name == "swift" else {}
+    for rate in (None, 0.002):
+        strategy = entry.load()(**settings, learning_rate=rate)
+        assert strategy.model_dump().get("learning_rate") == rate
+        found = {parent.hyperparameters.get("learning_rate") for parent in strategy.parents().values()}
+        assert found == {rate}

@@ -52,6 +52,21 @@ def test_gathered_norms_are_mean_l2_norms_of_relu_outputs_in_the_last_epoch(
         trainer.score("l2_gathered")
 
 
+def test_a_learning_rate_of_the_strategy_takes_the_place_of_the_protocols(
+    make_run: Callable[..., Run], make_trainer: MakeTrainer, tmp_path: Path
+) -> None:
+    own = make_run("standard", learning_rate=0.002)
+    plain = make_run("standard")
+    by_protocol = plain.spec.protocol.model_copy(update={"learning_rate": 0.002})
+    assert own.spec.group == plain.spec.group
+    runs = (own, plain, plain._replace(spec=plain.spec.model_copy(update={"protocol": by_protocol})))
+    trainers = [make_trainer(run, tmp_path / str(number)) for number, run in enumerate(runs)]
+    for trainer in trainers:
+        trainer.train(2)
+    first, second, third = ([weights.tolist() for weights in each.model.parameters()] for each in trainers)
+    assert first == third != second
+
+
 def test_the_table_of_layer_latency_is_measured_once_and_survives_a_restart(
     make_run: Callable[..., Run], make_trainer: MakeTrainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
