@@ -90,6 +90,8 @@ def columns(unit: str) -> tuple[Column, ...]:
                _number("average_hausdorff", ".3f")),
         Column("ranking_passes", "ranking passes", "Passes over the training images that score filters", "low",
                lambda row: f"{row['ranking_passes']:,}"),
+        Column("validation_dice", "validation Dice", "Dice on the validation images, by which networks are selected",
+               "high", _number("validation_dice", ".3f")),
         Column("training_sets", "training sets", "Independent draws of the training images", "high",
                lambda row: str(row["training_sets"])),
         Column("pareto_parameters", "Pareto front", "No other strategy has more Dice and a lower cost", "high",

@@ -32,7 +32,7 @@ COLUMNS = (
     "tier", "strategy", "dice", "dice_low", "dice_high", "cases_low", "cases_high", "difference", "difference_low",
     "difference_high", "decision", "p", "p_holm", "common_runs", "nsd", "empty_rate", "hd95_median", "hd95_p90",
     "hd95_nonempty", "average_hausdorff", "parameters", "flops", "latency_ratio", "epochs", "ranking_passes",
-    "training_sets", "folds", "seeds", "runs", "run_sd", "pareto_parameters", "pareto_latency",
+    "validation_dice", "training_sets", "folds", "seeds", "runs", "run_sd", "pareto_parameters", "pareto_latency",
 )  # fmt: skip
 """Columns of the rows of a leaderboard."""
 LEARNT = 0.5
@@ -71,8 +71,8 @@ def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame 
 
     Args:
         runs: a row per finished run with `run`, `group` (equal for comparable runs: same data, training size and
-            protocol), `strategy`, `training_set`, `fold`, `seed`, `parameters`, `flops`, `epochs`, `ranking_passes`
-            and `equivalence_margin`.
+            protocol), `strategy`, `training_set`, `fold`, `seed`, `parameters`, `flops`, `epochs`, `ranking_passes`,
+            `validation_dice` and `equivalence_margin`.
         cases: a row per run, test case and class with `run`, `case`, `subject`, `dice`, `hd95`, `msd` and `empty`.
         timings: rows of `stampbench latency` with the column `run`; without timings there are no latencies.
 
@@ -175,11 +175,13 @@ def _differences(
     return rows
 
 
-def _costs(runs: pd.DataFrame) -> dict[str, int]:
-    """Return the mean size and training cost of a strategy's runs, and how many runs there are."""
-    means = {name: round(runs[name].mean()) for name in ("parameters", "flops", "epochs", "ranking_passes")}
+def _costs(runs: pd.DataFrame) -> dict[str, float]:
+    """Return the mean size, training cost and validation Dice of a strategy's runs, and how many runs there are."""
+    counts = ("parameters", "flops", "epochs", "ranking_passes")
+    means = {name: round(runs[name].mean()) for name in counts}
     sets = runs["training_set"].nunique()
     return means | {
+        "validation_dice": runs["validation_dice"].mean(),
         "training_sets": sets, "folds": runs["fold"].nunique(), "seeds": runs["seed"].nunique(), "runs": len(runs),
     }  # fmt: skip
 

@@ -31,13 +31,21 @@ def test_folds_are_averaged_per_case_before_the_mean(frames: Frames) -> None:
     (board,) = leaderboards(
         *frames(
             {"strategy": "stamp", "fold": 0, "dice": {"a": 0.5, "b": 0.9}},
-            {"strategy": "stamp", "fold": 1, "dice": {"a": 0.7, "b": 0.7}, "parameters": 2000, "epochs": 21},
-        )
+            {
+                "strategy": "stamp",
+                "fold": 1,
+                "dice": {"a": 0.7, "b": 0.7},
+                "parameters": 2000,
+                "epochs": 21,
+                "validation_dice": 0.9,
+            },
+        )  # fmt: skip
     )
     row = board.rows.iloc[0]
     assert row["dice"] == pytest.approx(0.7)
     assert row["run_sd"] == pytest.approx(0)
     assert list(board.scores["stamp"].mean()) == pytest.approx([0.6, 0.8])
+    assert row["validation_dice"] == pytest.approx(0.7)
     assert (row["parameters"], row["epochs"], row["runs"], row["folds"], row["seeds"]) == (1500, 16, 2, 2, 1)
 
 
