@@ -69,7 +69,9 @@ def convolve(module: nn.Module, x: Tensor, fast: bool) -> Tensor:
     """
     if fast:
         x = channels_last(x)
-    if fast and len(x) == 1 and x.dtype == torch.float32 and _ONEDNN and not torch.is_autocast_enabled("cpu"):
+    alone = fast and len(x) == 1 and x.dtype == torch.float32
+    # Hooks, which rank the filters of traced networks and drop them, need a call of the module.
+    if alone and _ONEDNN and not torch.is_autocast_enabled("cpu") and not module._forward_pre_hooks:
         if isinstance(module, nn.Conv2d | nn.Conv3d):
             padding, stride, dilation = module.padding, module.stride, module.dilation
             assert not isinstance(padding, str)

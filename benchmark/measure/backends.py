@@ -100,7 +100,7 @@ def open_session(model: Model, images: Tensor, backend: Backend, precision: Prec
 
 
 def _torch(model: Model, images: Tensor, backend: Backend, precision: Precision) -> Session:
-    if backend == "fast" and isinstance(model, TracedModel):
+    if backend == "fast" and isinstance(model, TracedModel) and not model.has_fast_kernels:
         raise UserError(f"backend 'fast': network '{model.architecture.name}' has no fast kernels; 'eager' is the same")
     network = copy.deepcopy(model).to(images.device).eval()
     network.kernels = "fast" if backend == "fast" else "plain"

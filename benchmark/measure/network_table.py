@@ -15,6 +15,7 @@ from stampbench.models.model import Architecture, without_memory
 from stampbench.models.network import Network
 from stampbench.models.network_size import of_size
 from stampbench.models.registry import DEFAULT, NETWORKS
+from stampbench.models.tracing.traced import TracedModel
 from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 SIZES = {2: (256, 256), 3: (64, 64, 64)}
@@ -37,6 +38,7 @@ class _Facts(NamedTuple):
     filters: str
     normalisation: str
     heads: bool
+    fast: bool
 
 
 def network_table(sources: Iterable[tuple[str, str]]) -> str:
@@ -67,7 +69,7 @@ def _row(name: str, source: str) -> list[str]:
         known.filters,
         known.normalisation,
         supervision,
-        "yes" if network is None else "no",
+        "yes" if known.fast else "no",
         *(_matched(name, network, dims) for dims in (2, 3)),
     ]
 
@@ -94,6 +96,7 @@ def _facts(name: str, network: Network | None, spatial_dims: int) -> _Facts | No
         f"{sum(layers.values()):,}",
         _normalisation(model),
         isinstance(output, list) and len(output) > 1,
+        not isinstance(model, TracedModel) or model.has_fast_kernels,
     )
 
 

@@ -13,6 +13,7 @@ from stampbench.models.cpu_kernels import Kernels
 from stampbench.models.input_check import check_images
 from stampbench.models.tracing.traced_architecture import TracedArchitecture, built
 from stampbench.models.tracing.traced_filters import TracedFilters
+from stampbench.models.unet import UNet
 
 # PyTorch compares a number that an InstanceNorm without weights does not need.
 warnings.filterwarnings("ignore", message="input's size at dim=1 does not match num_features")
@@ -28,11 +29,10 @@ class TracedModel(nn.Module):
         architecture: The current architecture; `remove_filters` updates it.
         net: The network's own module.
         filters: Handles on its filters.
-        kernels: Not used: these networks have PyTorch's kernels.
-        save_memory: Not used either.
+        has_fast_kernels: Whether a part of the network is a U-Net; other parts have PyTorch's kernels only.
+        save_memory: Not used.
     """
 
-    kernels: Kernels = "plain"
     save_memory: bool = False
 
     def __init__(self, architecture: TracedArchitecture) -> None:
@@ -44,6 +44,18 @@ class TracedModel(nn.Module):
         self.filters = TracedFilters(self.net, a.channels)
         self.filters.shrink(a.layers)
         self._aliases = _aliases(super().state_dict(keep_vars=True))
+        self._unets = [each for each in self.net.modules() if isinstance(each, UNet)]
+        self.has_fast_kernels = bool(self._unets)
+
+    @property
+    def kernels(self) -> Kernels:
+        """Implementation of the layers of U-Nets in the network."""
+        return self._unets[0].kernels if self._unets else "plain"
+
+    @kernels.setter
+    def kernels(self, kernels: Kernels) -> None:
+        for each in self._unets:
+            each.kernels = kernels
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """Return the logits of images; in training mode with deep supervision a list of them.

@@ -15,7 +15,9 @@ from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.cpu_kernels import channel_products, channel_sums, channels_last, normalise, normalise_and_drop
 from stampbench.models.errors import ModelError
 from stampbench.models.model import Architecture, Model, build
+from stampbench.models.networks.swift import SwiftUNet
 from stampbench.models.pocketnet import PocketNetArchitecture
+from stampbench.models.tracing.traced_architecture import TracedArchitecture
 from stampbench.models.unet import NORM, ConvUnit, UNet
 
 EPSILON = torch.finfo(torch.float32).eps
@@ -134,6 +136,7 @@ def test_normalise_equals_batchnorm_in_evaluation_mode() -> None:
 NETWORKS: dict[str, Callable[[int], Architecture]] = {
     "unet": lambda dims: UNetArchitecture.doubling(dims, 2, 3, f=3, depth=2),
     "one_filter_each": lambda dims: UNetArchitecture.flat(dims, 1, 2, f=1, depth=3),
+    "swift_unet": lambda dims: TracedArchitecture.unpruned("swift_unet", SwiftUNet(f=4, depth=1), dims, 1, 2),
     "pocket_unet": lambda dims: PocketNetArchitecture(
         spatial_dims=dims, in_channels=1, out_channels=3, f=4, depth=2, block="unet"
     ),

@@ -39,7 +39,7 @@ def test_folds_are_averaged_per_case_before_the_mean(frames: Frames) -> None:
                 "epochs": 21,
                 "validation_dice": 0.9,
             },
-        )  # fmt: skip
+        )
     )
     row = board.rows.iloc[0]
     assert row["dice"] == pytest.approx(0.7)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from stampbench.models.model import build, parameter_count
 from stampbench.models.networks.swift import SwiftUNet, depth_to_space, space_to_depth
@@ -58,3 +58,24 @@ def test_thick_slices_keep_their_number() -> None:
     architecture = TracedArchitecture.unpruned("swift_unet", SwiftUNet(f=2, depth=1, stride_last=1), 3, 1, 2)
     assert architecture.divisors == (4, 4, 2)
     assert build(architecture).eval()(torch.zeros(1, 1, 8, 8, 6)).shape == (1, 2, 8, 8, 6)
+
+
+@pytest.mark.parametrize("images", [1, 2])
+def test_fast_kernels_rank_and_drop_the_same_filters(images: int) -> None:
+    model = build(TracedArchitecture.unpruned("swift_unet", SwiftUNet(f=3, depth=1), 3, 1, 2))
+    x = torch.randn(images, 1, 8, 8, 8)
+    found: dict[str, list[Tensor]] = {}
+    for model.kernels in ("plain", "fast"):  # type: ignore[assignment]
+        signals = found.setdefault(model.kernels, [])
+        with torch.no_grad(), model.watched(lambda _, signal, signals=signals: signals.append(signal)):  # type: ignore[misc]
+            model.eval()(x)
+        assert len(signals) == len(model.architecture.layers)
+        model.set_dropout(dict.fromkeys(model.architecture.layers, 0.5))
+        torch.manual_seed(3)
+        signals.append(model.train()(x).detach())
+        model.set_dropout(dict.fromkeys(model.architecture.layers, 0.0))
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm3d):
+                module.reset_running_stats()
+    for plain, fast in zip(found["plain"], found["fast"], strict=True):
+        torch.testing.assert_close(fast, plain, rtol=1e-4, atol=1e-4)
