@@ -25,7 +25,7 @@ class Swift(Strategy):
     epochs are charged to the run.
     """
 
-    f: int = Field(16, ge=1, le=1024, description="filters on every level")
+    f: int = Field(8, ge=1, le=1024, description="filters on every level")
     depth: int = Field(3, ge=1, le=7, description="number of pooling steps after the space-to-depth step")
     convs_per_level: Literal[2] = Field(2, description="convolutions on every level; always two")
     stride: Literal[1, 2, 4] = Field(2, description="voxels per axis that become channels; 1: none")

@@ -23,7 +23,7 @@ class SwiftUNet(Network, frozen=True):
     refinement, two convolutions at full resolution, sees the image and these logits, and adds to them.
     """
 
-    f: int = Field(16, ge=1, le=1024, description="filters on every level")
+    f: int = Field(8, ge=1, le=1024, description="filters on every level")
     depth: int = Field(3, ge=1, le=7, description="number of pooling steps")
     stride: Literal[1, 2, 4] = Field(2, description="voxels per axis that become channels")
     stride_last: Literal[1, 2, 4] | None = Field(

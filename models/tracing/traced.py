@@ -54,6 +54,7 @@ class TracedModel(nn.Module):
 
     @kernels.setter
     def kernels(self, kernels: Kernels) -> None:
+        """Choose the implementation; without a U-Net in the network it stays PyTorch's."""
         for each in self._unets:
             each.kernels = kernels
 
