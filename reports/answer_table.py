@@ -14,8 +14,9 @@ _NAMED = 3
 _NOTE = (
     "Differences: test Dice of the strategy minus that of the reference, with the 95 % confidence interval over runs "
     "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin. Better or worse: p < .05 "
-    "after Holm's correction for all strategies that are compared with the same reference. A need has no row where "
-    "nothing is decided."
+    "after Holm's correction for all strategies that are compared with the same reference. Latency: relative to the "
+    "standard network, with its 95 % interval over rounds of timing; lower only where the intervals do not overlap. "
+    "A need has no row where nothing is decided."
 )
 
 
@@ -47,9 +48,13 @@ def _uses(answer: Answer) -> str:
     """Name the strategies with their cost."""
     named = [f"{arm.strategy}: {_cost(arm, answer)}" for arm in answer.arms[:_NAMED]]
     more = len(answer.arms) - _NAMED
-    return "; ".join([*named, *([f"{more} more"] if more > 0 else [])]) + (
-        " (not told apart)" if len(answer.arms) > 1 else ""
+    start = (
+        ""
+        if answer.separated
+        else f"no strategy that is not worse is measurably faster than {answer.reference.strategy}: "
     )
+    end = " (not told apart)" if len(answer.arms) > 1 else ""
+    return start + "; ".join([*named, *([f"{more} more"] if more > 0 else [])]) + end
 
 
 def _cost(arm: Arm, answer: Answer) -> str:
@@ -75,5 +80,6 @@ def _evidence_text(answer: Answer) -> str:
         number = "" if alike else f", {each.pairs} {unit}"
         parts.append(f"{name}{each.difference.mean:+.4f} ({low:+.4f} to {high:+.4f}){number}")
     parts += [f"{answer.compared[0].pairs} {unit}"] if alike else []
+    parts += [answer.reference.timed] if any(need.timed for need in answer.needs) and answer.reference.timed else []
     reference = f"{answer.reference.strategy} ({_cost(answer.reference, answer)})"
     return f"{words} {reference}: {'; '.join([*parts, task.name])}"

@@ -30,12 +30,37 @@ class Need(NamedTuple):
         cost: returns what should be low.
         text: returns the cost in words.
         meets: returns whether a row meets the need; None: the row with the lowest cost does.
+        timed: whether the cost depends on a machine, and is known with an interval only.
     """
 
     words: str
     cost: Callable[[Row], float]
     text: Callable[[Row], str]
     meets: Callable[[Row], bool] | None = None
+    timed: bool = False
+
+    def below(self, arm: Arm, other: Arm) -> bool:
+        """Return whether a strategy costs less; latencies differ if their intervals do not overlap.
+
+        Latencies of different backends, processors or numbers of threads are not compared.
+        """
+        if self.timed:
+            return arm.timed == other.timed and bool(arm.row["latency_high"] < other.row["latency_low"])
+        return self.cost(arm.row) < self.cost(other.row)
+
+    def alike(self, arm: Arm, other: Arm) -> bool:
+        """Return whether two strategies were timed in the same way and neither is measurably faster."""
+        known = all(each.row["latency_high"] >= each.row["latency_low"] for each in (arm, other))
+        return (
+            self.timed and known and arm.timed == other.timed and not (self.below(arm, other) or self.below(other, arm))
+        )
+
+
+def _latency(row: Row) -> str:
+    """Return latency with its interval, if there is one; the standard network is 1 by definition."""
+    low, high = row["latency_low"], row["latency_high"]
+    interval = f", 95 % {low:.2f} to {high:.2f}" if low < high else ""
+    return f"{row['latency_ratio']:.2f} × latency{interval}"
 
 
 NEEDS = {
@@ -43,7 +68,7 @@ NEEDS = {
         "few parameters", lambda row: row["parameters"], lambda row: f"{short(row['parameters'])} parameters"
     ),
     "latency": Need(
-        "low latency", lambda row: row["latency_ratio"], lambda row: f"{row['latency_ratio']:.2f} × latency"
+        "low latency", lambda row: row["latency_ratio"], _latency, timed=True
     ),
     "flops": Need("few FLOPs", lambda row: row["flops"], lambda row: f"{short(row['flops'])} FLOPs"),
     "epochs": Need("few training epochs", lambda row: row["epochs"], lambda row: f"{row['epochs']:,} epochs"),
@@ -63,12 +88,14 @@ class Arm(NamedTuple):
         protocol: label of the protocol.
         row: its row of the leaderboard.
         scores: its table of `dice_by_run`.
+        timed: backend, processor and threads of its latency.
     """
 
     strategy: str
     protocol: str
     row: Row
     scores: pd.DataFrame
+    timed: str
 
 
 class Task(NamedTuple):
@@ -106,6 +133,7 @@ class Answer(NamedTuple):
         arms: the strategies; if there are several, they are not told apart.
         reference: what they are compared with.
         compared: for each strategy, its comparison with the reference; all have the same decision.
+        separated: whether the strategies meet the need better than the reference; else none is measurably faster.
     """
 
     needs: Sequence[Need]
@@ -113,11 +141,12 @@ class Answer(NamedTuple):
     arms: Sequence[Arm]
     reference: Arm
     compared: Sequence[Compared]
+    separated: bool = True
 
     @property
     def evidence(self) -> tuple[object, ...]:
         """What two answers share if they say the same of different needs."""
-        return self.task.name, *(arm[:2] for arm in (*self.arms, self.reference))
+        return self.task.name, self.separated, *(arm[:2] for arm in (*self.arms, self.reference))
 
     def joined(self, other: Answer) -> Answer:
         """Return the answer with the needs of another one, those of the same cost excepted."""
@@ -138,7 +167,7 @@ def tasks(boards: Sequence[Board], runs: pd.DataFrame) -> list[Task]:
     of_group = {str(board.about["group"]): board for board in boards if float(board.rows["dice"].max()) >= LEARNT}
     for _, own in runs[runs["group"].isin(of_group)].groupby("task", sort=False):
         arms = [
-            Arm(row["strategy"], str(board.about["protocol"]), row, board.scores[row["strategy"]])
+            Arm(row["strategy"], str(board.about["protocol"]), row, board.scores[row["strategy"]], board.timed)
             for board in (of_group[group] for group in dict.fromkeys(own["group"]))
             for row in board.rows.to_dict("records")
             if not math.isnan(row["dice_low"])
@@ -194,8 +223,9 @@ def answers(boards: Sequence[Board], runs: pd.DataFrame, budget: Budget = LIMIT)
     """
     first = next(name for name, limit in budget._asdict().items() if limit is not None)
     need = NEEDS[first]._replace(
-        words=f"at most {budget}", meets=lambda row: bool(budget.fits(pd.DataFrame([row])).all())
-    )
+        words=f"at most {budget}", meets=lambda row: bool(budget.fits(pd.DataFrame([row])).all()),
+        timed=budget.latency is not None,
+    )  # fmt: skip
     compared = [(task, comparisons(task)) for task in tasks(boards, runs)]
     found: dict[object, Answer] = {}
     for each in (need, *NEEDS.values()):
@@ -214,25 +244,46 @@ def _answer(need: Need, task: Task, pairs: Mapping[tuple[int, int], Compared]) -
         task: the task.
         pairs: its `comparisons`.
     """
-    numbers = range(len(task.arms))
-    rows = [arm.row for arm in task.arms]
-    for reference in sorted(numbers, key=lambda number: task.arms[number].strategy != task.standard):
-        if need.meets is not None:
-            fitting = [] if need.meets(rows[reference]) else [each for each in numbers if need.meets(rows[each])]
-        else:
-            fitting = [each for each in numbers if need.cost(rows[each]) < need.cost(rows[reference])]
-        decisions = {each: pairs[each, reference].decision for each in fitting}
+    arms, numbers = task.arms, range(len(task.arms))
+    references = sorted(numbers, key=lambda number: arms[number].strategy != task.standard)
+    # Where no latency is measurably lower, strategies are named that are as fast as the reference.
+    passes = [(each, separated) for separated in (True, False) for each in references if separated or need.timed]
+    for reference, separated in passes:
+        fitting = _fitting(need, task, reference, separated=separated)
+        decisions = {each: pairs[each, reference].decision for each in numbers if each != reference}
+        if not separated and any(
+            decisions[each] != "worse" and need.below(arms[each], arms[reference]) for each in decisions
+        ):
+            continue
         good = [each for each in _not_worse(fitting, numbers, pairs) if decisions[each] in ("better", "equivalent")]
         if need.meets is None:
-            good = [each for each in good if need.cost(rows[each]) == min(need.cost(rows[other]) for other in good)]
-        elif not good and set(decisions.values()) == {"worse"}:
+            lowest = min(good, key=lambda each: need.cost(arms[each].row), default=0)
+            good = [each for each in good if not need.below(arms[lowest], arms[each])]
+        elif not good and {decisions[each] for each in fitting} == {"worse"}:
             good = _not_worse(fitting, fitting, pairs)
         if any(decisions[each] == "better" for each in good):
             good = [each for each in good if decisions[each] == "better"]
         if good:
             found = [pairs[each, reference] for each in good]
-            return Answer([need], task, [task.arms[each] for each in good], task.arms[reference], found)
+            return Answer([need], task, [arms[each] for each in good], arms[reference], found, separated)
     return None
+
+
+def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list[int]:
+    """Return the strategies that meet a need if the reference does not.
+
+    Args:
+        need: the need.
+        task: the task.
+        reference: position of the reference.
+        separated: whether they cost less; else they are as fast as the reference.
+    """
+    arms, first = task.arms, task.arms[reference]
+    if need.meets is not None:
+        inside = [each for each, arm in enumerate(arms) if need.meets(arm.row)]
+        return inside if separated and reference not in inside else []
+    fits = need.below if separated else need.alike
+    return [each for each, arm in enumerate(arms) if each != reference and fits(arm, first)]
 
 
 def _not_worse(numbers: Sequence[int], others: Sequence[int], pairs: Mapping[tuple[int, int], Compared]) -> list[int]:

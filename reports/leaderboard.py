@@ -31,8 +31,9 @@ from stampbench.reports.tiers import Pairs, pareto_front, tiers
 COLUMNS = (
     "tier", "strategy", "dice", "dice_low", "dice_high", "cases_low", "cases_high", "difference", "difference_low",
     "difference_high", "decision", "p", "p_holm", "common_runs", "nsd", "empty_rate", "hd95_median", "hd95_p90",
-    "hd95_nonempty", "average_hausdorff", "parameters", "flops", "latency_ratio", "epochs", "ranking_passes",
-    "validation_dice", "training_sets", "folds", "seeds", "runs", "run_sd", "pareto_parameters", "pareto_latency",
+    "hd95_nonempty", "average_hausdorff", "parameters", "flops", "latency_ratio", "latency_low", "latency_high",
+    "epochs", "ranking_passes", "validation_dice", "training_sets", "folds", "seeds", "runs", "run_sd",
+    "pareto_parameters", "pareto_latency",
 )  # fmt: skip
 """Columns of the rows of a leaderboard."""
 LEARNT = 0.5
@@ -50,10 +51,12 @@ class Board(NamedTuple):
       `cases_high` that over subjects only, for these trained networks.
     - `difference` is that to `standard` over the runs that both have (`common_runs`), with its 95 % confidence
       interval, decision and p-value; `p_holm` is corrected for the number of rows.
+    - `latency_low` and `latency_high` bound the 95 % confidence interval of `latency_ratio` over rounds of timing.
     - `run_sd` is the standard deviation of mean Dice between runs; the scores of boundaries are those of
       `boundary_scores`.
 
-    `scores` holds the table of `dice_by_run` for each strategy.
+    `scores` holds the table of `dice_by_run` for each strategy; `timed` names backend, processor and threads of the
+    latencies, and is empty without latencies.
     """
 
     title: str
@@ -61,6 +64,7 @@ class Board(NamedTuple):
     notes: tuple[str, ...]
     rows: pd.DataFrame
     scores: Mapping[str, pd.DataFrame]
+    timed: str = ""
 
 
 def leaderboards(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame | None = None) -> list[Board]:
@@ -96,7 +100,8 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     speed = speeds(runs, timings)
     by_strategy = dict(iter(runs.groupby("strategy", sort=False)))
     rows = [
-        {"strategy": name, "latency_ratio": speed.ratios.get(str(name), math.nan)}
+        {"strategy": name}
+        | _latency(speed, str(name))
         | _dice(scores[name], sets=sets)
         | boundary_scores(strategy_cases)
         | _costs(by_strategy[name])
@@ -116,7 +121,13 @@ def _board(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame) -> Bo
     table["pareto_latency"] = table["strategy"].map(pareto_front(latencies, pairs))
     about = _about(runs.iloc[0])
     notes = tuple(_notes(runs, cases, speed, table, suitability(scores)))
-    return Board(_title(about), about, notes, table[list(COLUMNS)], scores)
+    return Board(_title(about), about, notes, table[list(COLUMNS)], scores, speed.place)
+
+
+def _latency(speed: Speed, strategy: str) -> dict[str, float]:
+    """Return a strategy's latency relative to the standard network, with its interval."""
+    low, high = speed.intervals.get(strategy, (math.nan, math.nan))
+    return {"latency_ratio": speed.ratios.get(strategy, math.nan), "latency_low": low, "latency_high": high}
 
 
 def _dice(scores: pd.DataFrame, *, sets: bool) -> dict[str, float]:

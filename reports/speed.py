@@ -25,7 +25,8 @@ class Speed(NamedTuple):
     """Latency relative to `standard` by strategy, for one image; a strategy in a low precision has that one.
 
     `notes` name the backend, the machine and what was skipped; `backend` and `machine` are empty if there is no ratio.
-    `intervals` holds the bounds of the ratio's 95 % confidence interval over rounds of timing, the median over runs.
+    `intervals` holds the bounds of the ratio's 95 % confidence interval over rounds of timing, the median over runs;
+    `place` names backend, processor and threads.
     """
 
     ratios: dict[str, float]
@@ -33,6 +34,7 @@ class Speed(NamedTuple):
     backend: str = ""
     machine: str = ""
     intervals: Mapping[str, tuple[float, float]] = {}
+    place: str = ""
 
 
 def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None) -> Speed:
@@ -73,7 +75,9 @@ def speeds(runs: pd.DataFrame, timings: pd.DataFrame, backend: str | None = None
         notes.append(f"Latency: timings from other machines are skipped: {'; '.join(other_machines)}.")
     median = _ratios(frame[frame["backend"] == chosen], standard)
     intervals = {name: (row["ratio_low"], row["ratio_high"]) for name, row in median.items() if "ratio_low" in row}
-    return Speed({name: row["ratio"] for name, row in median.items()}, notes, str(chosen), str(machine), intervals)
+    ratios = {name: row["ratio"] for name, row in median.items()}
+    place = f"{chosen} backend on {frame['processor'].iloc[0]}, {frame['threads'].iloc[0]} threads"
+    return Speed(ratios, notes, str(chosen), str(machine), intervals, place)
 
 
 def selected_networks(timings: pd.DataFrame) -> pd.DataFrame:

@@ -117,21 +117,72 @@ def test_the_reference_is_another_strategy_where_the_standard_network_decides_no
     assert found(frames, standard, pruned, worse) == []
 
 
+def timed(timings: Timings, *rows: tuple[str, float, float, float], **columns: Any) -> pd.DataFrame:
+    """Return timings of runs: name, ratio and its interval."""
+    table = timings(*[(run, "fast", ratio) for run, ratio, _, _ in rows], **columns)
+    return table.assign(ratio_low=[low for *_, low, _ in rows], ratio_high=[high for *_, high in rows])
+
+
 def test_latency_and_limits_of_several_kinds(frames: Frames, timings: Timings) -> None:
     standard = runs_of("standard", 0, **STANDARD)
     quick = runs_of("quick", 0, **STANDARD)
-    times = timings(("r0", "fast", 1.0), ("r6", "fast", 0.5))
+    times = timed(timings, ("r0", 1, 1, 1), ("r6", 0.5, 0.48, 0.52), processor="Epyc")
     (each,) = found(frames, standard, quick, timings=times)
     assert summary(each) == ("low latency", ["quick"], "equivalent", "standard")
     first, *_ = found(frames, standard, quick, timings=times, budget=Budget(epochs=50, latency=0.6))
     assert summary(first)[:2] == ("at most 0.6 × latency and 50 epochs", ["quick"])
     (row,) = answer_listing([first]).texts.to_dict("records")
-    assert row["use"] == "quick: 0.50 × latency"
+    assert row["use"] == "quick: 0.50 × latency, 95 % 0.48 to 0.52"
     low, high = first.compared[0].difference.interval()
     assert row["evidence"] == (
-        f"equivalent within ±.01 to standard (1.00 × latency): {first.compared[0].difference.mean:+.4f} "
-        f"({low:+.4f} to {high:+.4f}); 6 pairs of runs; d (25 images, quick)"
+        f"equivalent within ±.01 to standard (1.00 × latency): "
+        f"{first.compared[0].difference.mean:+.4f} ({low:+.4f} to {high:+.4f}); 6 pairs of runs; "
+        "fast backend on Epyc, 2 threads; d (25 images, quick)"
     )
+
+
+def test_the_lowest_latency_wins_only_where_intervals_do_not_overlap(frames: Frames, timings: Timings) -> None:
+    runs = [runs_of(name, 0, **STANDARD) for name in ("standard", "quick", "second")]
+    worse = runs_of("worse", -0.1, **STANDARD)
+    base, fast_and_worse = ("r0", 1, 1, 1), ("r18", 0.1, 0.09, 0.11)
+
+    def answer(*times: tuple[str, float, float, float]) -> Answer:
+        (each,) = found(frames, *runs, worse, timings=timed(timings, base, *times, fast_and_worse))
+        return each
+
+    winner = answer(("r6", 0.5, 0.48, 0.52), ("r12", 0.6, 0.58, 0.62))
+    assert summary(winner) == ("low latency", ["quick"], "equivalent", "standard"), "not the faster one, which is worse"
+    both = answer(("r6", 0.5, 0.48, 0.52), ("r12", 0.53, 0.51, 0.55))
+    assert {arm.strategy for arm in both.arms} == {"quick", "second"}
+    neither = answer(("r6", 0.98, 0.95, 1.01), ("r12", 0.99, 0.96, 1.02))
+    assert {arm.strategy for arm in neither.arms} == {"quick", "second"}
+    (row,) = answer_listing([neither]).texts.to_dict("records")
+    start = "no strategy that is not worse is measurably faster than standard: "
+    assert row["use"].startswith(start)
+    assert "quick: 0.98 × latency, 95 % 0.95 to 1.01" in row["use"]
+    assert row["use"].endswith("(not told apart)")
+
+
+def test_no_row_says_that_nothing_is_faster_where_an_undecided_strategy_is(frames: Frames, timings: Timings) -> None:
+    runs = [runs_of(name, 0, **STANDARD) for name in ("standard", "quick")]
+    noisy = runs_of("noisy", 0, spread=0.2, **STANDARD)
+    times = timed(timings, ("r0", 1, 1, 1), ("r6", 0.98, 0.95, 1.01), ("r12", 0.5, 0.48, 0.52))
+    assert found(frames, *runs, noisy, timings=times) == []
+    assert found(frames, *runs, timings=timings(("r0", "fast", 1.0), ("r6", "fast", 0.5))) == [], "without intervals"
+
+
+def test_latencies_of_different_backends_are_not_compared(frames: Frames, timings: Timings) -> None:
+    standard = runs_of("standard", 0, **STANDARD, group="a", task="t")
+    others = [runs_of(name, 0, **STANDARD, group="b", task="t", protocol="quick (max_epochs=9)")
+              for name in ("standard", "quick")]  # fmt: skip
+    one = timed(timings, ("r0", 1, 1, 1))
+    two = timed(timings, ("r6", 1, 1, 1), ("r12", 0.5, 0.48, 0.52), measured="two")
+    (alike,) = found(frames, standard, *others, timings=pd.concat([one, two]))
+    assert alike.reference.timed == "fast backend on p, 2 threads"
+    two = two.assign(backend="eager")
+    (each,) = found(frames, standard, *others, timings=pd.concat([one, two]))
+    assert [alike.reference.protocol, each.reference.protocol] == ["quick", "quick (max_epochs=9)"]
+    assert each.reference.timed == each.arms[0].timed == "eager backend on p, 2 threads"
 
 
 def test_epoch_budgets_of_one_protocol_are_compared_and_training_sets_come_first(frames: Frames) -> None:
