@@ -72,9 +72,21 @@ def resolve_strategy(name: str, protocol: Protocol, values: Mapping[str, Any]) -
     """Return a strategy with its own defaults, overridden by the protocol's, its name's, and these values.
 
     Raises:
-        UserError: when the name or a hyperparameter is unknown, or a value is not valid.
-        StrategyError: when a plug-in cannot be loaded.
+        UserError: when the name or a hyperparameter is unknown, or a value is not valid, also of a parent run.
+        StrategyError: when a plug-in cannot be loaded, or fails.
     """
+    resolved = _resolved(name, protocol, values)
+    try:
+        parents = list(resolved.strategy.parents().values())
+    except Exception as error:  # a plug-in may fail in any way
+        raise StrategyError(f"strategy '{name}': {type(error).__name__}: {error}") from error
+    for parent in parents:
+        _resolved(parent.strategy, protocol, parent.hyperparameters)
+    return resolved
+
+
+def _resolved(name: str, protocol: Protocol, values: Mapping[str, Any]) -> ResolvedStrategy:
+    """Return a strategy whose parent runs have not been checked."""
     entry = _entry(name)
     cls = entry.load()
     for key in values:

@@ -117,6 +117,15 @@ def test_machine_and_parent_are_checked_before_anything_is_trained(
     for of in ("quantised", "standrad"):
         with pytest.raises(UserError, match="must be one of standard, standard_d"):
             make_run("quantised", DATASET, of=of)
+    for settings, message in (
+        ({"recovery_epoch": 3}, "unknown hyperparameter of stamp 'recovery_epoch'; did you mean 'recovery_epochs'?"),
+        ({"recovery_epochs": -3}, "strategy 'stamp': recovery_epochs=-3: input should be greater than or equal to 1"),
+    ):
+        for network in (None, ("basic_unet", {})):
+            with pytest.raises(UserError) as caught:
+                make_run("quantised", DATASET, of="stamp", settings=settings, network=network)
+            assert str(caught.value).startswith(message)
+            assert "pydantic" not in str(caught.value)
     with pytest.raises(UserError, match="cannot start from network 'basic_unet', because it trains the network swift"):
         make_run("quantised", DATASET, of="swift", network=("basic_unet", {}))
     monkeypatch.setattr(instructions, "_instructions", lambda: frozenset({"avx2"}))
