@@ -92,7 +92,7 @@ def _int8(model: Model, record: Record, reinference: Reinference, path: Path) ->
 
     dataset = reinference.dataset(record)
     validation = dataset.prepare({image.case for image in reinference.split(record).validation})
-    session = export_int8(model, reinference.training_images(record), path)
+    session = export_int8(model, reinference.calibration_images(record), path)
     model.kernels = "fast"
     found = agreement(model, session, list(validation.values()), dataset.classes, record.evaluation)
     share, dice = f"{found.equal:.2%} of labels equal those of fp32", f"Dice {found.after:.4f}, fp32 {found.before:.4f}"

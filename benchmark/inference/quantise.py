@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,6 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from onnx import NodeProto
-
-MOST_IMAGES = 64
-"""Images, or patches, on which ranges of activations are found; further ones are not read."""
 
 
 def quantise(path: Path, images: Iterable[NDArray[np.float32]]) -> None:
@@ -27,17 +23,17 @@ def quantise(path: Path, images: Iterable[NDArray[np.float32]]) -> None:
 
     Args:
         path: the file; its input is `image`.
-        images: batches `(N, channels, *spatial)`; ranges are found on the first `MOST_IMAGES` images, one at a time.
+        images: batches `(N, channels, *spatial)`; ranges are found on them, one image at a time.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-    chosen = islice((image[None] for batch in images for image in batch), MOST_IMAGES)
+    each = (image[None] for batch in images for image in batch)
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-            image = next(chosen, None)
+            image = next(each, None)
             return None if image is None else {"image": image}
 
     model = onnx.load(path)

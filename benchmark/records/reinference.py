@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from monai.data.utils import dense_patch_slices
-from torch import Tensor, nn
+from torch import nn
 
 from stampbench.benchmark.config.dataset_request import find_definition
 from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.errors import UserError
+from stampbench.benchmark.inference.calibration import CalibrationImages
 from stampbench.benchmark.inference.label_maps import postprocess
 from stampbench.benchmark.inference.low_precision import low_precision_network
 from stampbench.benchmark.inference.predictor import predict
-from stampbench.benchmark.inference.quantise import MOST_IMAGES
 from stampbench.benchmark.measure.case_score import CaseScore
 from stampbench.benchmark.measure.evaluate import evaluate
 from stampbench.benchmark.records.run_store import RunStore
@@ -96,20 +95,10 @@ class Reinference:
         draw = (spec.n_train, spec.fold, spec.protocol.folds, spec.training_set, spec.protocol.split)
         return self.dataset(record).split(*draw)
 
-    def training_images(self, record: Record) -> Iterator[Tensor]:
-        """Yield the first training images of a run's fold `(1, channels, *size)`, or the patches that tile them.
-
-        Errors are those of `dataset`.
-        """
-        images = self.split(record).training[:MOST_IMAGES]
-        prepared = self.dataset(record).prepare({image.case for image in images})
-        patch = record.spec.dataset.patch
-        for image in images:
-            pixels = torch.from_numpy(np.array(prepared[image.case].images[image.slice]))[None]
-            for tile in [] if patch is None else dense_patch_slices(pixels.shape[2:], patch, patch):
-                yield pixels[(..., *tile)]
-            if patch is None:
-                yield pixels
+    def calibration_images(self, record: Record) -> CalibrationImages:
+        """Return the training images on which a run's network finds its ranges; errors are those of `dataset`."""
+        dataset = self.dataset(record)
+        return CalibrationImages(self.split(record).training, dataset, dataset.prepare)
 
     def dataset(self, record: Record) -> Dataset:
         """Return the dataset of a record, in the form that its network was trained on.
@@ -134,7 +123,7 @@ class Reinference:
         dataset, precision = self.dataset(record), record.spec.test_precision
         network: nn.Module = model
         if precision is not None:
-            network = low_precision_network(model, precision, self.training_images(record))
+            network = low_precision_network(model, precision, self.calibration_images(record))
         return network, record, dataset, dataset.prepare(cases)
 
     def _find(self, record: Record) -> Dataset | UserError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stampbench.benchmark.inference.calibration import CalibrationImages
 from stampbench.datasets.dataset import Dataset
 from stampbench.datasets.preparation.prepared_case import PreparedCase
 from stampbench.datasets.split import Image, Split
@@ -131,6 +132,7 @@ class FoldData(NamedTuple):
         size: spatial size of what a network sees in training: the patch size, else the image size.
         patch: patch size in voxels; None: networks see whole images.
         mirror: the spatial axis from left to right.
+        calibration: training images on which a network in int8 finds its ranges.
     """
 
     training: Images | StoredImages
@@ -140,6 +142,7 @@ class FoldData(NamedTuple):
     size: tuple[int, ...]
     patch: tuple[int, ...] | None = None
     mirror: int = 0
+    calibration: Iterable[Tensor] = ()
 
 
 def load_fold(
@@ -163,6 +166,7 @@ def load_fold(
         dataset.patch,
         # Pictures have rows first; the first axis of volumes and slices, oriented to RAS, is left to right.
         mirror=1 if dataset.pictures else 0,
+        calibration=CalibrationImages(split.training, dataset, lambda _: prepared),
     )
     if not fits(training.bytes + validation.bytes, device):
         return fold

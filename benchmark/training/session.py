@@ -85,7 +85,7 @@ class TrainingSession:
         self._order = torch.Generator().manual_seed(spec.stream("order"))
         augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
         self._sampler = Sampler(data, spec.protocol.batch_size, augment)
-        self.validator = Validator(data, self.loss.of_labels, spec.protocol.batch_size, self._sampler.in_order)
+        self.validator = Validator(data, self.loss.of_labels, spec.protocol.batch_size)
         self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
         self._recorder = make_recorder(compute, spec.protocol.precision)
         torch.manual_seed(spec.stream("initialisation"))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
 from stampbench.benchmark.inference.low_precision import LowPrecision, low_precision_network
-from stampbench.benchmark.training.fold_data import FoldData, Pair
+from stampbench.benchmark.training.fold_data import FoldData
 from stampbench.benchmark.training.validation import ValidationScore, validate
 from stampbench.models.model import Model
 
@@ -24,7 +24,6 @@ class Validator:
         data: FoldData,
         loss: Callable[[Tensor, Tensor], Tensor],
         batch_size: int,
-        training_images: Callable[[], Iterator[Pair]],
     ) -> None:
         """Validate without a low precision at first.
 
@@ -32,16 +31,15 @@ class Validator:
             data: the fold's images.
             loss: loss of logits `(N, classes, *spatial)` and labels `(N, *spatial)`.
             batch_size: images of a batch.
-            training_images: returns batches of the training images, on which a low precision finds its ranges.
         """
         self.precision: LowPrecision | None = None
-        self._data, self._loss, self._batch_size, self._training_images = data, loss, batch_size, training_images
+        self._data, self._loss, self._batch_size = data, loss, batch_size
 
     def network(self, model: Model) -> nn.Module:
         """Return a network in the form in which it is tested."""
         if self.precision is None:
             return model
-        return low_precision_network(model.eval(), self.precision, (pixels for pixels, _ in self._training_images()))
+        return low_precision_network(model.eval(), self.precision, self._data.calibration)
 
     def score(self, model: Model) -> ValidationScore:
         """Return the scores of a network in this form."""

@@ -13,7 +13,7 @@ from stampbench.benchmark.environment.instructions import check_instructions
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.inference.export import onnx_session
 from stampbench.benchmark.inference.openvino_session import openvino_session
-from stampbench.benchmark.inference.quantise import MOST_IMAGES, quantise
+from stampbench.benchmark.inference.quantise import quantise
 
 onnx = pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
@@ -104,17 +104,9 @@ def test_logits_are_those_of_integer_arithmetic(spatial_dims: int, runtime: str,
     assert np.abs(found - exact).max() > 10 * np.abs(found - expected).mean()
 
 
-def test_only_so_many_images_are_read(tmp_path: Path) -> None:
-    path, read = tmp_path / "network.onnx", 0
+def test_operations_become_integer_ones(tmp_path: Path) -> None:
+    path = tmp_path / "network.onnx"
     write_network(path, 2)
-
-    def images() -> Any:
-        nonlocal read
-        while True:
-            read += 8
-            yield np.full((8, 2, 4, 4), read, np.float32)
-
-    quantise(path, images())
-    assert read == MOST_IMAGES
+    quantise(path, [np.ones((8, 2, 4, 4), np.float32)])
     kinds = [node.op_type for node in onnx.load(path).graph.node]
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} == set(kinds)
