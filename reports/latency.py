@@ -50,16 +50,20 @@ def latency_tables(timings: pd.DataFrame) -> str:
 
 
 def timing_names(timings: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
-    """Return what each row timed; rows that are older than the column timed the wall clock."""
-    if "timing" in timings:
-        return timings["timing"].fillna("wall")
-    return pd.Series("wall", timings.index)
+    """Return what each row timed.
+
+    Rows that are older than the column timed the wall clock on a CPU, and the time between two CUDA events around a
+    call on a GPU, which is neither `wall` nor `kernels`: `events`.
+    """
+    older = pd.Series("wall", timings.index).mask(timings["device"].astype(str).str.startswith("cuda"), "events")
+    return timings["timing"].fillna(older) if "timing" in timings else older
 
 
 def latency_listings(timings: pd.DataFrame) -> list[Listing]:
     """Return a table for each backend, precision, timing, batch and image shape; values are the columns of timings.
 
-    Most columns are hidden.
+    Most columns are hidden. Ratios refer to the first network of the table or, for networks that have a precision of
+    their own, to the network that the title names.
     """
     titles = {
         "network": "network", "ratio": "× first (95 %)", "p50_ms": "p50 [ms]", "p90_ms": "p90", "p99_ms": "p99",
@@ -70,10 +74,11 @@ def latency_listings(timings: pd.DataFrame) -> list[Listing]:
     # Each network has its own saturating batch, so that these rows share a table.
     batches = timings["batch"].where(~own_batch, 0).rename("table_batch")
     found = []
-    for (backend, precision, timing, batch, shape), rows in timings.groupby(
-        [timings["backend"], timings["precision"], names.rename("table_timing"), batches, timings["shape"]], sort=False
+    kinds = [timings["backend"], timings["precision"], names.rename("table_timing"), batches, timings["shape"]]
+    for (backend, precision, timing, batch, shape, reference), rows in timings.groupby(
+        [*kinds, _references(timings, names)], sort=False
     ):
-        shown = dict(titles)
+        shown = titles | ({"ratio": "ratio (95 %)"} if reference else {})
         short = ["network", "ratio", "p50_ms", "images_per_second", "parameters"]
         if timing == "throughput":
             shown["batch"] = "batch"
@@ -85,6 +90,7 @@ def latency_listings(timings: pd.DataFrame) -> list[Listing]:
         title = _title(f"{backend}, {precision}", str(timing), f"{batch} of {shape}", str(rows["layout"].iloc[0]))
         if timing == "wall" and rows["device"].iloc[0] != "cpu":
             title += ", wall clock with synchronisation"
+        title += f", relative to {reference}" if reference else ""
         hidden = {name: name.replace("_", " ") for name in map(str, timings) if name not in shown}
         texts = pd.DataFrame([_row(row, shown) for _, row in rows.iterrows()], rows.index, list(shown))
         texts = texts.assign(**{name: [plain_text(value) for value in rows[name].tolist()] for name in hidden})
@@ -93,6 +99,20 @@ def latency_listings(timings: pd.DataFrame) -> list[Listing]:
             Listing(title, rows[list(heads)], texts, heads, ("network",), short=tuple(short), hidden=tuple(hidden))
         )
     return found
+
+
+def _references(timings: pd.DataFrame, names: pd.Series) -> pd.Series:  # type: ignore[type-arg]
+    """Return the network that each row's ratio refers to if that is in another table, else an empty text.
+
+    A network with a precision of its own is timed in turns with networks in the precision of their table.
+
+    Args:
+        timings: rows with the columns of `latency.csv`.
+        names: what each row timed.
+    """
+    session = timings.groupby([timings["measured"], timings["backend"], names], sort=False)
+    network, precision = (session[name].transform("first") for name in ("network", "precision"))
+    return (network + " in " + precision).where(precision != timings["precision"], "").rename("reference")
 
 
 def _title(backend: str, timing: str, batch: str, layout: str) -> str:
@@ -106,8 +126,8 @@ def _title(backend: str, timing: str, batch: str, layout: str) -> str:
     """
     if timing == "throughput":
         return f"{backend}, saturated throughput of images of {batch.partition(' of ')[2]}, {layout}"
-    kernels = ", kernels only (CUDA graph, cold L2 cache)" if timing == "kernels" else ""
-    return f"{backend}, batch {batch}, {layout}{kernels}"
+    what = {"kernels": ", kernels only (CUDA graph, cold L2 cache)", "events": ", between two CUDA events"}
+    return f"{backend}, batch {batch}, {layout}{what.get(timing, '')}"
 
 
 def _gpu(timings: pd.DataFrame) -> str:

@@ -41,7 +41,9 @@ class NetworkTiming(BaseModel, frozen=True):
     noisy_ratio: bool = Field(description="whether the ratio's interval is too wide to print the ratio")
     noisy_time: bool = Field(description="whether the median time's interval is too wide to print the time")
     # Older rows lack what follows.
-    timing: TimingName = Field("wall", description="what was timed: wall, kernels or throughput")
+    timing: Literal[TimingName, "events"] = Field(
+        "wall", description="what was timed; events: the time between two CUDA events, in rows older than this column"
+    )
     calls: Count = Field(1, description="calls per timed sample, so that it lasts a millisecond; times are per call")
     allocated_bytes: Count | None = Field(
         None, description="peak bytes that PyTorch's CUDA allocator held for a batch; empty: unknown, or not on a GPU"

@@ -13,6 +13,7 @@ from stampbench.benchmark.measure.latency_row import YOUNGER, LatencyRow
 from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.table_schemas import TIMINGS
 from stampbench.datasets.atomic_file import write_text
+from stampbench.reports.latency import timing_names
 
 _MOST_BYTES = 1 << 26
 FOLDER = "timings"
@@ -39,7 +40,8 @@ def record_timings(timings: pd.DataFrame, root: Path) -> Path:
 
 
 def completed(timings: pd.DataFrame) -> pd.DataFrame:
-    """Return timings in which rows that are older than a column have its default."""
+    """Return timings in which rows that are older than a column have its default, or what they timed."""
+    timings = timings.assign(timing=timing_names(timings)) if "timing" in timings else timings
     defaults = {name: LatencyRow.model_fields[name].default for name in YOUNGER}
     return timings.fillna({name: value for name, value in defaults.items() if name in timings and value is not None})
 

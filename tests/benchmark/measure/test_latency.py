@@ -17,9 +17,11 @@ from stampbench.benchmark.measure.latency import Cell, default_timings, saturati
 from stampbench.benchmark.measure.session import Session
 from stampbench.models.architecture import UNetArchitecture
 from stampbench.models.model import Model, build
-from stampbench.reports.latency import MixedMachinesError, latency_tables
+from stampbench.reports.latency import MixedMachinesError, latency_tables, timing_names
 
-MACHINE = {"processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", "threads": 1, "torch": "2"}
+MACHINE = {
+    "processor": "one", "device": "cpu", "driver": "", "clock": "1 MHz", "threads": 1, "torch": "2", "measured": "now",
+}  # fmt: skip
 
 
 def set_times(monkeypatch: pytest.MonkeyPatch, milliseconds: Callable[[], float]) -> None:
@@ -59,6 +61,28 @@ def test_timings_of_different_machines_are_not_mixed(network: Model) -> None:
     rows = [row.model_dump() | MACHINE, row.model_dump() | MACHINE | {"threads": 2}]
     with pytest.raises(MixedMachinesError, match="threads: 1, 2"):
         latency_tables(pd.DataFrame(rows))
+
+
+def test_a_table_without_the_reference_of_its_ratios_names_it(network: Model) -> None:
+    (row,) = time_networks({"standard": network}, torch.randn(1, 1, 16, 16), Cell(), seconds=0.1).rows
+    first, second = row.model_dump() | MACHINE, row.model_dump() | MACHINE | {"network": "pruned", "ratio": 0.5}
+    table = latency_tables(pd.DataFrame([first, second, second | {"network": "int8", "precision": "int8"}]))
+    (one, _, other, *_) = (part for part in table.split("\n\n") if part)
+    assert "relative to" not in one
+    assert other == "**eager**, int8, batch 1 of 1×16×16, channels-first, relative to standard in fp32"
+    assert [part.count("× first") for part in table.split(other)] == [1, 0]
+
+
+def test_timings_of_cuda_events_are_no_timings_of_the_wall_clock(network: Model) -> None:
+    """Rows from before the column `timing`, beside those of today."""
+    (row,) = time_networks({"a": network}, torch.randn(1, 1, 16, 16), Cell(), seconds=0.1).rows
+    cuda = row.model_dump() | MACHINE | {"device": "cuda:0"}
+    older = cuda | {"timing": None, "measured": "then"}
+    table = latency_tables(pd.DataFrame([cuda, older]))
+    assert "channels-first, wall clock with synchronisation\n" in table
+    assert "channels-first, between two CUDA events\n" in table
+    assert list(timing_names(pd.DataFrame([older]).drop(columns="timing"))) == ["events"]
+    assert list(timing_names(pd.DataFrame([row.model_dump() | MACHINE]).drop(columns="timing"))) == ["wall"]
 
 
 def test_saturating_batch_is_the_last_one_that_raises_throughput(

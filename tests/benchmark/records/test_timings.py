@@ -36,6 +36,9 @@ def test_published_timings_and_those_of_a_gpu_share_a_table() -> None:
     assert (again["calls"] == 1).all()
     assert (again["discarded"].iloc[:-1] == 0).all()
     assert again["step"].isna().all()
+    of_gpu = older.head(1).assign(device="cuda:0")
+    again = pd.DataFrame(TIMINGS.parse(completed(pd.concat([of_gpu, newer])).to_csv(index=False).encode()))
+    assert again["timing"].tolist() == ["events", "kernels"]
 
 
 def test_checkpoints_are_recorded_with_the_id_of_their_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,8 @@ def test_two_sessions_of_a_run_are_two_lines(records: dict[str, pd.DataFrame], t
 
 def test_models_are_named_where_several_gpus_were_timed(timings: Timings) -> None:
     sessions = [
-        checkpoints(timings, [1.0, 0.5, 0.2], measured=model, device="cuda:0", processor=model) for model in ("A", "B")
+        checkpoints(timings, [1.0, 0.5, 0.2], measured=model, device="cuda:0", processor=model, timing="wall")
+        for model in ("A", "B")
     ]
     cpu = checkpoints(timings, [1.0, 0.5, 0.2], measured="c")
     labels = relative_latency(pd.concat([*sessions, cpu]))["label"].unique().tolist()
