@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from stampbench.benchmark.records.schema import Record
     from stampbench.models.model import Model
 
+_BF16 = "OpenVINO computes them in bf16 if its INFERENCE_PRECISION_HINT says so"
+
 
 @click.command()
 @click.argument("run", shell_complete=RUN)
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     type=click.Choice(["fp32", "int8", "bf16"]),
-    help="int8: quantise with training images of the run  [default: fp32; of a quantised run its own]",
+    help="int8: quantise with training images of the run  [default: fp32; of an int8 run int8]",
 )
 @click.option("--output", type=click.Path(path_type=Path), help="File  [default: RUN.onnx or RUN.pt2, here]")
 @FOLDER
@@ -56,7 +58,8 @@ def export(
     from stampbench.benchmark.records.run_store import RunStore
 
     model, record = RunStore(runs_folder).model(run)
-    chosen = precision or record.spec.test_precision or "fp32"
+    low = record.spec.test_precision
+    chosen = precision or ("int8" if low == "int8" else "fp32")
     path = output or Path(f"{record.id}.{form}")
     _check_precision(chosen, form)
     reference = Reinference(RunStore(runs_folder), data_root, folder)
@@ -65,13 +68,15 @@ def export(
     sizes = " × ".join(f"{divisor}·n" if divisor > 1 else "n" for divisor in model.architecture.divisors)
     echo(f"{path}: {model.architecture.in_channels} channels of size {sizes} in, logits of {classes} out")
     echo(line)
+    if low == "bf16" and chosen == "fp32":
+        echo(f"fp32 weights of a run in bf16; {_BF16}")
 
 
 def _check_precision(precision: str, form: str) -> None:
     if precision == "bf16":
         raise UserError(
             "precision 'bf16': there is no such file, because ONNX Runtime has no bf16 convolutions on a CPU; export "
-            "fp32, which OpenVINO computes in bf16 if its INFERENCE_PRECISION_HINT says so",
+            f"fp32 weights: {_BF16}",
             setting="precision",
         )
     if precision == "int8" and form != "onnx":

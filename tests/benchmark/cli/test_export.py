@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.inference import low_precision as module
 from stampbench.benchmark.records.record_file import model_checksums
 from stampbench.benchmark.records.reinference import Reinference
@@ -95,6 +96,20 @@ def test_int8_is_calibrated_on_training_images_and_compared_on_validation_cases(
     assert "of labels equal those of fp32, Dice 0." in line
     assert line.endswith(f", on {cases} validation cases; {Path('int8.onnx').stat().st_size:,} bytes")
     assert "QuantizeLinear" in {node.op_type for node in onnx.load("int8.onnx").graph.node}
+
+
+def test_the_file_of_a_run_in_bf16_has_weights_in_fp32(
+    recorded_runs: Any, stampbench: Callable[..., tuple[int, str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxscript")
+    monkeypatch.setattr(RunSpec, "test_precision", property(lambda spec: "bf16"))
+    run = recorded_runs.table()["run"].iloc[0]
+    words = ["export", run, "--runs", recorded_runs.runs, "--data-root", recorded_runs.data, "--output", "file.onnx"]
+    code, out, err = stampbench(*words)
+    assert code == 0, err
+    line = "fp32 weights of a run in bf16; OpenVINO computes them in bf16 if its INFERENCE_PRECISION_HINT says so"
+    assert out.splitlines()[-1] == line
+    assert Path("file.onnx").stat().st_size > 0
 
 
 def test_precisions_without_a_file_are_refused(
