@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import pandas as pd
 from pydantic import BaseModel, Field
@@ -73,6 +73,13 @@ class RunOptions(BaseModel, frozen=True, extra="forbid"):
     def workers(self) -> WorkerSettings:
         """The settings that workers get."""
         return WorkerSettings(runs=self.runs, data_root=self.data_root, plugins=self.plugins, compute=self.compute)
+
+
+class Draw(TypedDict, total=False):
+    """Which repetition of a run: its seed, and the number of its draw of training images; both from 0, the default."""
+
+    seed: int
+    training_set: int
 
 
 def _ignore(_: str) -> None: ...
@@ -151,41 +158,48 @@ def run(
     strategies: str | Sequence[str | Mapping[str, Any]],
     dataset: str | DatasetRequest,
     *,
+    networks: str | Sequence[str | Mapping[str, Any]] = "unet",
+    weights: str | Path | None = None,
     n_train: int | Literal["all"] = "all",
     folds: Sequence[int] | Literal["all"] = "all",
-    seed: int = 0,
-    training_set: int = 0,
     protocol: str | tuple[str, Mapping[str, Any]] = "paper",
     options: RunOptions | None = None,
+    **draw: Unpack[Draw],
 ) -> Records:
     """Train strategies on a dataset and return their records; finished runs are read, not repeated.
 
     Args:
         strategies: names, or mappings with `name`, `set` and `grid` as in a suite file.
         dataset: a name, a folder, or a request with its form.
+        networks: names, or mappings with `name`, `set` and `grid`, of networks that the strategies start from.
+        weights: trained weights to start from: a file, or the folder of a run or of nnU-Net.
         n_train: training images, validation images included.
         folds: fold numbers.
-        seed: seed of the runs.
-        training_set: number of the draw of training images, from 0.
         protocol: a name, or a name and settings.
         options: store, data root, compute settings, executors.
+        **draw: `seed` of the runs, and `training_set`, the number of the draw of training images; both from 0.
 
     Raises:
+        TypeError: when an argument does not exist.
         UserError, DatasetError, ModelError, StrategyError: when a run cannot start.
         TrainingFailedError: when runs fail; the other runs are finished first.
         KeyboardInterrupt: after running runs have saved their state; the same call resumes them.
     """
+    if unexpected := sorted(draw.keys() - Draw.__annotations__.keys()):
+        raise TypeError(f"run() has no argument '{unexpected[0]}'")
     name, settings = (protocol, {}) if isinstance(protocol, str) else protocol
     block = validated(
         Block,
         "run",
         {
             "strategies": [strategies] if isinstance(strategies, str) else list(strategies),
+            "networks": [networks] if isinstance(networks, str) else list(networks),
+            "weights": None if weights is None else str(weights),
             "datasets": [dataset],
             "n_train": n_train,
             "folds": folds,
-            "seeds": [seed],
-            "training_sets": [training_set],
+            "seeds": [draw.get("seed", 0)],
+            "training_sets": [draw.get("training_set", 0)],
             "protocol": name,
             "protocol_set": dict(settings),
         },

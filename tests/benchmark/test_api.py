@@ -17,6 +17,7 @@ from stampbench.benchmark.api import (
     run_suite,
 )
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.models.errors import ModelError
 from stampbench.strategies.registry import STRATEGIES
 
 TINY = ("quick", {"folds": 2, "batch_size": 2, "max_epochs": 2})
@@ -51,6 +52,24 @@ def test_the_example_of_the_module(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     again = run([tiny("standard")], dataset=PHANTOM, n_train=8, folds=[0], protocol=TINY)
     assert list(again.runs["name"]) == ["standard"]
     assert {path: path.stat().st_mtime_ns for path in Path("runs").rglob("*") if path.is_file()} == written
+
+
+def test_networks_seeds_and_training_sets(tmp_path: Path) -> None:
+    networks = [{"name": "residual_unet", "set": {"f": 2, "depth": 1}}]
+    chosen = options(tmp_path)
+    records = run(
+        "standard", PHANTOM, networks=networks, n_train=8, folds=[0], protocol=TINY, options=chosen, seed=3,
+        training_set=1,
+    )  # fmt: skip
+    assert records.runs[["seed", "training_set"]].to_numpy().tolist() == [[3, 1]]
+    (label,) = records.runs["strategy"]
+    assert "residual_unet" in label
+    with pytest.raises(UserError, match="did you mean 'residual_unet'"):
+        run("standard", PHANTOM, networks="residual_net", options=chosen)
+    with pytest.raises(ModelError, match=f"weights {tmp_path / 'absent'}: no such file"):
+        run("standard", PHANTOM, weights=tmp_path / "absent", options=chosen)
+    with pytest.raises(TypeError, match=r"run\(\) has no argument 'sed'"):
+        run("standard", PHANTOM, sed=3, options=chosen)  # type: ignore[call-arg]
 
 
 def test_a_parent_run_is_executed_and_not_returned(tmp_path: Path) -> None:
