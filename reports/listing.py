@@ -17,6 +17,10 @@ _PAGE = 75
 """Characters of a small line of LaTeX; between two columns are three."""
 _SHORT = 16
 """Characters of a cell in LaTeX that is never wrapped."""
+_MANY = 5
+"""Columns of a table in LaTeX above which they stand closer."""
+_DIVISIBLE = re.compile(r"\\_|=")
+_RAGGED = r"\rightskip=0pt plus 3em\relax "
 _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
@@ -152,13 +156,20 @@ def to_latex(listings: Sequence[Listing]) -> str:
 
 
 def _latex_table(listing: Listing) -> str:
-    rows = [[_latex_cell(cell) for cell in row] for row in listing.texts.to_numpy().tolist()]
+    columns = _latex_columns(listing)
+    rows = [
+        [_latex_cell(cell, kind) for cell, kind in zip(row, columns, strict=True)]
+        for row in listing.texts.to_numpy().tolist()
+    ]
+    wrapped = not set(columns) <= {"l", "r"}
+    size = r"\footnotesize" if wrapped else r"\small"
+    close = r"\setlength{\tabcolsep}{3pt}" if wrapped or len(columns) > _MANY else ""
     lines = [
         *([f"% {one_line(' '.join(listing.notes))}"] if listing.notes else []),
         r"\begin{table}",
-        r"\centering\small",
+        rf"\centering{size}{close}",
         f"\\caption{{{latex(listing.caption or listing.title)}}}",
-        f"\\begin{{tabular}}{{{_latex_columns(listing)}}}",
+        f"\\begin{{tabular}}{{{''.join(columns)}}}",
         r"\toprule",
         " & ".join(latex(listing.titles[name]) for name in map(str, listing.texts)) + r" \\",
         r"\midrule",
@@ -170,7 +181,7 @@ def _latex_table(listing: Listing) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _latex_columns(listing: Listing) -> str:
+def _latex_columns(listing: Listing) -> list[str]:
     """Return the kinds of columns; where they do not fit the page, those with the longest texts are wrapped."""
     names = list(map(str, listing.texts))
     lengths = {name: max(len(listing.titles[name]), *listing.texts[name].map(len), 1) for name in names}
@@ -179,15 +190,18 @@ def _latex_columns(listing: Listing) -> str:
     left = max(room - sum(length for name, length in lengths.items() if name not in wrapped), room // 3) / _PAGE
     weights = {name: min(length, _PAGE) for name, length in wrapped.items()}
     widths = {name: left * weight / sum(weights.values()) for name, weight in weights.items()}
-    return "".join(
+    return [
         rf"p{{{widths[name]:.2f}\linewidth}}" if name in widths else "l" if name in listing.left else "r"
         for name in names
-    )
+    ]
 
 
-def _latex_cell(text: str) -> str:
-    """Return a cell for LaTeX, in which a minus is no hyphen."""
-    return _MINUS.sub("$-$", latex(text))
+def _latex_cell(text: str, column: str) -> str:
+    """Return a cell for LaTeX, in which a minus is no hyphen; a wrapped one is ragged, and its names may be divided."""
+    cell = _MINUS.sub("$-$", latex(text))
+    if column in ("l", "r"):
+        return cell
+    return _RAGGED + _DIVISIBLE.sub(r"\g<0>\\allowbreak{}", cell)
 
 
 FORMATS: dict[str, Callable[[Sequence[Listing]], str]] = {
