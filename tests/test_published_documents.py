@@ -52,6 +52,38 @@ def test_numbers_of_answers_are_printed_on_the_page_that_they_link_to() -> None:
     assert checked >= 8
 
 
+def test_each_part_of_swift_has_the_numbers_of_its_runs() -> None:
+    """The table of parts has the mean validation Dice and the latency ratios of the published ablation."""
+    folder = PUBLISHED / "swift_ablation"
+    dice: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in csv.DictReader((folder / "runs.csv").open()):
+        dice[run["strategy"], run["dataset"]].append(float(run["validation_dice"]))
+    ratios = {
+        (row["network"].rpartition(" ")[0], row["backend"], row["shape"].count("×")): float(row["ratio"])
+        for row in csv.DictReader((folder / "timings.csv").open())
+    }
+    assert {len(each) for each in dice.values()} == {4}
+    means = {name: sum(map(sum, (dice[name, d] for d in ("dsb2018", "hippocampus")))) / 8 for name, _ in dice}
+    text, checked = (PUBLISHED / "swift.md").read_text(), 0
+    for name, part, reference in (
+        ("swift", "f = 16", ""),
+        ("swift (f=8)", "f = 8 instead", ""),
+        ("swift (stride=1)", "no space-to-depth", "swift"),
+        ("swift (refine=8)", "refinement", "swift"),
+        ("swift (weight=0.5)", "teacher", "swift"),
+        ("swift (average=0.9)", "averaged weights", "swift"),
+    ):
+        (line,) = (each for each in text.splitlines() if each.startswith(f"| {part}"))
+        _, _, shown, latency, _, _ = line.split("|")
+        (value,) = re.findall(r"^[+-]?\.\d{3}", shown.strip().replace("−", "-"))
+        assert float(value) == pytest.approx(means[name] - means.get(reference, 0), abs=0.00051)
+        if found := re.findall(r"\d?\.\d\d", latency):
+            wanted = [ratios[name, backend, dims] for backend in ("eager", "onnxruntime") for dims in (2, 3)]
+            assert [float(each) for each in found] == pytest.approx(wanted, abs=0.0051)
+            checked += 1
+    assert checked == 4
+
+
 GITHUB = (
     "<meta charset='utf-8'><style>body{font:16px/1.5 'Noto Sans',Helvetica,Arial,sans-serif}"
     "table{border-collapse:collapse}th,td{border:1px solid;padding:6px 13px;white-space:nowrap}</style><table>"
