@@ -10,6 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.comparison import Comparison, corrected
+from stampbench.reports.decision import readers_to_decide
 from stampbench.reports.escape import markdown
 from stampbench.reports.listing import Listing, plain_text
 from stampbench.reports.multi_reader import MIN_READERS
@@ -60,8 +61,8 @@ _HEADINGS = {
     "p_holm": "Holm", "decision": "decision", "least": "per run", "pairs": "sets, pairs",
     "test_cases": "cases (subjects)",
 }  # fmt: skip
-_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects")
-"""Numbers that a cell of another column shows, too."""
+_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects", "to_decide")
+"""Numbers that a cell of another column shows, too, and how many runs or training sets would decide."""
 
 
 def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
@@ -77,6 +78,7 @@ def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
             "pairs": len(each.runs), "test_cases": len(each.cases), "cases_high": each.over_cases.high, "high": high,
             "most": float(each.runs.max()), "training_sets": each.runs.index.get_level_values(0).nunique(),
             "subjects": each.cases["subject"].nunique(),
+            "to_decide": readers_to_decide(each.difference, each.margin, len(comparisons)) or math.nan,
         }  # fmt: skip
         values.append(row)
         texts.append(
@@ -89,6 +91,7 @@ def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
                 "least": f"{row['least']:+.4f} to {row['most']:+.4f}",
                 "pairs": f"{row['training_sets']}, {row['pairs']}",
                 "test_cases": f"{row['test_cases']} ({row['subjects']})",
+                "to_decide": plain_text(row["to_decide"]),
             }
         )
     seconds = list(dict.fromkeys(each.second for each in comparisons))

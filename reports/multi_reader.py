@@ -32,6 +32,7 @@ class Estimate(NamedTuple):
         df: degrees of freedom of Student's t.
         readers: number of runs or training sets.
         subjects: number of subjects.
+        msr, mss, mse: mean squares of readers, of subjects and of the rest; NaN without a variance.
     """
 
     mean: float
@@ -39,6 +40,17 @@ class Estimate(NamedTuple):
     df: float
     readers: int
     subjects: int
+    msr: float = math.nan
+    mss: float = math.nan
+    mse: float = math.nan
+
+    def with_readers(self, readers: int) -> Estimate:
+        """Return what this number of runs or training sets would give, if mean and variance components stayed.
+
+        The share of subjects in MSS grows with the number of readers; MSR and MSE stay.
+        """
+        mss = self.mse + (self.mss - self.mse) * readers / self.readers
+        return _estimate(self.mean, readers, self.subjects, (self.msr, mss, self.mse))
 
     @property
     def sufficient(self) -> bool:
@@ -83,9 +95,14 @@ def analyse(table: pd.DataFrame | Floats) -> Estimate:
     msr = subjects * float(((by_reader - mean) ** 2).sum()) / (readers - 1)
     mss = readers * float(((by_subject - mean) ** 2).sum()) / (subjects - 1)
     mse = float((rest**2).sum()) / ((readers - 1) * (subjects - 1))
+    return _estimate(mean, readers, subjects, (msr, mss, mse))
+
+
+def _estimate(mean: float, readers: int, subjects: int, squares: tuple[float, float, float]) -> Estimate:
+    msr, mss, mse = squares
     total = msr + max(mss - mse, 0.0)
     uncertainty = msr**2 / (readers - 1)
     if mss > mse:
         uncertainty += mss**2 / (subjects - 1) + mse**2 / ((readers - 1) * (subjects - 1))
     df = total**2 / uncertainty if uncertainty > 0 else math.inf
-    return Estimate(mean, total / (readers * subjects), df, readers, subjects)
+    return Estimate(mean, total / (readers * subjects), df, readers, subjects, *squares)

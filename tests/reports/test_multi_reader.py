@@ -10,7 +10,7 @@ import pytest
 import statsmodels.formula.api as smf
 from scipy import stats
 
-from stampbench.reports.decision import decide
+from stampbench.reports.decision import decide, readers_to_decide
 from stampbench.reports.multi_reader import MIN_READERS, Estimate, analyse
 
 NUCLEI = (0.0325, 0.0131, 0.0338, 84)
@@ -161,3 +161,36 @@ def test_the_margin_decides_about_equivalence() -> None:
 def test_the_last_binary_digit_of_a_score_changes_nothing() -> None:
     table = draw(np.random.default_rng(1), 6, (0.02, 0.0, 0.02, 12))
     assert analyse(np.nextafter(table, 1)) == analyse(table)
+
+
+def test_the_number_of_runs_that_would_decide_is_that_of_the_t_test_where_runs_are_all_that_varies() -> None:
+    means = np.array([0.02, -0.02, 0.04, 0.0, 0.05, -0.03, 0.03])
+    found = analyse(np.repeat(means[:, None], 40, axis=1))
+    assert decide(found) == "undecided"
+    for questions in (1, 4):
+        wanted = next(
+            n
+            for n in range(2, 1000)
+            if 2 * stats.t.sf(means.mean() / (means.std(ddof=1) / n**0.5), n - 1) * questions < 0.05
+        )
+        assert readers_to_decide(found, questions=questions) == wanted > len(means)
+
+
+def test_more_runs_do_not_decide_where_subjects_are_too_few() -> None:
+    rng = np.random.default_rng(0)
+    table = 0.001 + rng.normal(0, 0.1, (1, 12)) + rng.normal(0, 0.001, (6, 12))
+    found = analyse(table)
+    assert decide(found) == "undecided"
+    assert readers_to_decide(found) is None
+    assert found.with_readers(600).variance == pytest.approx(found.variance, rel=0.02)
+    assert readers_to_decide(analyse(table[:4])) is None
+
+
+def test_variance_with_more_runs_is_what_more_runs_have() -> None:
+    """Five readers foretell, on average, the variance of twenty."""
+    rng = np.random.default_rng(1)
+    foretold = np.mean([analyse(draw(rng, 5, HIPPOCAMPUS)).with_readers(20).variance for _ in range(800)])
+    seen = np.mean([analyse(draw(rng, 20, HIPPOCAMPUS)).variance for _ in range(800)])
+    assert foretold == pytest.approx(seen, rel=0.05)
+    found = analyse(draw(rng, 5, HIPPOCAMPUS))
+    assert found.with_readers(5) == found
