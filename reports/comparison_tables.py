@@ -10,7 +10,7 @@ import pandas as pd
 from tabulate import tabulate
 
 from stampbench.reports.comparison import Comparison, corrected
-from stampbench.reports.decision import readers_to_decide
+from stampbench.reports.decision import MOST_READERS, Decision, readers_to_decide
 from stampbench.reports.escape import markdown
 from stampbench.reports.listing import Listing, plain_text
 from stampbench.reports.multi_reader import MIN_READERS
@@ -45,7 +45,8 @@ def _notes(comparisons: Sequence[Comparison]) -> str:
         "runs, or training sets if there are several, as readers; it holds for training again and needs "
         f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
         f"p is below .05, else equivalent if the 90 % interval lies within ±{margins}, else "
-        "undecided. per run: smallest and largest difference of a pair of runs."
+        "undecided. to decide: runs, or training sets, that would decide if mean and variance stayed as "
+        "they are. per run: smallest and largest difference of a pair of runs."
     )
 
 
@@ -58,11 +59,11 @@ def _summary_table(comparisons: Sequence[Comparison]) -> str:
 
 _HEADINGS = {
     "other": "", "difference": "difference", "cases_low": "95 % (cases)", "low": "95 % (runs and cases)", "p": "p",
-    "p_holm": "Holm", "decision": "decision", "least": "per run", "pairs": "sets, pairs",
+    "p_holm": "Holm", "decision": "decision", "to_decide": "to decide", "least": "per run", "pairs": "sets, pairs",
     "test_cases": "cases (subjects)",
 }  # fmt: skip
-_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects", "to_decide")
-"""Numbers that a cell of another column shows, too, and how many runs or training sets would decide."""
+_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects")
+"""Numbers that a cell of another column shows, too."""
 
 
 def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
@@ -74,11 +75,11 @@ def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
         low, high = each.difference.interval()
         row: dict[str, Any] = {
             "other": name, "difference": each.difference.mean, "cases_low": each.over_cases.low, "low": low,
-            "p": each.difference.p, "p_holm": p, "decision": decision, "least": float(each.runs.min()),
+            "p": each.difference.p, "p_holm": p, "decision": decision,
+            "to_decide": _to_decide(each, decision, len(comparisons)), "least": float(each.runs.min()),
             "pairs": len(each.runs), "test_cases": len(each.cases), "cases_high": each.over_cases.high, "high": high,
             "most": float(each.runs.max()), "training_sets": each.runs.index.get_level_values(0).nunique(),
             "subjects": each.cases["subject"].nunique(),
-            "to_decide": readers_to_decide(each.difference, each.margin, len(comparisons)) or math.nan,
         }  # fmt: skip
         values.append(row)
         texts.append(
@@ -91,7 +92,7 @@ def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
                 "least": f"{row['least']:+.4f} to {row['most']:+.4f}",
                 "pairs": f"{row['training_sets']}, {row['pairs']}",
                 "test_cases": f"{row['test_cases']} ({row['subjects']})",
-                "to_decide": plain_text(row["to_decide"]),
+                "to_decide": f"> {MOST_READERS:,}" if row["to_decide"] == math.inf else plain_text(row["to_decide"]),
             }
         )
     seconds = list(dict.fromkeys(each.second for each in comparisons))
@@ -138,6 +139,13 @@ def _case_table(comparison: Comparison, most: int) -> str:
     rows = [[markdown(cell) for cell in row] for row in listing.texts.to_numpy().tolist()]
     head = [markdown(listing.titles[str(name)]) for name in listing.texts]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True, colalign=("left",) + ("right",) * 3)
+
+
+def _to_decide(comparison: Comparison, decision: Decision, questions: int) -> float:
+    """Return how many runs or training sets would decide an undecided row; NaN: the row is not undecided."""
+    if decision != "undecided":
+        return math.nan
+    return readers_to_decide(comparison.difference, comparison.margin, questions) or math.inf
 
 
 def _format_interval(low: float, high: float) -> str:
