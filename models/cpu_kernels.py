@@ -117,6 +117,12 @@ def normalise(a: Tensor, norm: nn.BatchNorm2d | nn.BatchNorm3d) -> Tensor:
     return _affine(a, scale, norm.bias - norm.running_mean * scale)
 
 
+def clamp_channels(x: Tensor, lowest: Tensor, highest: Tensor) -> Tensor:
+    """Limit a channels-last `(N, C, *spatial)`, which is overwritten, to bounds per channel, `(C,)`."""
+    rows = _rows(x, _ROW).clamp_(_per_row(lowest, x), _per_row(highest, x))
+    return rows.view(len(x), *x.shape[2:], x.shape[1]).movedim(-1, 1)
+
+
 def normalise_and_drop(a: Tensor, norm: nn.BatchNorm2d | nn.BatchNorm3d, p: float) -> tuple[Tensor, Tensor]:
     """Apply `norm` in training mode, then drop whole channels with probability `p`.
 

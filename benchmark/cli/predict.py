@@ -48,6 +48,7 @@ def predict(
         from stampbench.benchmark.inference.image_files import find_images, output_paths, segment_file
         from stampbench.benchmark.inference.image_scale import scale_warning
         from stampbench.benchmark.records.run_store import RunStore
+        from stampbench.models.folded import folded
 
         device = compute.torch_device
         configure_process(compute)
@@ -57,6 +58,8 @@ def predict(
         if low := record.spec.test_precision:
             raise UserError(f"run {record.id} is computed in {low}, and predict computes in fp32: name its parent run")
         model.kernels = compute.kernels
+        if compute.kernels == "fast" and device.type == "cpu":
+            model = folded(model)
     paths = find_images(images, len(record.dataset.channels))
     for path, map_path in zip(paths, output_paths(paths, output, force=force), strict=True):
         if warning := scale_warning(path, record.dataset):

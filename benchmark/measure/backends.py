@@ -16,13 +16,14 @@ from stampbench.benchmark.measure.cuda_graph import CapturedCall
 from stampbench.benchmark.measure.memory import allocated_peak
 from stampbench.benchmark.measure.onnx_backends import check_packages, open_onnx
 from stampbench.benchmark.measure.session import Session
+from stampbench.models.folded import folded
 from stampbench.models.model import Model
 from stampbench.models.tracing.traced import TracedModel
 
 Backend = Literal["eager", "fast", "compile", "cudagraph", "onnxruntime", "onnxruntime-cuda", "tensorrt", "openvino"]
 BACKENDS: dict[Backend, str] = {
     "eager": "PyTorch's modules in the default layout",
-    "fast": "this package's kernels for training and prediction on a CPU",
+    "fast": "this package's kernels on a CPU, as `stampbench predict` uses them",
     "compile": "torch.compile; needs a C++ compiler and half a minute per network",
     "cudagraph": "PyTorch's modules, recorded and replayed as a CUDA graph",
     "onnxruntime": "ONNX Runtime on the CPU",
@@ -104,6 +105,8 @@ def _torch(model: Model, images: Tensor, backend: Backend, precision: Precision)
         raise UserError(f"backend 'fast': network '{model.architecture.name}' has no fast kernels; 'eager' is the same")
     network = copy.deepcopy(model).to(images.device).eval()
     network.kernels = "fast" if backend == "fast" else "plain"
+    if backend == "fast" and precision == "fp32":
+        network = folded(network)  # as in prediction
     if backend == "compile":
         network.compile()
     half = HALF.get(precision)

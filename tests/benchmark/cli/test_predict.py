@@ -49,6 +49,10 @@ def test_recorded_run_segments_pictures_and_folders(
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["again/near.png", "set()"]
     assert np.array_equal(Image.open("again/near.png"), Image.open("labels/near.png"))
+    # Fast prediction folds the weights of a copy; PyTorch's modules compute the same.
+    words = ["images/near.png", "--output", "plain", "--kernels", "plain"]
+    assert stampbench("predict", record.parent.name, *words)[0] == 0
+    assert np.array_equal(Image.open("plain/near.png"), Image.open("labels/near.png"))
     Path("empty").mkdir()
     code, _, err = stampbench("predict", record.parent.name, "empty", "--output", "labels")
     assert (code, err.split(";")[0]) == (2, "error: empty: contains no images")

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from stampbench.benchmark.environment import instructions
 from stampbench.benchmark.errors import UserError
@@ -13,6 +14,7 @@ from stampbench.benchmark.measure import backends
 from stampbench.benchmark.measure.backends import check_backend, default_backends, open_session
 from stampbench.models.model import Model, build
 from stampbench.models.networks.monai import ResidualUNet
+from stampbench.models.networks.swift import SwiftUNet
 from stampbench.models.tracing.traced_architecture import TracedArchitecture
 
 
@@ -99,3 +101,12 @@ def test_networks_of_the_registry_are_timed_too(backend: Any) -> None:
     torch.testing.assert_close(torch.as_tensor(logits).detach(), model(images).detach(), rtol=1e-3, atol=1e-4)
     with pytest.raises(UserError, match="network 'residual_unet' has no fast kernels; 'eager' is the same"):
         open_session(model, images, "fast", "fp32")
+
+
+def test_the_u_net_within_a_swift_network_is_timed_with_fast_kernels() -> None:
+    swift = TracedArchitecture.unpruned("swift_unet", SwiftUNet(f=2, depth=2), 3, 1, 2)
+    model, images = build(swift).eval(), torch.randn(1, 1, 16, 8, 8)
+    with profile(activities=[ProfilerActivity.CPU]) as calls:
+        logits = open_session(model, images, "fast", "fp32").call()
+    torch.testing.assert_close(torch.as_tensor(logits).detach(), model(images).detach(), rtol=1e-3, atol=1e-4)
+    assert not [each.key for each in calls.key_averages() if "slow_conv3d" in each.key or "batch_norm" in each.key]
