@@ -21,7 +21,8 @@ def latency_along_pruning(
 ) -> Figure:
     """Draw the latency of checkpoints relative to the unpruned network, and the share of widths divisible by 8.
 
-    A line per run, device, backend and timing; they are greys, because devices are no strategies.
+    A line per run, device, backend and timing; they are greys, because devices are no strategies. A network that was
+    never pruned, of a strategy such as `flat`, is a point.
 
     Args:
         runs: rows of `runs` as for `leaderboards`.
@@ -57,7 +58,9 @@ def latency_along_pruning(
         axes[0].set_title(f"{axes[0].get_title()}\n{wrapped(f'{strategy}, {len(group)} runs')}")
         for run in group["run"]:
             rows = trajectories[trajectories["run"] == run].sort_values("step")
-            axes[1].plot(rows["parameters"], rows["widths"].map(divisible_share), color=styles[strategy].colour)
+            point = styles[strategy].marker if len(rows) == 1 else ""
+            shares = rows["widths"].map(divisible_share)
+            axes[1].plot(rows["parameters"], shares, color=styles[strategy].colour, marker=point)
         axes[1].set_ylim(-0.03, 1.03)
         axes[1].set(xlabel="remaining parameters", ylabel=f"share of widths divisible by {MULTIPLE}")
         _from_large_to_small(axes)
@@ -66,9 +69,11 @@ def latency_along_pruning(
 
 
 def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
-    """Return the times of checkpoints relative to the first timed checkpoint of their run in the same session.
+    """Return the times of checkpoints relative to the unpruned network, their run's first checkpoint, in a session.
 
-    Times are per image. Checkpoints, or whole runs in a session, that are too noisy for a ratio are left out.
+    The only checkpoint of a run that prunes nothing is compared with the largest unpruned network of its session, if
+    runs that prune were timed with it. Times are per image. Checkpoints, or whole runs in a session, that are too noisy
+    for a ratio are left out.
 
     Returns:
         Rows with `run`, `step`, `parameters`, `relative`, `label` (device, backend, precision and timing), and the
@@ -81,10 +86,18 @@ def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
     frame = frame.assign(timing=timing_names(frame))
     frame = frame.assign(label=_labels(frame))
     parts = []
-    for _, rows in frame.groupby(["run", "label", "measured"], sort=False):
-        unpruned = timings.loc[timings["run"] == rows["run"].iloc[0], "step"].min()
-        if rows["step"].iloc[0] == unpruned and len(rows) > 1:
-            parts.append(rows.assign(relative=rows["ratio"] / rows["ratio"].iloc[0]))
+    for _, session in frame.groupby(["label", "measured"], sort=False):
+        unpruned = {}
+        for run, rows in session.groupby("run", sort=False):
+            steps = timings.loc[timings["run"] == run, "step"]
+            if rows["step"].iloc[0] == steps.min() and steps.nunique() > 1:
+                unpruned[run] = rows.iloc[0]
+        largest = max(unpruned.values(), key=lambda row: row["parameters"], default=None)
+        for run, rows in session.groupby("run", sort=False):
+            pruned = timings.loc[timings["run"] == run, "step"].nunique() > 1
+            first = unpruned.get(run) if pruned else largest
+            if first is not None and (len(rows) > 1 or not pruned):
+                parts.append(rows.assign(relative=rows["ratio"] / first["ratio"]))
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 

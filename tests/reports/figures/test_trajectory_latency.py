@@ -87,6 +87,29 @@ def test_figure_has_a_grey_line_per_device_above_the_share(
     assert above.xaxis_inverted()
 
 
+def test_networks_that_were_never_pruned_are_points_beside_trajectories(frames: Frames, timings: Timings) -> None:
+    """As in the suite latency_trajectories: their times are relative to the unpruned network of the same session."""
+    names = ("stamp", "random_largest", "stamp_plus (cost=latency)", "flat (f=8)", "swift")
+    runs, cases = frames(*({"strategy": name, "dice": {"a": 0.8}} for name in names))
+    steps, rows = [], []
+    for number in range(len(names)):
+        pruned = number < 3
+        for step, parameters, ratio in [(0, 900, 2.0), (4, 90, 1.0)] if pruned else [(0, 100 + number, 0.5)]:
+            steps.append({"run": f"r{number}", "step": step, "parameters": parameters, "widths": "16 5"})
+            rows.append(timings((f"r{number}", "eager", ratio)).assign(step=step, parameters=parameters))
+    times = pd.concat(rows)
+    found = relative_latency(times).groupby("run")["relative"].apply(list).to_dict()
+    assert found == {"r0": [1.0, 0.5], "r1": [1.0, 0.5], "r2": [1.0, 0.5], "r3": [0.25], "r4": [0.25]}
+    figure = latency_along_pruning(runs, pd.DataFrame(steps), times, cases=cases)
+    titles = [axes.get_title().replace("\n", " ") for axes in figure.axes]
+    assert all(any(name in title for title in titles) for name in names)
+    points = [line for axes in figure.axes for line in axes.get_lines() if list(line.get_xdata()) in ([103], [104])]
+    assert len(points) == 4  # latency and share of widths, of both
+    assert all(line.get_marker() not in ("", "None") for line in points)
+    alone = times[times["run"].isin(["r3", "r4"])]
+    assert relative_latency(alone).empty  # nothing to compare them with
+
+
 def test_without_timed_checkpoints_nothing_is_drawn(records: dict[str, pd.DataFrame], timings: Timings) -> None:
     with pytest.raises(NothingToDrawError, match="no latencies of trajectories are recorded") as refused:
         latency_along_pruning(**records, timings=timings(("r0", "eager", 1.0)))
