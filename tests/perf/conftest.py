@@ -104,8 +104,10 @@ def _in_turns() -> Callable[..., Times]:
 def time_interleaved(benchmark: Any) -> Callable[..., Times]:
     """The same function, for tests that `make bench` selects by the fixture of pytest-benchmark."""
 
-    def measure(variants: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS) -> Times:
-        times: Times = benchmark.pedantic(in_turns, (variants, rounds), rounds=1)
+    def measure(
+        variants: Mapping[str, Callable[[], float | None]], rounds: int = ROUNDS, *, warm_ups: int = 1
+    ) -> Times:
+        times: Times = benchmark.pedantic(in_turns, (variants, rounds), {"warm_ups": warm_ups}, rounds=1)
         return times
 
     return measure

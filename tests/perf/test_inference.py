@@ -20,9 +20,6 @@ from monai.metrics import (
 from stampbench.benchmark.config.resolve import resolve_protocol
 from stampbench.benchmark.inference.label_maps import class_map
 from stampbench.benchmark.measure import masks
-from stampbench.benchmark.measure.backends import Backend
-from stampbench.benchmark.measure.complexity import count_complexity
-from stampbench.benchmark.measure.latency import Cell, time_networks
 from stampbench.benchmark.measure.masks import score_masks
 from stampbench.benchmark.training.fold_data import Images
 from stampbench.benchmark.training.losses import make_loss
@@ -31,7 +28,8 @@ from stampbench.benchmark.training.train_epoch import train_epoch
 from stampbench.benchmark.training.training_step import TrainingStep
 from stampbench.benchmark.training.validation import validate
 from stampbench.models.architecture import Filter, UNetArchitecture
-from stampbench.models.model import Model, build
+from stampbench.models.folded import folded
+from stampbench.models.model import build
 from stampbench.models.pruning import remove_filters
 from stampbench.models.unet import UNet
 from stampbench.strategies.importance import IMPORTANCES, ImportanceInputs, gather_norms
@@ -60,69 +58,32 @@ def loss_of(name: str) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
 
 @pytest.mark.parametrize("spatial_dims", [3, 2])
 def test_inference_of_one_image(spatial_dims: int, time_interleaved: Any, report: Any) -> None:
+    """As `stampbench predict` computes, and as validation does: with fast kernels, but without folded weights."""
     model = fast_unet(spatial_dims).eval()
+    plain = build(model.architecture).eval()
+    plain.load_state_dict(model.state_dict())
     image = torch.randn(1, 1, *(VOLUME if spatial_dims == 3 else (320, 320)))
+    networks = {"folded": folded(model), "fast": model, "plain": plain}
     outputs = {}
 
-    def variant(kernels: str) -> Callable[[], float]:
+    def variant(name: str) -> Callable[[], float]:
         def forward() -> float:
-            model.kernels = kernels  # type: ignore[assignment]
             with torch.inference_mode():
-                model(image)
+                networks[name](image)
                 started = time.perf_counter()
                 for _ in range(5):
-                    outputs[kernels] = model(image)
+                    outputs[name] = networks[name](image)
                 return time.perf_counter() - started
 
         return forward
 
-    times = time_interleaved({"fast": variant("fast"), "plain": variant("plain")}, 11)
-    torch.testing.assert_close(outputs["fast"], outputs["plain"], rtol=1e-4, atol=1e-5)
+    times = time_interleaved({name: variant(name) for name in networks}, 11)
+    torch.testing.assert_close(outputs["folded"], outputs["plain"], rtol=1e-4, atol=1e-5)
     goal = {"at_least": 3.5} if spatial_dims == 3 else {}
-    report(f"inference of one image, {spatial_dims}D f=4: × plain eager", times.ratio("fast", "plain"), **goal,
-           detail=times.spread("fast", "plain"))  # fmt: skip
-
-
-PRUNED = {
-    "pruned to widths 2, 3, 5, 7, 5": [2, 3, 5, 7, 5],
-    "one filter each": [1] * 5,
-}
-
-
-@pytest.mark.parametrize("backend", ["eager", "fast", "onnxruntime"])
-def test_latency_of_pruned_networks(backend: Backend, benchmark: Any, report: Any) -> None:
-    """The latency of one volume is measured as `stampbench latency` does."""
-    networks: dict[str, Model] = {"standard": fast_unet()}
-    for name, levels in PRUNED.items():
-        widths = [width for level in (*range(5), *range(3, -1, -1)) for width in [levels[level]] * 2]
-        upconvs = tuple(4 * 2**level for level in range(3, -1, -1))  # transposed convolutions are not pruned
-        networks[name] = build(
-            UNetArchitecture(
-                spatial_dims=3, in_channels=1, out_channels=3, depth=4, convs=tuple(widths), upconvs=upconvs
-            )
-        )
-    rows = benchmark.pedantic(
-        lambda: time_networks(networks, torch.randn(1, 1, *VOLUME), Cell(backend), seconds=10).rows, rounds=1
-    )
-    for row in rows[1:]:
-        report(f"latency in {backend}, 3D f=4 {row.network}: × standard", row.ratio,
-               detail=f"{row.ratio_low:.2f} to {row.ratio_high:.2f} (95 %)")  # fmt: skip
-
-
-@pytest.mark.parametrize("backend", ["eager", "onnxruntime", "openvino"])
-@pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_widths_that_are_multiples_of_eight(spatial_dims: int, backend: Backend, benchmark: Any, report: Any) -> None:
-    """What the 16th filter of every layer costs, and the 17th; their FLOPs grow alike."""
-    shape = (256, 256) if spatial_dims == 2 else VOLUME
-    networks = {str(f): build(UNetArchitecture.flat(spatial_dims, 1, 3, f=f)) for f in (16, 15, 17)}
-    flops = {f: count_complexity(each.architecture, shape).flops for f, each in networks.items()}
-    rows = benchmark.pedantic(
-        lambda: time_networks(networks, torch.randn(1, 1, *shape), Cell(backend), seconds=10).rows, rounds=1
-    )
-    for row in rows[1:]:
-        report(f"latency in {backend}, {spatial_dims}D flat f={row.network}: × f=16", row.ratio,
-               detail=f"{row.ratio_low:.2f} to {row.ratio_high:.2f} (95 %); "
-               f"FLOPs × {flops[row.network] / flops['16']:.2f}")  # fmt: skip
+    report(f"inference of one image, {spatial_dims}D f=4: × plain eager", times.ratio("folded", "plain"), **goal,
+           detail=times.spread("folded", "plain"))  # fmt: skip
+    report(f"inference of one image, {spatial_dims}D f=4: × weights that are not folded", times.ratio("folded", "fast"),
+           detail=times.spread("folded", "fast"))  # fmt: skip
 
 
 @pytest.mark.parametrize("loss", ["dice", "dice_ce"])

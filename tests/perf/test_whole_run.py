@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -49,11 +50,28 @@ def test_first_step_on_a_cached_dataset(time_interleaved: Any, report: Any, tmp_
            at_most=8.0)  # fmt: skip
 
 
+def test_prediction_of_scans(time_interleaved: Any, report: Any, real_data: Path, tmp_path: Path) -> None:
+    """As `stampbench predict RUN SCANS --threads 1 --time`; starting Python is part of the seconds."""
+    store, scans = ["--runs", str(tmp_path / "runs")], real_data / "Task04_Hippocampus" / "imagesTr"
+    seconds_of(
+        "run", "--strategy", "standard", "--dataset", "hippocampus", "--n-train", "10", "--folds", "0", "--protocol",
+        "quick", "--protocol-set", "max_epochs=1", "--data-root", str(real_data), *store,
+    )  # fmt: skip
+    (record,) = (tmp_path / "runs").rglob("run.json")
+    words = ["predict", record.parent.name, *map(str, sorted(scans.glob("*.nii.gz"))[:20]), *store, "--threads", "1"]
+    words += ["--output", str(tmp_path / "labels"), "--force"]
+    times = time_interleaved({"predict": lambda: seconds_of(*words)[1]}, 5)
+    done = subprocess.run([*COMMAND, *words, "--time"], check=True, capture_output=True, text=True)
+    rows = [line.split() for line in done.stderr.splitlines() if line.endswith("%")]
+    report("stampbench predict, 20 scans of the hippocampus: CPU seconds", median(times.seconds["predict"]),
+           detail=", ".join(f"{row[0]} {row[-1]}" for row in rows[:-1]))  # fmt: skip
+
+
 @pytest.mark.slow
 def test_stamp_plus_on_hippocampus(
     time_interleaved: Callable[..., Any], report: Any, real_data: Path, tmp_path: Path
 ) -> None:
-    """Runs take minutes, so that only one pair is measured instead of a median."""
+    """All phases of a run: training, ranking, prunes, validation, and the test cases; fewer prunes than usual."""
 
     def run(name: str, *options: str) -> Callable[[], float]:
         folder = tmp_path / name
@@ -61,20 +79,19 @@ def test_stamp_plus_on_hippocampus(
         def execute() -> float:
             wall, _ = seconds_of(
                 "run", "--strategy", "stamp_plus", "--dataset", "hippocampus", "--n-train", "25", "--folds", "0",
-                "--protocol", "quick", "--data-root", str(real_data), "--runs", str(folder), "--force", *options,
+                "--protocol", "quick", "--set", "filters_per_step=48", "--set", "recovery_epochs=2",
+                "--data-root", str(real_data), "--runs", str(folder), "--force", *options,
             )  # fmt: skip
             return wall
 
         return execute
 
-    def summary(name: str) -> dict[str, Any]:
+    def dice(name: str) -> float:
         (record,) = (tmp_path / name).rglob("run.json")
-        content: dict[str, Any] = json.loads(record.read_text())["summary"]
-        return content
+        return float(json.loads(record.read_text())["summary"]["test_dice"])
 
     variants = {"fast": run("fast"), "plain": run("plain", "--kernels", "plain", "--allocator", "system")}
-    seconds = {name: variant() for name, variant in variants.items()}
-    time_interleaved({"nothing": lambda: None}, 1)
-    scores = ", ".join(f"{name} {seconds[name]:.0f} s, Dice {summary(name)['test_dice']:.3f}" for name in variants)
-    report("whole run, stamp_plus, quick, hippocampus n=25: × plain as it comes", seconds["plain"] / seconds["fast"],
-           at_least=3.0, detail=f"one pair: {scores}")  # fmt: skip
+    times = time_interleaved(variants, 5, warm_ups=0)
+    each = ", ".join(f"{name} {median(times.seconds[name]):.0f} s, Dice {dice(name):.3f}" for name in variants)
+    report("whole run, stamp_plus, quick, 8 prunes, hippocampus n=25: × plain as it comes",
+           times.ratio("fast", "plain"), at_least=3.0, detail=f"{times.spread('fast', 'plain')}; {each}")  # fmt: skip
