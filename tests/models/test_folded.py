@@ -74,14 +74,16 @@ def test_one_convolution_and_one_pass_are_left() -> None:
     assert not [each for each in model.modules() if isinstance(each, nn.BatchNorm2d | nn.ReLU)]
 
 
-def test_the_u_net_within_a_swift_network_is_folded_and_uses_fast_kernels() -> None:
+def test_the_u_net_within_a_swift_network_is_folded() -> None:
     torch.manual_seed(0)
     swift = TracedArchitecture.unpruned("swift_unet", SwiftUNet(f=3, depth=1, refine=2), 3, 1, 2)
     model = build(swift, "fast")
     give_statistics(model)
     images = torch.randn(1, 1, 8, 12, 4)
     found = folded(model)
-    assert [each.kernels for each in found.modules() if isinstance(each, UNet)] == ["fast"]
+    (unet,) = [each for each in found.modules() if isinstance(each, UNet)]
+    assert unet.kernels == "fast"
+    assert all(isinstance(each, FoldedUnit) and not each.conv._forward_pre_hooks for each in unet.units)
     with torch.inference_mode():
         torch.testing.assert_close(found(images), model(images), rtol=1e-4, atol=1e-5)
         exact = model.double()(images.double())
