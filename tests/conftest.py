@@ -18,11 +18,13 @@ import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import settings
 from PIL import Image
 
 from stampbench.benchmark.cli import main as cli
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.execution import runner
 
 torch.set_num_threads(1)
 # Tests run beside others on shared machines, where a deadline says more about the machine than about the code.
@@ -70,6 +72,14 @@ def _no_power_failures() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _short_timings() -> Iterator[None]:
+    """Time the networks of finished runs in as few rounds as possible; else each takes up to four seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_LATENCY_SECONDS", 0.0)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _modules_are_no_garbage() -> None:
     """Let collections of garbage skip what was imported before the first test, which takes half a second each time."""
     gc.freeze()
@@ -82,6 +92,29 @@ def real_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("STAMPBENCH_DATA does not name a folder of real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Function that returns the folder of a name, which all tests share and must not change.
+
+    Another function fills it when it is first asked for in a session, in any of pytest-xdist's workers, which share the
+    parent of their temporary folders.
+    """
+    base = tmp_path_factory.getbasetemp()
+    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+
+    def made(name: str, fill: Callable[[Path], object]) -> Path:
+        folder, complete = root / name, root / f"{name}.complete"
+        root.mkdir(exist_ok=True)
+        with FileLock(root / f"{name}.lock"):
+            if not complete.exists():
+                folder.mkdir()
+                fill(folder)
+                complete.touch()
+        return folder
+
+    return made
 
 
 @pytest.fixture(scope="session")

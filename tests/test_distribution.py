@@ -28,10 +28,8 @@ class Distribution(NamedTuple):
     sdist: Path
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
+def build(copy: Path) -> None:
     """Build both from a copy, because files of earlier builds in the folder `build` would get into the wheel."""
-    copy = tmp_path_factory.mktemp("source")
     for each in ROOT.iterdir():
         if each.is_file():
             shutil.copy(each, copy)
@@ -40,6 +38,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Distribution:
     words = [sys.executable, "-m", "build", "--no-isolation", "--outdir", "dist", "."]
     done = subprocess.run(words, cwd=copy, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.fixture(scope="session")
+def built(made_once: Callable[[str, Callable[[Path], object]], Path]) -> Distribution:
+    """The built wheel and source distribution."""
+    copy = made_once("distributions", build)
     (wheel,), (sdist,) = (copy / "dist").glob("*.whl"), (copy / "dist").glob("*.tar.gz")
     return Distribution(wheel, sdist)
 

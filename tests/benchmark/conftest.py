@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -11,7 +10,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 import pytest
-from filelock import FileLock
 
 from stampbench.benchmark.cli.main import main
 from stampbench.benchmark.cli.parsing import parse_settings
@@ -137,19 +135,11 @@ def _record_runs(root: Path, write_decathlon: Callable[..., Path]) -> None:
 
 
 @pytest.fixture(scope="session")
-def recorded_runs(write_decathlon: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> RecordedRuns:
-    """Recorded runs that all tests share and must not change.
-
-    They are recorded once in a session: pytest-xdist's workers share the parent of their temporary folders.
-    """
-    base = tmp_path_factory.getbasetemp()
-    root = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "recorded"
-    complete = root / "complete"
-    with FileLock(f"{root}.lock"):
-        if not complete.exists():
-            root.mkdir()
-            _record_runs(root, write_decathlon)
-            complete.touch()
+def recorded_runs(
+    write_decathlon: Callable[..., Path], made_once: Callable[[str, Callable[[Path], object]], Path]
+) -> RecordedRuns:
+    """Recorded runs that all tests share and must not change."""
+    root = made_once("recorded", lambda folder: _record_runs(folder, write_decathlon))
     return RecordedRuns(root / "runs", root / "data", _OPTIONS)
 
 

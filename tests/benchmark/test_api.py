@@ -17,6 +17,9 @@ from stampbench.benchmark.api import (
     run_suite,
 )
 from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.execution.executors import local
+from stampbench.benchmark.execution.executors.serial import SerialExecutor
+from stampbench.benchmark.execution.job import WorkerSettings
 from stampbench.models.errors import ModelError
 from stampbench.strategies.registry import STRATEGIES
 
@@ -79,13 +82,19 @@ def test_a_parent_run_is_executed_and_not_returned(tmp_path: Path) -> None:
     assert sorted(read_records(chosen.runs).runs["name"]) == ["prune_finetune", "standard"]
 
 
-def test_worker_processes_give_the_same_records(tmp_path: Path) -> None:
-    strategies = [tiny("standard"), tiny("flat")]
-    cases = []
-    for jobs in (1, 2):
-        chosen = options(tmp_path / str(jobs), executors=ExecutorSettings(jobs=jobs))
-        cases.append(run(strategies, PHANTOM, folds=[0], protocol=TINY, options=chosen).cases)
-    assert cases[0].equals(cases[1])
+def test_the_settings_of_executors_are_passed_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers give the same records as one process: see `executors/test_local.py`."""
+    jobs: list[int] = []
+
+    class Recorded(SerialExecutor):
+        def __init__(self, settings: WorkerSettings, number: int, gpus: int) -> None:
+            jobs.append(number)
+            super().__init__(settings, 1, quiet=True)
+
+    monkeypatch.setattr(local, "LocalExecutor", Recorded)
+    chosen = options(tmp_path, executors=ExecutorSettings(jobs=2))
+    assert list(run([tiny("flat")], PHANTOM, folds=[0], protocol=TINY, options=chosen).runs["name"]) == ["flat"]
+    assert jobs == [2]
 
 
 def test_a_suite_file(tmp_path: Path) -> None:

@@ -18,10 +18,16 @@ from stampbench.benchmark.records.run_store import RunStore
 
 
 @pytest.fixture
-def finished_run(make_run: Callable[..., Run], perform: Callable[..., Any], tmp_path: Path) -> Path:
+def finished_run(
+    make_run: Callable[..., Run],
+    perform: Callable[..., Any],
+    made_once: Callable[[str, Callable[[Path], object]], Path],
+    tmp_path: Path,
+) -> Path:
     """Folder of a finished run in the store `tmp_path / "runs"`."""
     run = make_run("stamp")
-    perform(run)
+    recorded = made_once("finished-run", lambda folder: perform(run, RunStore(folder)))
+    shutil.copytree(recorded, tmp_path / "runs")
     return RunStore(tmp_path / "runs").folder(run.spec)
 
 

@@ -151,6 +151,8 @@ def test_unchanged_records_are_accepted(recorded_runs: Any, published: Path, sta
 def test_manipulated_records_are_output_of_refusal(
     change: Callable[..., pd.DataFrame | None], reason: str, copied_runs: Any, published: Path, stampbench: Command
 ) -> None:
+    for other in set(copied_runs.runs.glob("*/*")) - set(copied_runs.runs.glob("*/standard")):
+        shutil.rmtree(other)  # unchanged runs, whose check would take most of the time
     folder = next(copied_runs.runs.glob("*/standard/*"))
     manipulate(folder, change)
     id = json.loads((folder / "run.json").read_text())["id"]
