@@ -9,6 +9,7 @@ import signal
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +26,17 @@ from stampbench.benchmark.records.run_store import RunStore
 ROUNDS = int(os.environ.get("SOAK_ROUNDS", "3"))
 
 # Training to convergence, training and pruning, and pruning and fine-tuning after a parent run. A run takes several
-# times as long as it is disturbed.
+# times as many epochs as it is disturbed in.
 RUNS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
-    "standard": ((f"max_epochs={100 + 30 * ROUNDS}", f"patience={100 + 30 * ROUNDS}"), {}),
-    "stamp_plus": ((), {"filters_per_step": 1, "recovery_epochs": 10 + 4 * ROUNDS}),
+    "standard": ((f"max_epochs={40 + 20 * ROUNDS}", f"patience={40 + 20 * ROUNDS}"), {}),
+    "stamp_plus": ((), {"filters_per_step": 1, "recovery_epochs": 4 + 2 * ROUNDS}),
     "prune_finetune": (
-        (f"max_epochs={20 + 15 * ROUNDS}", f"patience={20 + 15 * ROUNDS}", f"finetune_patience={10 + 2 * ROUNDS}"),
+        (f"max_epochs={20 + 10 * ROUNDS}", f"patience={20 + 10 * ROUNDS}", f"finetune_patience={4 + ROUNDS}"),
         {"filters_per_step": 2},
     ),
 }
+MOST_SAVES = 20
+"""Of resume states until a run is killed again; each call of a strategy is followed by one, and an epoch by several."""
 
 
 def execute_with_parents(run: Run, store: Path, save_every: float) -> None:
@@ -50,6 +53,16 @@ def execute_with_parents(run: Run, store: Path, save_every: float) -> None:
     except BaseException:
         error_file(store).write_text(traceback.format_exc())  # the output of the child process is not shown
         raise
+
+
+def wait_for_saves(process: Any, states: list[Path], number: int) -> None:
+    """Wait until a process has saved its resume state so many times, however fast this machine is, or has ended."""
+    seen = set[int]()
+    while len(seen) <= number and process.is_alive():
+        for path in states:
+            with suppress(FileNotFoundError):
+                seen.add(path.stat().st_mtime_ns)
+        time.sleep(0.001)
 
 
 def error_file(store: Path) -> Path:
@@ -87,10 +100,12 @@ def test_run_killed_at_random_moments_ends_like_an_undisturbed_one(
     undisturbed = start("undisturbed")
     undisturbed.join(300)
     assert undisturbed.exitcode == 0, error_file(tmp_path / "undisturbed").read_text()
-    kills = 0
+    folders = [RunStore(tmp_path / "killed").folder(each.spec) for each in with_parents([run])]
+    states, kills = [folder / "resume" / "state.pt" for folder in folders], 0
     for _ in range(ROUNDS):
         process = start("killed")
-        time.sleep(random_numbers.uniform(0.1, 0.4))
+        wait_for_saves(process, states, random_numbers.randint(0, MOST_SAVES))
+        time.sleep(random_numbers.uniform(0, 0.02))
         os.kill(process.pid, signal.SIGKILL)
         process.join()
         kills += process.exitcode == -signal.SIGKILL
