@@ -106,12 +106,22 @@ def _check(sender: Connection, limits: Limits, discover: bool, options: dict[str
     try:
         if discover:
             plugins.discover()
+        _renew_threads()
         found = check_submission(report=lambda *state: send("progress", state), **options)
         send("report", found._asdict())
     except UserError as error:
         send("error", str(error))
     except Exception as error:  # whatever a stranger's files cause
         send("failed", f"{type(error).__name__}: {error}")
+
+
+def _renew_threads() -> None:
+    """Give a forked process PyTorch's pool of threads, which it inherits without the threads.
+
+    The first call of any thread makes the new pool, and fails if two threads make it at once ("Invalid thread pool").
+    """
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(torch.get_num_threads())
 
 
 def _limit_memory(limits: Limits) -> None:
