@@ -7,6 +7,7 @@ import re
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -42,7 +43,7 @@ def test_numbers_of_answers_are_printed_on_the_page_that_they_link_to() -> None:
         numbers = [each.replace("−", "-") for each in SIGNED.findall(line)] if line.startswith("|") else []
         if not numbers:
             continue
-        (link,) = LINK.findall(line)
+        link = LINK.findall(line)[-1]
         difference, low, high = numbers
         rows = "\n".join(BLOCK.findall((path.parent / link).read_text())).splitlines()
         decision = "equivalent" if "equivalent" in line else "undecided"
@@ -85,6 +86,40 @@ def test_each_part_of_swift_has_the_numbers_of_its_runs() -> None:
             assert [float(each) for each in found] == pytest.approx(wanted, abs=0.0051)
             checked += 1
     assert checked == 4
+
+
+def test_goals_of_swift_are_met_or_missed_by_the_numbers_of_its_runs() -> None:
+    """The table of goals has the median ratios of the published runs and their latency ratios."""
+    folder, shapes = PUBLISHED / "balanced", {"dsb2018": "1×256×256", "hippocampus": "1×48×64×48", "acdc": "1×128×128"}
+    runs: dict[tuple[str, str], dict[tuple[str, str], dict[str, str]]] = defaultdict(dict)
+    for run in csv.DictReader((folder / "runs.csv").open()):
+        runs[run["dataset"], run["strategy"]][run["training_set"], run["seed"]] = run
+    ratios = {
+        (row["network"].rpartition(" ")[0], row["backend"], row["precision"], row["shape"]): float(row["ratio"])
+        for row in csv.DictReader((folder / "timings.csv").open())
+    }
+    columns = {"parameters": "parameters", "FLOPs": "flops", "training time": "training_seconds"}
+    backends = {"eager": "eager", "fast": "fast", "ONNX Runtime": "onnxruntime", "OpenVINO": "openvino"}
+    checked = 0
+    for line in (PUBLISHED / "swift.md").read_text().splitlines():
+        name = line.split("|")[1].strip().removeprefix("latency, ") if line.startswith("| ") else ""
+        if name not in columns and name not in backends:
+            continue
+        _, _, goal, *cells, _ = line.split("|")
+        for dataset, cell in zip(shapes, cells, strict=True):
+            if name in columns:
+                swift, standard = runs[dataset, "swift"], runs[dataset, "standard"]
+                assert len(swift.keys() & standard.keys()) == 10
+                value = median(float(swift[key][columns[name]]) / float(standard[key][columns[name]]) for key in swift)
+            else:
+                value = ratios["swift", backends[name], "fp32", shapes[dataset]]
+            (shown,) = re.findall(r"\d?\.\d\d", cell)
+            assert float(shown) == pytest.approx(value, abs=0.0051), (name, dataset)
+            limits = [float(each) for each in re.findall(r"\.\d\d", goal)]
+            limit = limits[-1] if dataset == "hippocampus" else limits[0]
+            assert ("**missed**" in cell) == (value > limit), (name, dataset)
+            checked += 1
+    assert checked == 21
 
 
 GITHUB = (
