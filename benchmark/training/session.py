@@ -73,7 +73,7 @@ class TrainingSession:
         self.charges = Charges()
         self.training_loss = math.nan
         self.epochs: list[Epoch] = []
-        self.loss = TrainingLoss(spec.protocol, self.device, parents)
+        self.loss = TrainingLoss(self.protocol, self.device, parents)
         self.average = WeightAverage()
         self._progress = progress
         self._score_seed = spec.stream("score")
@@ -83,11 +83,11 @@ class TrainingSession:
         self._age = 0  # epochs since the weights were initialised
         self._kept: tuple[str, dict[str, Tensor]] | None = None
         self._order = torch.Generator().manual_seed(spec.stream("order"))
-        augment = augmentation(spec.protocol.augmentation, len(data.size), data.mirror)
-        self._sampler = Sampler(data, spec.protocol.batch_size, augment)
-        self.validator = Validator(data, self.loss.of_labels, spec.protocol.batch_size)
-        self._scaler = torch.amp.GradScaler(self.device.type) if spec.protocol.precision == "fp16" else None
-        self._recorder = make_recorder(compute, spec.protocol.precision)
+        augment = augmentation(self.protocol.augmentation, len(data.size), data.mirror)
+        self._sampler = Sampler(data, self.protocol.batch_size, augment)
+        self.validator = Validator(data, self.loss.of_labels, self.protocol.batch_size)
+        self._scaler = torch.amp.GradScaler(self.device.type) if self.protocol.precision == "fp16" else None
+        self._recorder = make_recorder(compute, self.protocol.precision)
         torch.manual_seed(spec.stream("initialisation"))
         self.model = self._initialised(architecture)
         torch.manual_seed(spec.stream("dropout"))
