@@ -140,7 +140,9 @@ def test_stage_of_runs_in_short(
         executed.append(words[0])
         if command.output:
             command.output.write_text(out)
-    assert executed == ["run", "latency", "figure", "latency", "figure"]
+    assert executed == ["run", "latency", "latency", "figure", "latency", "figure"]
+    networks = set(pd.read_csv(tmp_path / "latency_networks_phantom2d.csv")["network"])
+    assert {name.split()[0] for name in networks} == {"standard", "stamp_plus", "flat", "pocket_unet", "swift"}
     assert (tmp_path / "latency_along_pruning.svg").stat().st_size > 5_000
     tables = [pd.read_csv(each) for each in sorted(tmp_path.glob("latency_*_[01].csv"))]
     assert [set(each["timing"]) for each in tables] == [{"wall"}, {"throughput"}]
@@ -158,7 +160,7 @@ def test_real_runs_name_known_strategies_datasets_and_backends(
     stages = scripts("gpu_stages")
     assert {name for each in stages.RUNS for name in each.strategies.split(",")} <= set(STRATEGIES)
     assert {each.dataset for each in stages.RUNS} <= set(CATALOGUE)
-    assert sum(len(each.strategies.split(",")) for each in stages.RUNS) == 3
+    assert sum(len(each.strategies.split(",")) for each in stages.RUNS) == 4
     options = stages.latencies(stages.Place("cuda", tmp_path))
     named = {name for words in options for name in words[words.index("--backend") + 1].split(",")}
     assert named == {"eager", "cudagraph", "fast"}

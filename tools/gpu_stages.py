@@ -99,7 +99,7 @@ _TINY = (
     "--folds", "0", "--protocol", "quick", "--protocol-set", "max_epochs=1", "--set", "f=2", "--set", "depth=1",
     "--set", "filters_per_step=4", "--set", "recovery_epochs=1",
 )  # fmt: skip
-RUNS = (Trained("standard,stamp_plus", "hippocampus", _QUICK), Trained("stamp_plus", "dsb2018", _QUICK))
+RUNS = (Trained("standard,stamp_plus,swift", "hippocampus", _QUICK), Trained("stamp_plus", "dsb2018", _QUICK))
 REHEARSED = (
     Trained("standard,stamp_plus", "phantom3d:size=16,cases=14", _TINY),
     Trained("stamp_plus", "phantom2d:size=16,cases=14", _TINY),
@@ -107,7 +107,7 @@ REHEARSED = (
 
 
 def runs(place: Place) -> Iterator[Command]:
-    """Yield three runs, the latency of the trajectories that prune on GPU and CPU, and their figure."""
+    """Yield four runs, the latency of networks and of the trajectories that prune, and their figure."""
     folder = place.output / "runs"
     store = ["--runs", str(folder)]
     for each in REHEARSED if place.miniature else RUNS:
@@ -118,6 +118,8 @@ def runs(place: Place) -> Iterator[Command]:
     draw = Command(
         [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
     )
+    for each in REHEARSED if place.miniature else RUNS:
+        yield _networks(each.dataset, place, store)
     options = latencies(place)
     for number, each in enumerate(options):
         if number == len(options) - 1:
@@ -130,6 +132,17 @@ def runs(place: Place) -> Iterator[Command]:
             words = [*_STAMPBENCH, "latency", run, *each, *store, "--record", "--format", "md", *logs]
             yield Command(words, file.with_suffix(".md"))
     yield draw
+
+
+def _networks(dataset: str, place: Place, store: list[str]) -> Command:
+    """Return the timing of the strategies' networks for a dataset: recorded ones, the others untrained."""
+    table = place.output / f"latency_networks_{dataset.partition(':')[0]}"
+    named = ["--strategy", "standard,stamp_plus,flat,pocket_unet,swift", "--dataset", dataset, "--device", place.device]
+    timed = ["--backend", "cudagraph,eager", "--timing", "wall,kernels,throughput", "--seconds", "3"]
+    if place.miniature:
+        timed = ["--backend", "eager", "--timing", "wall", "--seconds", "0.2"]
+    words = [*_STAMPBENCH, "latency", *named, *timed, *store, "--format", "md", "--output", f"{table}.csv"]
+    return Command(words, table.with_suffix(".md"))
 
 
 def latencies(place: Place) -> list[list[str]]:
@@ -153,7 +166,7 @@ def pruned_runs(store: Path) -> list[str]:
     found = []
     for path in sorted(store.rglob("run.json")):
         record = json.loads(path.read_text())
-        if record["status"] == "finished" and record["spec"]["strategy"] != "standard":
+        if record["status"] == "finished" and record["spec"]["strategy"] not in ("standard", "swift"):
             found.append(path.parent.name)
     return found
 
