@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +75,9 @@ def checks(place: Place) -> Iterator[Command]:
     for name in ("checks.xml", "checks.csv"):  # a stage that is stopped must not leave those of an earlier call
         (place.output / name).unlink(missing_ok=True)
     report = f"--junit-xml={place.output / 'checks.xml'}"
-    yield Command([*_PYTEST, "-m", "gpu", "--device", place.device, report, *marked])
+    # Most of the time is that of a CPU: of references in float64, and of launches.
+    together = ["-n", "4"] if find_spec("xdist") and not place.miniature else []
+    yield Command([*_PYTEST, *together, "-m", "gpu", "--device", place.device, report, *marked])
 
 
 def bench(place: Place) -> Iterator[Command]:

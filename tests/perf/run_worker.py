@@ -42,7 +42,7 @@ def new_trainer(settings: dict[str, Any], folder: Path) -> RunTrainer:
     images = Images(
         torch.randn(number, 1, *size).to(settings["device"]),
         torch.randint(3, (number, *size), dtype=torch.uint8).to(settings["device"]),
-        torch.arange(number),
+        torch.arange(number, device=settings["device"]),
     )
     data = FoldData(images, images.take(torch.arange(2)), ("background", "one", "two"), 1, size)
     architecture = UNetArchitecture.doubling(3, 1, 3, f=settings["f"], depth=settings["depth"])

@@ -105,7 +105,7 @@ class Training:
         pixels = torch.randn(number, architecture.in_channels, *settings.size)
         labels = (torch.rand(number, *settings.size) * architecture.out_channels).to(torch.uint8)
         self._loader = DataLoader(TensorDataset(pixels, labels), batch_size=settings.batch, shuffle=True)
-        images = Images(pixels.to(self._device), labels.to(self._device), torch.arange(number))
+        images = Images(pixels.to(self._device), labels.to(self._device), torch.arange(number, device=self._device))
         images = images._replace(pixels=self._laid_out(images.pixels))
         self._sampler = Sampler(FoldData(images, images, (), 1, tuple(images.shape)), settings.batch)
         self._renew()
