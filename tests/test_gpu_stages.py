@@ -141,7 +141,7 @@ def test_stage_of_runs_in_short(
         if command.output:
             command.output.write_text(out)
     assert executed == ["run", "latency", "latency", "figure", "latency", "figure"]
-    networks = set(pd.read_csv(tmp_path / "latency_networks_phantom2d.csv")["network"])
+    networks = set(pd.read_csv(tmp_path / "latency_networks_phantom2d_eager.csv")["network"])
     assert {name.split()[0] for name in networks} == {"standard", "stamp_plus", "flat", "pocket_unet", "swift"}
     assert (tmp_path / "latency_along_pruning.svg").stat().st_size > 5_000
     tables = [pd.read_csv(each) for each in sorted(tmp_path.glob("latency_*_[01].csv"))]

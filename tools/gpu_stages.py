@@ -122,7 +122,7 @@ def runs(place: Place) -> Iterator[Command]:
         [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
     )
     for each in REHEARSED if place.miniature else RUNS:
-        yield _networks(each.dataset, place, store)
+        yield from _networks(each.dataset, place, store)
     options = latencies(place)
     for number, each in enumerate(options):
         if number == len(options) - 1:
@@ -137,15 +137,15 @@ def runs(place: Place) -> Iterator[Command]:
     yield draw
 
 
-def _networks(dataset: str, place: Place, store: list[str]) -> Command:
-    """Return the timing of the strategies' networks for a dataset: recorded ones, the others untrained."""
-    table = place.output / f"latency_networks_{dataset.partition(':')[0]}"
+def _networks(dataset: str, place: Place, store: list[str]) -> Iterator[Command]:
+    """Yield the timings of the strategies' networks for a dataset: recorded ones, the others untrained."""
     named = ["--strategy", "standard,stamp_plus,flat,pocket_unet,swift", "--dataset", dataset, "--device", place.device]
-    timed = ["--backend", "cudagraph,eager", "--timing", "wall,kernels,throughput", "--seconds", "3"]
-    if place.miniature:
-        timed = ["--backend", "eager", "--timing", "wall", "--seconds", "0.2"]
-    words = [*_STAMPBENCH, "latency", *named, *timed, *store, "--format", "md", "--output", f"{table}.csv"]
-    return Command(words, table.with_suffix(".md"))
+    timings = {"eager": "wall"} if place.miniature else {"cudagraph": "wall,kernels", "eager": "wall"}
+    for backend, timing in timings.items():
+        table = place.output / f"latency_networks_{dataset.partition(':')[0]}_{backend}"
+        timed = ["--backend", backend, "--timing", timing, "--seconds", "0.2" if place.miniature else "2"]
+        words = [*_STAMPBENCH, "latency", *named, *timed, *store, "--format", "md", "--output", f"{table}.csv"]
+        yield Command(words, table.with_suffix(".md"))
 
 
 def latencies(place: Place) -> list[list[str]]:

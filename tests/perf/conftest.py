@@ -247,16 +247,16 @@ def _machine(device: str) -> str:
     from stampbench.benchmark.environment.provenance import environment, provenance
 
     machine, code = environment(ComputeSettings(device="cpu")), provenance()
-    packages, commit = code.packages, (code.git_commit or "unknown")[:7]
+    packages, commit = code.packages, f" at commit {code.git_commit[:7]}" if code.git_commit else ""
     versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "monai"))
     if device != "cpu":
         gpu, cudnn = torch.cuda.get_device_name(device), torch.backends.cudnn.version()
         return (
-            f"`make gpu-bench` at commit {commit}: {gpu}, CUDA {torch.version.cuda}, cuDNN {cudnn}; "
+            f"`make gpu-bench`{commit}: {gpu}, CUDA {torch.version.cuda}, cuDNN {cudnn}; "
             f"{machine.processor}, {machine.cores} cores; Python {machine.python}, {versions}."
         )
     return (
-        f"`make bench` at commit {commit}: {machine.processor}, {machine.cores} cores, {THREADS} threads, "
+        f"`make bench`{commit}: {machine.processor}, {machine.cores} cores, {THREADS} threads, "
         f"{platform.system()}; Python {machine.python}, {versions}; oneDNN {_onednn()}."
     )
 
