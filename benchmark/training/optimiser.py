@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.config.protocol import Protocol
@@ -68,4 +68,8 @@ def carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model:
     states = carried(old.state, cuts)
     for parameter in model.parameters():
         if parameter in states:
-            new.state[parameter] = states[parameter]
+            # Fused optimisers need moments in the layout of the weights.
+            new.state[parameter] = {
+                name: torch.empty_like(parameter).copy_(value) if isinstance(value, Tensor) and value.ndim else value
+                for name, value in states[parameter].items()
+            }

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
+from stampbench.benchmark.environment.precision import tensor_core_layout
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.inference.low_precision import LowPrecision
@@ -287,6 +288,9 @@ class TrainingSession:
     def _renew(self) -> None:
         """Renew what belongs to one network: optimiser, schedule, step, average, validation and gathered norms."""
         self.average.restart()
+        layout = tensor_core_layout(self.protocol.precision, self.device, len(self.data.size))
+        if layout is not None and self.compute.kernels == "fast":
+            self.model.to(memory_format=layout)  # type: ignore[call-overload]
         self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=self.compute.kernels == "fast")
         batch_loss = partial(self.loss.of_batch, self.model)
         step = TrainingStep(self.optimiser, batch_loss, self._scaler, self.protocol.gradient_norm)
