@@ -47,7 +47,7 @@ demo: $(READY)
 	@echo "  $(BIN)/stampbench run --help"
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --ignore=tests/perf --durations 10 $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist worksteal --ignore=tests/perf --durations 10 $(ARGS)
 
 # The tests of everything that trains, with plain instead of fast kernels.
 test-plain: $(READY)

@@ -107,14 +107,14 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(tmp_path: Path) -> 
     command = [
         sys.executable, "-m", "stampbench.benchmark", "run", "--strategy", "standard", "--runs", str(tmp_path / "runs"),
         "--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--set", "f=2", "--set", "depth=1",
-        "--protocol-set", "patience=100000", "--protocol-set",
+        "--protocol-set", "patience=100000", "--save-every", "1", "--protocol-set",
     ]  # fmt: skip
     process = subprocess.Popen(
         [*command, "max_epochs=100000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     deadline = time.monotonic() + 90
     while not list((tmp_path / "runs").rglob("state.pt")) and time.monotonic() < deadline:
-        time.sleep(0.1)  # the first state is saved after ten seconds of training
+        time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _out, err = process.communicate(timeout=20)
     assert process.returncode == 130, err
