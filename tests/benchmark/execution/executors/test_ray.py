@@ -13,18 +13,26 @@ import pytest
 from stampbench.benchmark.execution.executors.serial import SerialExecutor
 
 
-@pytest.fixture
-def cluster() -> Iterator[Any]:
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
     """Ray cluster of two nodes with one CPU each, on this machine."""
-    ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+    pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.second = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
     yield cluster
-    ray.shutdown()
     cluster.shutdown()
+
+
+@pytest.fixture
+def cluster(nodes: Any) -> Iterator[Any]:
+    """The cluster, to which the test connects as a job of its own."""
+    import ray
+
+    yield nodes
+    ray.shutdown()
 
 
 def test_records_are_the_same_in_this_process_and_on_a_cluster(
