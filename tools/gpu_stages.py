@@ -113,7 +113,8 @@ def runs(place: Place) -> Iterator[Command]:
     """Yield four runs, the latency of networks and of the trajectories that prune, and their figure."""
     folder = place.output / "runs"
     store = ["--runs", str(folder)]
-    for each in REHEARSED if place.miniature else RUNS:
+    trained = REHEARSED if place.miniature else RUNS
+    for each in trained:
         named = ["--strategy", each.strategies, "--dataset", each.dataset, *each.options]
         yield Command([*_STAMPBENCH, "run", *named, "--device", place.device, "--quiet", *store])
     figure = str(place.output / "latency_along_pruning.svg")
@@ -121,7 +122,7 @@ def runs(place: Place) -> Iterator[Command]:
     draw = Command(
         [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
     )
-    for each in REHEARSED if place.miniature else RUNS:
+    for each in trained:
         yield from _networks(each.dataset, place, store)
     options = latencies(place)
     for number, each in enumerate(options):
@@ -168,10 +169,14 @@ def pruned_runs(store: Path) -> list[str]:
     """Return the ids of the finished runs of a store whose strategy prunes, in the order of their datasets."""
     found = []
     for path in sorted(store.rglob("run.json")):
-        record = json.loads(path.read_text())
-        if record["status"] == "finished" and record["spec"]["strategy"] not in ("standard", "swift"):
+        pruned = path.with_name("pruned.csv")
+        if pruned.is_file() and len(pruned.read_text().splitlines()) > 1 and _is_finished(path):
             found.append(path.parent.name)
     return found
+
+
+def _is_finished(record: Path) -> bool:
+    return bool(json.loads(record.read_text())["status"] == "finished")
 
 
 STAGES = {"checks": Stage(170, checks), "bench": Stage(200, bench), "runs": Stage(190, runs)}

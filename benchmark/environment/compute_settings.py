@@ -22,8 +22,8 @@ class ComputeSettings(BaseModel, frozen=True, extra="forbid"):
     threads: int | None = Field(None, ge=1, description="CPU threads of a run; None: one per core")
     kernels: Literal["fast", "plain"] = Field(
         "fast",
-        description="fast: channels-last and fused normalisation on a CPU, CUDA graphs on a GPU; plain: PyTorch's "
-        "modules and loop",
+        description="fast: channels-last and fused normalisation on a CPU, CUDA graphs on a GPU, and channels-last "
+        "weights there in bf16 and fp16; plain: PyTorch's modules and loop",
     )
     allocator: Literal["keep", "system"] = Field(
         "keep", description="keep: glibc keeps freed memory for reuse; system: it is returned to the system"

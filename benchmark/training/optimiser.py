@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from stampbench.benchmark.config.protocol import Protocol
+from stampbench.benchmark.training.layout import lay_out_moments
 from stampbench.models.cut import Cut, carried
 
 
@@ -68,8 +69,5 @@ def carry_moments(old: torch.optim.Optimizer, new: torch.optim.Optimizer, model:
     states = carried(old.state, cuts)
     for parameter in model.parameters():
         if parameter in states:
-            # Fused optimisers need moments in the layout of the weights.
-            new.state[parameter] = {
-                name: torch.empty_like(parameter).copy_(value) if isinstance(value, Tensor) and value.ndim else value
-                for name, value in states[parameter].items()
-            }
+            new.state[parameter] = states[parameter]
+    lay_out_moments(new)

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from stampbench.benchmark.config.spec import RunSpec
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
-from stampbench.benchmark.environment.precision import tensor_core_layout
 from stampbench.benchmark.environment.progress import Progress
 from stampbench.benchmark.errors import TrainingFailedError, UserError
 from stampbench.benchmark.inference.low_precision import LowPrecision
@@ -23,6 +22,7 @@ from stampbench.benchmark.training.augmentation import augmentation
 from stampbench.benchmark.training.charges import Charges
 from stampbench.benchmark.training.cuda_graphs import make_recorder
 from stampbench.benchmark.training.fold_data import FoldData
+from stampbench.benchmark.training.layout import lay_out_moments, lay_out_weights, training_layout
 from stampbench.benchmark.training.optimiser import carry_moments, decay_learning_rate, new_optimiser
 from stampbench.benchmark.training.parent import FinishedParent, Teacher
 from stampbench.benchmark.training.recorded_step import RecordedStep
@@ -256,6 +256,7 @@ class TrainingSession:
         """Continue from what `state` returned."""
         self._rebuild(state["architecture"], state["model"], state["dropout"])
         self.optimiser.load_state_dict(state["optimiser"])
+        lay_out_moments(self.optimiser)  # those of another device or an older version may have another one
         if self._plateau is not None:
             self._plateau.load_state_dict(state["plateau"])
         self.loss.load(state)
@@ -288,9 +289,7 @@ class TrainingSession:
     def _renew(self) -> None:
         """Renew what belongs to one network: optimiser, schedule, step, average, validation and gathered norms."""
         self.average.restart()
-        layout = tensor_core_layout(self.protocol.precision, self.device, len(self.data.size))
-        if layout is not None and self.compute.kernels == "fast":
-            self.model.to(memory_format=layout)  # type: ignore[call-overload]
+        lay_out_weights(self.model, training_layout(self.compute, self.protocol.precision, len(self.data.size)))
         self.optimiser, self._plateau = new_optimiser(self.model, self.protocol, fused=self.compute.kernels == "fast")
         batch_loss = partial(self.loss.of_batch, self.model)
         step = TrainingStep(self.optimiser, batch_loss, self._scaler, self.protocol.gradient_norm)

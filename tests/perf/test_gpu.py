@@ -242,5 +242,5 @@ def test_whole_run(device: torch.device, scale: Scale, in_turns: Any, report: An
     pair = {kernels: run(kernels, "stamp_plus", *scale.run) for kernels in ("fast", "plain")}
     times = in_turns(pair, 1, warm_ups=0)
     fast, plain = (times.seconds[name][0] for name in ("fast", "plain"))
-    report(f"run of stamp_plus, quick, 24 filters a step, {scale.data[1]} n=25: × plain eager", plain / fast,
-           at_least=3.0, detail=f"one pair: fast {fast:.0f} s, plain {plain:.0f} s")  # fmt: skip
+    report(f"run of stamp_plus, {scale.data[1]}, {scale.run[1]}: × plain eager", plain / fast, at_least=3.0,
+           detail=f"one pair: fast {fast:.0f} s, plain {plain:.0f} s")  # fmt: skip

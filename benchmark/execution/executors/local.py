@@ -5,14 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import Any
 
 from stampbench.benchmark.environment.device import core_count
 from stampbench.benchmark.execution.executors.base import Outcome, attempt
@@ -91,8 +88,7 @@ class LocalExecutor:
         pool = self._pools[slot]
         if pool is None:
             # One pool per worker, so that the death of one worker does not break the others.
-            context = _context(self._settings[slot].compute.torch_device.type)
-            pool = ProcessPoolExecutor(1, context, _initialise, (dict(os.environ),))
+            pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _initialise, (os.getpid(),))
             self._pools[slot] = pool
             self._pids[slot] = pool.submit(os.getpid).result()
         return pool
@@ -103,19 +99,6 @@ class LocalExecutor:
                 os.kill(self._pids[slot], number)
             except ProcessLookupError:
                 continue
-
-
-def _context(device: str) -> Any:
-    """Return how workers start: on Linux by a fork of a process that has imported PyTorch, which takes seconds.
-
-    A GPU cannot be used after a fork if it was before, which a plug-in might do; elsewhere forks are not safe.
-    """
-    if sys.platform != "linux" or device != "cpu":
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    # An optimiser's first step imports torch._dynamo.
-    context.set_forkserver_preload([__name__, "torch._dynamo"])
-    return context
 
 
 _busy = threading.Event()
@@ -130,22 +113,14 @@ def _attempt(job: Job, settings: WorkerSettings) -> Outcome:
         _busy.clear()
 
 
-def _initialise(environment: dict[str, str]) -> None:
-    """Let SIGTERM, or the end of the parent process, save the state and end the worker; ignore Ctrl-C.
-
-    Args:
-        environment: environment variables; those of a forked process are older.
-    """
-    os.environ.clear()
-    os.environ.update(environment)
+def _initialise(parent: int) -> None:
+    """Let SIGTERM, or the end of the parent process, save the state and end the worker; ignore Ctrl-C."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
     def watch() -> None:
-        wait([parent.sentinel])
+        while os.getppid() == parent:
+            time.sleep(_WATCH_SECONDS)
         if _busy.is_set():
             os.kill(os.getpid(), signal.SIGTERM)
         while _busy.is_set():

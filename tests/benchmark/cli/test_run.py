@@ -107,11 +107,9 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(tmp_path: Path) -> 
     command = [
         sys.executable, "-m", "stampbench.benchmark", "run", "--strategy", "standard", "--runs", str(tmp_path / "runs"),
         "--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--set", "f=2", "--set", "depth=1",
-        "--protocol-set", "patience=100000", "--save-every", "1", "--protocol-set",
+        "--protocol-set", "patience=100000", "--protocol-set", "max_epochs=100000", "--save-every",
     ]  # fmt: skip
-    process = subprocess.Popen(
-        [*command, "max_epochs=100000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, "1"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90
     while not list((tmp_path / "runs").rglob("state.pt")) and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -121,9 +119,7 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(tmp_path: Path) -> 
     assert err.splitlines()[-1] == "error: interrupted; run the same command again to resume"
     (state,) = (tmp_path / "runs").rglob("state.pt")
     written = state.stat().st_mtime_ns
-    process = subprocess.Popen(
-        [*command, "max_epochs=100000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([*command, "1000"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         line = ""
         assert process.stderr is not None

@@ -10,11 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from stampbench.benchmark.environment.compute_settings import ComputeSettings
-from stampbench.benchmark.environment.precision import tensor_core_layout
 from stampbench.benchmark.execution.conformance import Bench
 from stampbench.benchmark.execution.run import Run
 from stampbench.benchmark.measure import layer_latency
-from stampbench.benchmark.training import session
 from stampbench.benchmark.training.session import Teacher
 from stampbench.models.architecture import Filter
 from stampbench.strategies.errors import StrategyError
@@ -115,45 +113,6 @@ def test_bf16_reaches_a_similar_loss_and_is_another_group(
         losses.append(trainer.session.training_loss)
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], abs=0.05)
-
-
-@pytest.mark.parametrize("dataset", ["phantom2d:size=32,cases=12", "phantom3d:size=16,cases=12"])
-@pytest.mark.parametrize("optimiser", ["new", "carry"])
-def test_weights_in_the_layout_of_tensor_cores_train_alike_through_prunes_and_resumes(
-    make_run: Callable[..., Run],
-    make_trainer: MakeTrainer,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    dataset: str,
-    optimiser: str,
-) -> None:
-    """The layout of a GPU, on a CPU."""
-    run, ended = make_run("standard", dataset, f=4, depth=2, protocol_settings=("precision=bf16",)), []
-    for name in ("as they are", "tensor cores"):
-        if name == "tensor cores":
-            layout = tensor_core_layout("bf16", torch.device("cuda"), len(run.dataset.size))
-            monkeypatch.setattr(session, "tensor_core_layout", lambda *_, layout=layout: layout)
-        trainer = make_trainer(run, tmp_path / name, ComputeSettings(device="cpu", kernels="fast"))
-        trainer.train(2)
-        trainer.prune([Filter("conv1", 0), Filter("conv2", 3)], optimiser)
-        state = trainer.session.state()
-        trainer.train(2)
-        ended.append([*trainer.model.state_dict().values()])
-        trainer.session.load(state)
-        trainer.session.train_epoch()
-    for own, usual in zip(*reversed(ended), strict=True):
-        torch.testing.assert_close(own, usual, rtol=0.05, atol=0.05)
-    for parameter in trainer.model.parameters():
-        moments = trainer.session.optimiser.state[parameter]
-        assert parameter.ndim < 4 or parameter.is_contiguous(memory_format=layout)
-        assert {each.stride() for each in moments.values() if each.ndim} == {parameter.stride()}
-
-
-def test_layout_of_tensor_cores_is_for_half_precision_on_a_gpu() -> None:
-    cpu, gpu = torch.device("cpu"), torch.device("cuda")
-    assert [tensor_core_layout(name, gpu, 2) for name in ("bf16", "fp16")] == [torch.channels_last] * 2
-    assert tensor_core_layout("bf16", gpu, 3) == torch.channels_last_3d
-    assert tensor_core_layout("fp32", gpu, 3) is tensor_core_layout("bf16", cpu, 3) is None
 
 
 def test_distillation_loss_is_the_formula_written_out(tmp_path: Path) -> None:

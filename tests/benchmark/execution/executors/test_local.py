@@ -5,16 +5,10 @@ from __future__ import annotations
 import os
 import re
 import signal
-import sys
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import pytest
-
-from stampbench.benchmark.execution.executors.local import _context, _initialise
 
 Command = Callable[..., tuple[int, str, str]]
 RUN = (
@@ -34,18 +28,6 @@ def test_two_workers_give_the_same_records_as_one_process(
     reference = read_store(tmp_path / "one")
     assert len(reference) == 3
     assert read_store(tmp_path / "two") == reference
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="forks are safe on Linux only")
-def test_workers_are_forks_with_the_environment_of_their_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The process that they are forked from may be older."""
-    assert _context("cuda").get_start_method() == "spawn"
-    for value in ("one", "two"):
-        monkeypatch.setenv("STAMPBENCH_TEST", value)
-        with ProcessPoolExecutor(1, _context("cpu"), _initialise, (dict(os.environ),)) as pool:
-            assert pool.submit(os.getenv, "STAMPBENCH_TEST").result() == value
-            imported = pool.submit(eval, "'torch._dynamo' in __import__('sys').modules").result()
-            assert imported
 
 
 def test_failed_parent_run_skips_only_the_runs_that_build_on_it(stampbench: Command, tmp_path: Path) -> None:
@@ -113,8 +95,7 @@ def test_ctrl_c_once_or_twice_stops_within_seconds_and_the_same_command_resumes(
             time.sleep(0.3)
         output, _ = process.communicate(timeout=60)
         assert time.monotonic() - interrupted < 30
-        # The second signal may arrive when the interpreter is already ending; shells call both 130.
-        assert process.returncode in {130, -signal.SIGINT}, output
+        assert process.returncode == 130
         assert "interrupted; run the same command again to resume" in output
         assert sum(logged_suite.epochs().values()) < 4 * 12
     logged_suite.make_fast()

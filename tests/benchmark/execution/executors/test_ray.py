@@ -15,7 +15,7 @@ from stampbench.benchmark.execution.executors.serial import SerialExecutor
 
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
-    """Ray cluster of two nodes with one CPU each, on this machine."""
+    """Ray cluster of two nodes with one CPU each, on this machine; the last test that uses it removes one."""
     pytest.importorskip("ray", reason="the extra ray is not installed")
     from ray.cluster_utils import Cluster
 
