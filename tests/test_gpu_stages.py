@@ -184,8 +184,13 @@ def write_results(folder: Path, device: str = "cuda:0") -> None:
     )
 
 
-def test_results_are_published_between_the_markers(scripts: Callable[[str], ModuleType], tmp_path: Path) -> None:
-    publish = scripts("gpu_publish")
+def test_results_are_published_between_the_markers(
+    scripts: Callable[[str], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish, executed = scripts("gpu_publish"), list[list[str]]()
+    monkeypatch.setattr(
+        publish, "_stampbench", lambda *words, folder=None: executed.append([str(each) for each in words])
+    )
     write_results(tmp_path / "results")
     publish.write_checks(tmp_path / "results")
     with (tmp_path / "results" / "checks.csv").open(newline="") as file:
@@ -202,7 +207,16 @@ def test_results_are_published_between_the_markers(scripts: Callable[[str], Modu
     line = "Some GPU, driver 580.1, CUDA 13.0, cuDNN 91500, Python 3.12.3, torch 2.11.0, commit 0123456789ab."
     checks = "Checks: 1 passed, 1 failed, 1 skipped.\n- a::two: failed (not equal)\n- a::three: skipped (no data)"
     assert speed == f"before\n<!-- gpu: begin -->\n{line}\n\n{checks}\n\n| what |\n<!-- gpu: end -->\nafter\n"
-    assert "![latency along pruning](latency_along_pruning.svg)\n\ntable 0\n\ntable 1\n<!-- gpu: end -->" in latency
+    drawn = "<!-- stampbench figure latency-along-pruning --runs leaderboards/gpu -->\n![latency along pruning]"
+    assert f"{drawn}(latency_along_pruning.svg)\n\ntable 0\n\ntable 1\n<!-- gpu: end -->" in latency
+    assert [words[0] for words in executed] == ["publish", "figure"] * 2
+    assert executed[0] == [
+        "publish",
+        "--runs",
+        str(tmp_path / "results/runs"),
+        "--output",
+        str(tmp_path / "leaderboards/gpu"),
+    ]
     assert (tmp_path / "leaderboards" / "gpu_latency.csv").read_text() == "network,p50_ms\nn,0\nn,1\n"
     assert (tmp_path / "leaderboards" / "gpu_bench.csv").is_file()
 

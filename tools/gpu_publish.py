@@ -6,6 +6,8 @@ import csv
 import json
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
@@ -62,6 +64,8 @@ def write_checks(output: Path) -> None:
 def publish(output: Path, root: Path) -> None:
     """Write the results of those stages that were executed into `docs/performance.md` and `leaderboards/`.
 
+    Runs are published in `leaderboards/gpu/`, so that the figure can be drawn again.
+
     Args:
         output: folder of the results.
         root: the project's folder.
@@ -85,10 +89,12 @@ def publish(output: Path, root: Path) -> None:
         speed = bench.split("<!-- bench: begin -->")[1].split("<!-- bench: end -->")[0]
         replace(root / "docs" / "performance.md", f"{line}\n\n{_checks(output)}{speed.strip()}\n")
     tables = [path.read_text().strip() for path in sorted(output.glob("latency_*.md"))]
-    figure = output / "latency_along_pruning.svg"
-    if figure.is_file():
-        shutil.copy(figure, boards)
-        tables.insert(0, "![latency along pruning](latency_along_pruning.svg)")
+    if (output / "latency_along_pruning.svg").is_file():
+        _stampbench("publish", "--runs", output / "runs", "--output", boards / "gpu")
+        command = ["figure", "latency-along-pruning", "--runs", "leaderboards/gpu"]
+        _stampbench(*command, "--output", boards / "latency_along_pruning.svg", folder=root)
+        drawn = f"<!-- stampbench {' '.join(command)} -->\n![latency along pruning](latency_along_pruning.svg)"
+        tables.insert(0, drawn)
     if tables:
         replace(boards / "latency.md", "\n\n".join([line, *tables]) + "\n")
     if (output / "bench.csv").is_file():
@@ -108,6 +114,11 @@ def replace(page: Path, text: str) -> None:
     if len(pattern.findall(before)) != 1:
         raise ValueError(f"{page}: '{BEGIN}' and '{END}' are not there once")
     page.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}{END}", before))
+
+
+def _stampbench(*words: str | Path, folder: Path | None = None) -> None:
+    """Execute a command, in a folder."""
+    subprocess.run([sys.executable, "-m", "stampbench.benchmark", *map(str, words)], cwd=folder, check=True)
 
 
 def _checks(output: Path) -> str:
