@@ -125,11 +125,9 @@ def published_rows(text: str) -> dict[str, list[tuple[str, ...]]]:
         lines = [
             [cell.strip() for cell in line.strip("| ").split("|")] for line in block.splitlines() if line[:1] == "|"
         ]
-        if not lines or "strategy" not in lines[0]:
+        if not lines or not set(COLUMNS) <= set(lines[0]):  # such as the table over several datasets
             continue
-        columns = [
-            lines[0].index(name) for name in ("tier", "strategy", "Dice (95 %)", "Δ to standard (95 %)", "decision")
-        ]
+        columns = [lines[0].index(name) for name in COLUMNS]
         for line in lines[2:]:
             cells = tuple(line[column] for column in columns)
             found.setdefault(cells[1].partition(" ")[0], []).append((escape(title["title"]), *cells))
