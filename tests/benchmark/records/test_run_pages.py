@@ -51,8 +51,8 @@ def test_validation_and_test_dice_that_differ_much_are_noted(pages: dict[str, Ru
 
 def test_a_run_names_its_training_set_where_there_are_several() -> None:
     records = read_records(PUBLISHED, [])
-    runs = records.runs
-    records = records.of(runs[(runs["protocol"] == "paper") & (runs["strategy"] == "standard")])
+    runs = records.runs.query("dataset == 'dsb2018' and protocol == 'paper' and strategy == 'standard'")
+    records = records.of(runs)
     pages = run_details(records, Reinference(RunStore(PUBLISHED), None), PUBLISHED, pictures=False, report=max)
     titles = [page.title for page in pages]
     assert len(set(titles)) == len(titles) == 20
