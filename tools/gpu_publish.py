@@ -7,10 +7,11 @@ import json
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree
+
+from gpu_stages import STAMPBENCH
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +119,7 @@ def replace(page: Path, text: str) -> None:
 
 def _stampbench(*words: str | Path, folder: Path | None = None) -> None:
     """Execute a command, in a folder."""
-    subprocess.run([sys.executable, "-m", "stampbench.benchmark", *map(str, words)], cwd=folder, check=True)
+    subprocess.run([*STAMPBENCH, *map(str, words)], cwd=folder, check=True)
 
 
 def _checks(output: Path) -> str:

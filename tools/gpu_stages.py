@@ -26,7 +26,8 @@ _PYTEST = (
 """pytest without the options of `pyproject.toml` that need plug-ins."""
 _GRACE = 10
 """Seconds between the interruption of a process and its end."""
-_STAMPBENCH = (sys.executable, "-m", "stampbench.benchmark")
+STAMPBENCH = (sys.executable, "-m", "stampbench.benchmark")
+"""The command line, without arguments."""
 
 
 class Place(NamedTuple):
@@ -116,11 +117,11 @@ def runs(place: Place) -> Iterator[Command]:
     trained = REHEARSED if place.miniature else RUNS
     for each in trained:
         named = ["--strategy", each.strategies, "--dataset", each.dataset, *each.options]
-        yield Command([*_STAMPBENCH, "run", *named, "--device", place.device, "--quiet", *store])
+        yield Command([*STAMPBENCH, "run", *named, "--device", place.device, "--quiet", *store])
     figure = str(place.output / "latency_along_pruning.svg")
     # A rehearsal may be too noisy to leave anything to draw.
     draw = Command(
-        [*_STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
+        [*STAMPBENCH, "figure", "latency-along-pruning", "--output", figure, *store], may_fail=place.miniature
     )
     for each in trained:
         yield from _networks(each.dataset, place, store)
@@ -133,7 +134,7 @@ def runs(place: Place) -> Iterator[Command]:
             if file.with_suffix(".md").is_file():  # of an earlier try that reached its limit
                 continue
             logs = ["--output", f"{file}.csv", "--rounds", f"{file}_rounds.csv"]
-            words = [*_STAMPBENCH, "latency", run, *each, *store, "--record", "--format", "md", *logs]
+            words = [*STAMPBENCH, "latency", run, *each, *store, "--record", "--format", "md", *logs]
             yield Command(words, file.with_suffix(".md"))
     yield draw
 
@@ -144,8 +145,10 @@ def _networks(dataset: str, place: Place, store: list[str]) -> Iterator[Command]
     timings = {"eager": "wall"} if place.miniature else {"cudagraph": "wall,kernels", "eager": "wall"}
     for backend, timing in timings.items():
         table = place.output / f"latency_networks_{dataset.partition(':')[0]}_{backend}"
+        if table.with_suffix(".md").is_file():  # of an earlier try that reached its limit
+            continue
         timed = ["--backend", backend, "--timing", timing, "--seconds", "0.2" if place.miniature else "2"]
-        words = [*_STAMPBENCH, "latency", *named, *timed, *store, "--format", "md", "--output", f"{table}.csv"]
+        words = [*STAMPBENCH, "latency", *named, *timed, *store, "--format", "md", "--output", f"{table}.csv"]
         yield Command(words, table.with_suffix(".md"))
 
 
@@ -169,14 +172,10 @@ def pruned_runs(store: Path) -> list[str]:
     """Return the ids of the finished runs of a store whose strategy prunes, in the order of their datasets."""
     found = []
     for path in sorted(store.rglob("run.json")):
-        pruned = path.with_name("pruned.csv")
-        if pruned.is_file() and len(pruned.read_text().splitlines()) > 1 and _is_finished(path):
+        finished = json.loads(path.read_text())["status"] == "finished"
+        if finished and len(path.with_name("pruned.csv").read_text().splitlines()) > 1:
             found.append(path.parent.name)
     return found
-
-
-def _is_finished(record: Path) -> bool:
-    return bool(json.loads(record.read_text())["status"] == "finished")
 
 
 STAGES = {"checks": Stage(170, checks), "bench": Stage(200, bench), "runs": Stage(190, runs)}

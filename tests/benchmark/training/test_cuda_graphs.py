@@ -77,7 +77,7 @@ def test_resumed_runs_end_bit_for_bit_like_uninterrupted_ones(tmp_path: Path, na
 def test_the_first_ten_prunes_are_those_of_executed_steps(
     make_run: Callable[..., Run], make_trainer: MakeTrainer, executed: MakeTrainer, tmp_path: Path
 ) -> None:
-    """Without deterministic algorithms, even two runs of the same kernels part after a few epochs."""
+    """Without deterministic algorithms, even two runs of the same kernels diverge after a few epochs."""
     run = make_run(
         "stamp_plus", "phantom3d:size=16,cases=12", f=4, depth=2, filters_per_step=1, recovery_epochs=2,
         protocol_settings=("batch_size=3",),
