@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
-from stampbench.benchmark.records.strict_csv import TableSchema
-
-_LONGEST_LINE = 1 << 16
-_SPECIAL = re.compile(rb'["\r\0]')
+from stampbench.benchmark.records.strict_csv import TableSchema, is_plain
 
 
 class RunTables:
@@ -31,10 +27,7 @@ class RunTables:
         header, _, body = content.partition(b"\n")
         if not body.strip():
             raise ValueError("has no rows")
-        lines = body.split(b"\n")
-        cells = {line.count(b",") for line in lines[:-1]}
-        plain = not lines[-1] and cells == {header.count(b",")} and not _SPECIAL.search(content)
-        if not plain or max(map(len, lines)) > _LONGEST_LINE:
+        if not is_plain(content):
             self._parsed.append(pd.DataFrame(self._schema.parse(content)).assign(run=run))
         else:
             self._plain.setdefault(header, []).append((run, path, body))

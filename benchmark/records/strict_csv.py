@@ -18,7 +18,9 @@ from pydantic.fields import FieldInfo
 _LONGEST_CELL = 1 << 20
 """Characters of a cell; an architecture as JSON has some thousands."""
 _LARGEST_INTEGER = 2**53
+_LONGEST_LINE = 1 << 16
 _MISSING = ("", "nan", "NaN")
+_SPECIAL = re.compile(rb'["\r\0]')
 _BOOLEANS = {"True": True, "False": False}
 
 
@@ -85,14 +87,22 @@ class Column(NamedTuple):
         return self._numbers(name, cells)
 
     def accepts(self, values: pd.Series[Any]) -> bool:
-        """Return whether parsed values are certainly within the bounds; otherwise `parse` looks at each cell."""
+        """Return whether pandas has certainly read what `parse` returns; otherwise `parse` looks at each cell."""
         if self.kind == "text":
-            known = self.choices is None or set(values.unique()) <= set(self.choices)
-            return known and self.pattern is None and not self.checks
-        if values.dtype != (np.int64 if self.kind == "integer" else np.float64):
+            try:
+                self._texts("", list(values.unique()))
+            except ValueError:
+                return False
+            return True
+        missing = values.isna()
+        whole = self.kind == "integer" and not (self.optional and missing.any())
+        if self.kind == "boolean" or values.dtype != (np.int64 if whole else np.float64):
             return False
         low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
-        return bool(((values >= low) & (values <= high)).all())
+        known = (values >= low) & (values <= high)
+        if self.kind == "integer":
+            known &= values == values.round()
+        return bool((known | missing).all())
 
     def _texts(self, name: str, cells: list[str]) -> list[str]:
         if self.pattern is not None:
@@ -176,13 +186,23 @@ class TableSchema(NamedTuple):
         cells = zip(*rows, strict=True) if rows else ([] for _ in header)
         return {name: self.columns[name].parse(name, list(values)) for name, values in zip(header, cells, strict=True)}
 
+    def table(self, content: bytes) -> pd.DataFrame:
+        """Return what `parse` returns as a data frame, by the fast way where that is possible.
+
+        Raises:
+            ValueError: as `parse`.
+        """
+        table = self.parse_fast(content) if is_plain(content) else None
+        return pd.DataFrame(self.parse(content)) if table is None else table
+
     def parse_fast(self, content: bytes) -> pd.DataFrame | None:
-        """Return the table of rows with the right number of unquoted cells; None: `parse` has to say what is wrong."""
+        """Return a table that `is_plain`, ten times as fast; None: `parse` has to look at each cell."""
         try:
             header = content.partition(b"\n")[0].decode().split(",")
             self._check_header(header)
             text: dict[Hashable, type] = {name: str for name in header if self.columns[name].kind == "text"}
-            table = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False)
+            empty = {name: [""] for name in header if self.columns[name].optional and name not in text}
+            table = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=empty)
         except ValueError:
             return None
         accepted = list(table.columns) == header and all(self.columns[name].accepts(table[name]) for name in header)
@@ -196,6 +216,18 @@ class TableSchema(NamedTuple):
                 raise ValueError(f"the column '{name}' is there twice")
         if missing := [name for name in self.columns if name not in header and name not in self.younger]:
             raise ValueError(f"missing column '{missing[0]}'")
+
+
+def is_plain(content: bytes) -> bool:
+    """Return whether every row of a table is a short line with as many cells as the header, and no cell is quoted."""
+    header, *rows = content.split(b"\n")
+    if not rows or rows.pop():
+        return False
+    return (
+        {row.count(b",") for row in rows} == {header.count(b",")}
+        and not _SPECIAL.search(content)
+        and max(map(len, rows)) <= _LONGEST_LINE
+    )
 
 
 def _number(cell: str) -> float:

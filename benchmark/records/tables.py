@@ -137,7 +137,7 @@ def _published(root: Path, problems: list[str], with_trajectories: bool) -> Reco
             continue
         path = root / f"{name}.csv"
         try:
-            tables.append(pd.DataFrame(schema.parse(read_bounded(path, _MOST_BYTES))))
+            tables.append(schema.table(read_bounded(path, _MOST_BYTES)))
         except OSError as error:
             raise UserError(f"{path}: {error.strerror or error}") from error
         except ValueError as error:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from stampbench.benchmark.records.csv_tables import RunTables
 from stampbench.benchmark.records.strict_csv import TableSchema
-from stampbench.benchmark.records.table_schemas import CASES, PUBLISHED_CASES, RUNS, TRAJECTORY
+from stampbench.benchmark.records.table_schemas import CASES, PUBLISHED_CASES, PUBLISHED_TRAJECTORIES, RUNS, TRAJECTORY
 
 HEADER = "case,subject,class,dice,hausdorff,hd95,msd,nsd,volume_error,empty,predicted_voxels,reference_voxels"
 ROW = "a,s,organ,0.5,3.0,2.0,1.0,0.75,-4.0,,10,12"
@@ -100,11 +100,38 @@ def test_tables_parsed_together_equal_tables_parsed_alone(rows: list[tuple[str, 
     assert list(together["dice"]) == list(alone["dice"]) == [dice for _, dice in rows]
 
 
+CELLS = ["", "3", "1.5", "0.1", "1", "-3", "nan", " nan", "inf", "1e400", "1_0", " 0.5", "0.3000000000000000444", "1.0",
+         "007", "0x1", "true", "NA", "9007199254740993", "1e3", "+1", ".5", "\u0661", "1 "]  # fmt: skip
+
+
+@settings(deadline=None, max_examples=200)
+@example("predicted_voxels", ["", "1.5"])
+@example("nsd", ["", "nan", "0.5"])
+@given(
+    st.sampled_from(["case", "dice", "nsd", "msd", "predicted_voxels"]),
+    st.lists(st.sampled_from(CELLS[:4]) | st.sampled_from(CELLS), min_size=1, max_size=3),
+)
+def test_the_fast_way_gives_the_same_table_or_the_same_error(column: str, cells: list[str]) -> None:
+    usual = {"text": "", "integer": "1", "number": "0.5"}
+    row = {name: usual[each.kind] for name, each in PUBLISHED_CASES.columns.items()} | {"run": "0123456789ab"}
+    lines = [",".join(row), *(",".join((row | {column: cell}).values()) for cell in cells), ""]
+    content = "\n".join(lines).encode()
+    try:
+        expected = pd.DataFrame(PUBLISHED_CASES.parse(content))
+    except ValueError as error:
+        with pytest.raises(ValueError, match=re.escape(str(error))):
+            PUBLISHED_CASES.table(content)
+    else:
+        pd.testing.assert_frame_equal(PUBLISHED_CASES.table(content), expected, check_exact=True)
+
+
 def test_published_tables_of_this_repository_are_read() -> None:
     folder = Path(__file__).parents[3] / "leaderboards"
-    for name, schema in (("runs", RUNS), ("cases", PUBLISHED_CASES)):
+    for name, schema in (("runs", RUNS), ("cases", PUBLISHED_CASES), ("trajectories", PUBLISHED_TRAJECTORIES)):
         content = (folder / f"{name}.csv").read_bytes()
-        assert len(schema.parse(content)["run"]) == content.count(b"\n") - 1
+        table = pd.DataFrame(schema.parse(content))
+        assert len(table) == content.count(b"\n") - 1
+        pd.testing.assert_frame_equal(schema.table(content), table, check_exact=True)
     assert TRAJECTORY.columns["widths"].pattern is not None
 
 
