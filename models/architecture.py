@@ -174,6 +174,18 @@ class UNetArchitecture(BaseModel, frozen=True, extra="forbid"):
         return tuple(inputs)
 
     @property
+    def parameters(self) -> int:
+        """Number of trainable parameters of the module that `build` makes of it: planning counts thousands of them."""
+        units = sum(
+            (3**self.spatial_dims * inputs + 3) * width for inputs, width in zip(self.inputs, self.convs, strict=True)
+        )
+        upsampled = self.convs[(self.depth + 1) * self.convs_per_level - 1 : -1 : self.convs_per_level]
+        upconvs = sum(
+            (2**self.spatial_dims * inputs + 1) * width for inputs, width in zip(upsampled, self.upconvs, strict=True)
+        )
+        return units + upconvs + (self.convs[-1] + 1) * self.out_channels
+
+    @property
     def layers(self) -> Mapping[str, int]:
         """Filter count of each prunable layer, in the paper's order."""
         layers = {f"conv{position}": width for position, width in enumerate(self.convs[:-1], start=1)}

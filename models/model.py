@@ -71,7 +71,10 @@ def parameter_count(architecture: Architecture) -> int:
     Raises:
         ModelError: when there are more than `MOST_PARAMETERS`.
     """
-    count = sum(parameter.numel() for parameter in without_memory(architecture).parameters())
+    if isinstance(architecture, UNetArchitecture):
+        count = architecture.parameters
+    else:
+        count = sum(parameter.numel() for parameter in without_memory(architecture).parameters())
     if count > MOST_PARAMETERS:
         raise ModelError(f"the network has {count:,} parameters; at most {MOST_PARAMETERS:,} are supported")
     return count

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from typing import Literal
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from stampbench.models.architecture import Filter, UNetArchitecture
 from stampbench.models.errors import ModelError
+from stampbench.models.model import parameter_count
 from stampbench.models.unet import UNet
 from stampbench.models.weights.initialisation import xavier
 
@@ -51,6 +55,22 @@ def test_2d_parameter_count_follows_from_the_3d_one() -> None:
     convolutions = sum(i * o * 3**d + o + 2 * o for i, o in inputs_outputs)
     upconvolutions = sum(2 * width * width * 2**d + width for width in levels[:-1])
     assert parameters(UNetArchitecture.doubling(d, c, 3, f=f)) == convolutions + upconvolutions + 3 * f + 3
+
+
+@settings(max_examples=40)
+@given(st.data(), st.sampled_from([2, 3]), st.integers(1, 3), st.integers(2, 4), st.integers(1, 3), st.integers(1, 3))
+def test_counted_parameters_are_those_of_the_module(
+    data: st.DataObject, spatial_dims: Literal[2, 3], channels: int, classes: int, depth: int, convs_per_level: int
+) -> None:
+    widths = st.integers(1, 9)
+    levels = (2 * depth + 1) * convs_per_level
+    convs = data.draw(st.lists(widths, min_size=levels, max_size=levels))
+    upconvs = data.draw(st.lists(widths, min_size=depth, max_size=depth))
+    architecture = UNetArchitecture(
+        spatial_dims=spatial_dims, in_channels=channels, out_channels=classes, depth=depth,
+        convs=tuple(convs), upconvs=tuple(upconvs),
+    )  # fmt: skip
+    assert architecture.parameters == parameter_count(architecture) == parameters(architecture)
 
 
 def test_default_unet_has_17_prunable_layers_with_364_filters() -> None:

@@ -107,7 +107,8 @@ def test_ctrl_c_saves_the_state_and_the_same_command_resumes(tmp_path: Path) -> 
     command = [
         sys.executable, "-m", "stampbench.benchmark", "run", "--strategy", "standard", "--runs", str(tmp_path / "runs"),
         "--dataset", "phantom2d:size=16,cases=14", "--folds", "0", "--set", "f=2", "--set", "depth=1",
-        "--protocol-set", "patience=100000", "--protocol-set", "max_epochs=100000", "--save-every",
+        "--protocol-set", "patience=100000", "--protocol-set", "max_epochs=100000", "--protocol-set", "loss=dice_l2",
+        "--save-every",
     ]  # fmt: skip
     process = subprocess.Popen([*command, "1"], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 90

@@ -35,13 +35,14 @@ def test_every_table_has_the_same_options(words: list[str], stampbench: Command)
     code, out, err = stampbench(*words, "--format", "csv")
     assert code == 0, err
     table = pd.read_csv(io.StringIO(out))
-    for name in (set(table) - ABOUT) if words[0] != "latency" else {table.columns[-1]}:  # timing takes a while
-        for style in ("csv", "md"):
-            code, out, err = stampbench(*words, "--format", style, "--columns", name, "--sort", f"-{name}")
-            assert (code, out.strip() == "") == (0, False), (name, err)
-            if style == "csv":
-                assert set(out.splitlines()[0].split(",")) - ABOUT == {name}
-                assert len(pd.read_csv(io.StringIO(out), skip_blank_lines=False)) == len(table)
+    names = (set(table) - ABOUT) if words[0] != "latency" else {table.columns[-1]}  # timing takes a while
+    for name in names:
+        code, out, err = stampbench(*words, "--format", "csv", "--columns", name, "--sort", f"-{name}")
+        assert code == 0, (name, err)
+        assert set(out.splitlines()[0].split(",")) - ABOUT == {name}
+        assert len(pd.read_csv(io.StringIO(out), skip_blank_lines=False)) == len(table)
+    code, out, err = stampbench(*words, "--format", "md", "--columns", ",".join(names), "--sort", f"-{min(names)}")
+    assert (code, out.strip() == "") == (0, False), err
     code, out, _ = stampbench(*words, "--format", "csv", "--sort", next(name for name in table if name not in ABOUT))
     assert list(pd.read_csv(io.StringIO(out))) == list(table), "sorting alone changes no columns"
     code, out, _ = stampbench(*words, "--format", "json")

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.suite_file import load_suite, suite_names
 from stampbench.benchmark.execution.expand_suite import expand_suite
 from stampbench.benchmark.execution.job import Task
+from stampbench.datasets.dataset import Dataset
+
+
+@functools.cache
+def opened(request: DatasetRequest, data_root: Path | None) -> Dataset:
+    """Open a dataset; the built-in suites name the same few again and again."""
+    return request.open(data_root)
 
 
 def tasks_of(suite: Path | str, data_root: Path | None = None, **options: bool) -> list[Task]:
-    return expand_suite(load_suite(str(suite), **options), lambda request: request.open(data_root))
+    return expand_suite(load_suite(str(suite), **options), lambda request: opened(request, data_root))
 
 
 def titles(suite: Path | str) -> list[str]:

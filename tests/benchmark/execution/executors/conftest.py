@@ -175,15 +175,21 @@ class LoggedSuite:
             text=True,
         )
 
+    def finish(self) -> None:
+        """Execute what is left of the suite in this process."""
+        self._execute(self._folder / "runs", self.log)
+
     def run_undisturbed(self) -> Path:
         """Execute the suite in this process into another store, which is returned."""
-        log, store = self._folder / "undisturbed-log", self._folder / "undisturbed"
+        self._execute(self._folder / "undisturbed", self._folder / "undisturbed-log")
+        return self._folder / "undisturbed"
+
+    def _execute(self, store: Path, log: Path) -> None:
         self.make_fast(log)
         self._patch.setenv("LOGGED", str(log))
         settings, tasks = WorkerSettings(runs=store, compute=ComputeSettings(threads=1)), self.load()
         executor = SerialExecutor(settings, len(tasks), quiet=True)
         assert Scheduler(tasks, RunStore(store), executor, Reporter()).run() == {}
-        return store
 
     def make_fast(self, log: Path | None = None) -> None:
         """Let the remaining epochs be fast, since the disturbance is over."""

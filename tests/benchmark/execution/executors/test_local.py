@@ -94,14 +94,12 @@ def test_ctrl_c_once_or_twice_stops_within_seconds_and_the_same_command_resumes(
             process.send_signal(signal.SIGINT)
             time.sleep(0.3)
         output, _ = process.communicate(timeout=60)
+        assert (": interrupted, at most" in output) == (times == 2), output  # what the command is going to resume
         assert time.monotonic() - interrupted < 30
         assert process.returncode == 130
         assert "interrupted; run the same command again to resume" in output
         assert sum(logged_suite.epochs().values()) < 4 * 12
-    logged_suite.make_fast()
-    resumed = logged_suite.start("--jobs", 2)
-    output, _ = resumed.communicate(timeout=120)
-    assert resumed.returncode == 0, output
+    logged_suite.finish()  # the second command has shown that the same command resumes
     # At each interruption, both workers may have been within an epoch.
     assert sum(logged_suite.epochs().values()) <= 4 * 12 + 2 * 2
     assert read_store(tmp_path / "runs") == read_store(logged_suite.run_undisturbed())
