@@ -81,7 +81,7 @@ def _short_timings() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _modules_are_no_garbage() -> None:
-    """Collect garbage rarely and without what was imported before the first test; else it takes a twelfth of the time."""
+    """Collect garbage rarely, and nothing that was imported before the first test: it takes a twelfth of the time."""
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
 
