@@ -202,7 +202,9 @@ class TableSchema(NamedTuple):
             self._check_header(header)
             text: dict[Hashable, type] = {name: str for name in header if self.columns[name].kind == "text"}
             empty = {name: [""] for name in header if self.columns[name].optional and name not in text}
-            table = pd.read_csv(io.BytesIO(content), dtype=text, keep_default_na=False, na_values=empty)
+            table = pd.read_csv(
+                io.BytesIO(content), dtype=text, keep_default_na=False, na_values=empty, low_memory=False
+            )
         except ValueError:
             return None
         accepted = list(table.columns) == header and all(self.columns[name].accepts(table[name]) for name in header)
