@@ -14,6 +14,8 @@ from statistics import median
 import pytest
 
 from stampbench.benchmark.config.suite_file import load_suite
+from stampbench.benchmark.records.tables import read_records
+from stampbench.reports.figures.trajectory_latency import relative_latency
 
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "leaderboards"
@@ -159,6 +161,49 @@ def test_learning_rates_of_the_main_board_are_those_that_the_planned_rule_choose
             planned[arm] = strategy.set.get("learning_rate", 0.005)
     del planned["prune_finetune"]  # its learning rates have not been run yet
     assert planned == chosen
+
+
+def test_latency_along_pruning_is_that_of_the_published_timings() -> None:
+    """The table has the parameters and the relative latency of checkpoints, per dataset and backend."""
+    records = read_records(PUBLISHED / "latency_trajectories", [])
+    timed = relative_latency(records.timings).merge(records.runs[["run", "dataset", "strategy"]], on="run")
+    text, checked = (PUBLISHED / "latency.md").read_text(), 0
+    for line in text[text.index("## Along pruning") : text.index("## On a GPU")].splitlines():
+        if not line.startswith("| `"):
+            continue
+        strategy, prunes = re.findall(r"`(.+)`(?:, after (\d+) prunes)?", line)[0]
+        cells = iter(line.split("|")[2:-1])
+        for dataset in ("dsb2018", "hippocampus"):
+            chosen = timed["strategy"].eq(strategy) & timed["step"].eq(int(prunes or 0)) & timed["dataset"].eq(dataset)
+            rows = timed[chosen]
+            assert next(cells).strip() == f"{rows['parameters'].iloc[0]:,}"
+            for backend in ("eager", "onnxruntime", "openvino"):
+                (value,) = rows["relative"][rows["label"].str.contains(backend)]
+                assert float(next(cells)) == pytest.approx(value, abs=0.0051), (line, backend)
+                checked += 1
+    assert checked == 48
+
+
+def test_latency_on_the_main_board_is_that_of_the_published_timings() -> None:
+    records = read_records(PUBLISHED / "main_board", [], trajectories=False)
+    timed = records.timings.drop(columns="parameters").merge(records.runs[["run", "strategy", "parameters"]], on="run")
+    narrow = timed[timed["ratio"] < 2]
+    assert (narrow["ratio_high"] - narrow["ratio_low"]).max() <= 0.055
+    text, checked = (PUBLISHED / "main_board.md").read_text(), 0
+    for line in text[text.index("### How long") : text.index("## Learning rates")].splitlines():
+        if not line.startswith("| `"):
+            continue
+        _, name, parameters, *cells, _ = (each.strip(" `") for each in line.split("|"))
+        int8 = f"{name[:-1]}, int8)" if name.endswith(")") else f"{name} (int8)"
+        for backend, cell in zip(("eager", "fast", "onnxruntime", "openvino", "int8"), cells, strict=True):
+            strategy, engine = (int8, "openvino") if backend == "int8" else (name, backend)
+            rows = timed[timed["strategy"].eq(strategy) & timed["backend"].eq(engine)]
+            assert [f"{value:.2f}".lstrip("0") for value in rows["ratio"]] == (
+                [] if cell == "–" else [cell.lstrip("0")]
+            )
+            assert all(f"{value:,}" == parameters for value in rows["parameters"])
+            checked += len(rows)
+    assert checked == len(timed) == 33
 
 
 GITHUB = (
