@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -71,9 +73,9 @@ def latency_along_pruning(
 def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
     """Return the times of checkpoints relative to the unpruned network, their run's first checkpoint, in a session.
 
-    The only checkpoint of a run that prunes nothing is compared with the largest unpruned network of its session, if
-    runs that prune were timed with it. Times are per image. Checkpoints, or whole runs in a session, that are too noisy
-    for a ratio are left out.
+    The only checkpoint of a run that prunes nothing is compared with the largest unpruned network of its session, the
+    median of several, if runs that prune were timed with it. Times are per image. Checkpoints, or whole runs in a
+    session, that are too noisy for a ratio are left out.
 
     Returns:
         Rows with `run`, `step`, `parameters`, `relative`, `label` (device, backend, precision and timing), and the
@@ -92,12 +94,13 @@ def relative_latency(timings: pd.DataFrame) -> pd.DataFrame:
             steps = timings.loc[timings["run"] == run, "step"]
             if rows["step"].iloc[0] == steps.min() and steps.nunique() > 1:
                 unpruned[run] = rows.iloc[0]
-        largest = max(unpruned.values(), key=lambda row: row["parameters"], default=None)
+        most = max((row["parameters"] for row in unpruned.values()), default=0)
+        largest = [row["ratio"] for row in unpruned.values() if row["parameters"] == most]
         for run, rows in session.groupby("run", sort=False):
             pruned = timings.loc[timings["run"] == run, "step"].nunique() > 1
-            first = unpruned.get(run) if pruned else largest
-            if first is not None and (len(rows) > 1 or not pruned):
-                parts.append(rows.assign(relative=rows["ratio"] / first["ratio"]))
+            first = [unpruned[run]["ratio"]] if run in unpruned else [] if pruned else largest
+            if first and (len(rows) > 1 or not pruned):
+                parts.append(rows.assign(relative=rows["ratio"] / median(first)))
     return pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
 
 

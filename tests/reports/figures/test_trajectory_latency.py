@@ -94,12 +94,14 @@ def test_networks_that_were_never_pruned_are_points_beside_trajectories(frames: 
     steps, rows = [], []
     for number in range(len(names)):
         pruned = number < 3
-        for step, parameters, ratio in [(0, 900, 2.0), (4, 90, 1.0)] if pruned else [(0, 100 + number, 0.5)]:
+        start = (1.6, 2.5, 2.0, 0.5, 0.5)[number]
+        for step, parameters, ratio in [(0, 900, start), (4, 90, 1.0)] if pruned else [(0, 100 + number, start)]:
             steps.append({"run": f"r{number}", "step": step, "parameters": parameters, "widths": "16 5"})
             rows.append(timings((f"r{number}", "eager", ratio)).assign(step=step, parameters=parameters))
     times = pd.concat(rows)
-    found = relative_latency(times).groupby("run")["relative"].apply(list).to_dict()
-    assert found == {"r0": [1.0, 0.5], "r1": [1.0, 0.5], "r2": [1.0, 0.5], "r3": [0.25], "r4": [0.25]}
+    for order in (times, times.iloc[::-1]):
+        found = relative_latency(order).groupby("run")["relative"].apply(list).to_dict()
+        assert found == {"r0": [1.0, 0.625], "r1": [1.0, 0.4], "r2": [1.0, 0.5], "r3": [0.25], "r4": [0.25]}
     figure = latency_along_pruning(runs, pd.DataFrame(steps), times, cases=cases)
     titles = [axes.get_title().replace("\n", " ") for axes in figure.axes]
     assert all(any(name in title for title in titles) for name in names)
