@@ -94,8 +94,8 @@ class Column(NamedTuple):
             except ValueError:
                 return False
             return True
-        missing = values.isna()
-        whole = self.kind == "integer" and not (self.optional and missing.any())
+        missing = values.isna() & self.optional
+        whole = self.kind == "integer" and not missing.any()
         if self.kind == "boolean" or values.dtype != (np.int64 if whole else np.float64):
             return False
         low, high = (-np.inf if self.low is None else self.low), (np.inf if self.high is None else self.high)
