@@ -78,6 +78,30 @@ def compare(first: pd.DataFrame, second: pd.DataFrame, cases: pd.DataFrame) -> l
     return comparisons
 
 
+class RowNames(NamedTuple):
+    """What the comparisons of a table have in common, and what tells them apart.
+
+    Attributes:
+        other: the strategy that all subtract; empty: several.
+        board: the leaderboard of all, if they subtract several strategies; empty: the names hold leaderboards.
+        names: for every comparison the other strategy, the leaderboard, or both.
+    """
+
+    other: str
+    board: str
+    names: list[str]
+
+
+def row_names(comparisons: Sequence[Comparison]) -> RowNames:
+    """Return the names of the rows of a table; what all rows share is in none of them."""
+    others, boards = {each.second for each in comparisons}, {each.title for each in comparisons}
+    if len(others) == 1:
+        return RowNames(comparisons[0].second, "", [each.title for each in comparisons])
+    if len(boards) == 1:
+        return RowNames("", comparisons[0].title, [each.second for each in comparisons])
+    return RowNames("", "", [f"{each.second}: {each.title}" for each in comparisons])
+
+
 def corrected(comparisons: Sequence[Comparison]) -> list[tuple[float, Decision]]:
     """Return the Holm-corrected p-value and the decision of every comparison, as the rows of one question."""
     p_values = holm([each.difference.p for each in comparisons])

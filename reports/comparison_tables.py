@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from stampbench.reports.comparison import Comparison, corrected
+from stampbench.reports.comparison import Comparison, corrected, row_names
 from stampbench.reports.decision import MOST_READERS, Decision, readers_to_decide
 from stampbench.reports.escape import markdown
 from stampbench.reports.listing import Listing, plain_text
@@ -31,8 +31,8 @@ def to_markdown(comparisons: Sequence[Comparison], most: int = 5, *, notes: bool
     ]
     if notes:
         parts.append(_notes(comparisons) + "\n")
-    for each in comparisons if most else ():
-        parts += [f"Cases with the largest differences, {markdown(each.title)}:\n", _case_table(each, most) + "\n"]
+    for listing in case_listings(comparisons, most) if most else ():
+        parts += [f"{markdown(listing.title)}:\n", _case_table(listing) + "\n"]
     return "\n".join(parts)
 
 
@@ -62,29 +62,29 @@ _HEADINGS = {
     "p_holm": "Holm", "decision": "decision", "to_decide": "to decide", "least": "per run", "pairs": "sets, pairs",
     "test_cases": "cases (subjects)",
 }  # fmt: skip
-_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects")
-"""Numbers that a cell of another column shows, too."""
+_HIDDEN = ("cases_high", "high", "most", "training_sets", "subjects", "leaderboard")
+"""Values that a cell of another column shows, too, or the title."""
 
 
 def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
     """Return a table with a row per comparison; a text may show several numbers, whose columns are hidden."""
-    several = len({each.second for each in comparisons}) > 1
+    shared = row_names(comparisons)
     texts, values = [], []
-    for each, (p, decision) in zip(comparisons, corrected(comparisons), strict=True):
-        name = f"{each.second}: {each.title}" if several else each.title
+    for each, name, (p, decision) in zip(comparisons, shared.names, corrected(comparisons), strict=True):
         low, high = each.difference.interval()
         row: dict[str, Any] = {
-            "other": name, "difference": each.difference.mean, "cases_low": each.over_cases.low, "low": low,
+            "other": each.second, "difference": each.difference.mean, "cases_low": each.over_cases.low, "low": low,
             "p": each.difference.p, "p_holm": p, "decision": decision,
             "to_decide": _to_decide(each, decision, len(comparisons)), "least": float(each.runs.min()),
             "pairs": len(each.runs), "test_cases": len(each.cases), "cases_high": each.over_cases.high, "high": high,
             "most": float(each.runs.max()), "training_sets": each.runs.index.get_level_values(0).nunique(),
-            "subjects": each.cases["subject"].nunique(),
+            "subjects": each.cases["subject"].nunique(), "leaderboard": each.title,
         }  # fmt: skip
         values.append(row)
         texts.append(
             {column: plain_text(value, "+.4f" if isinstance(value, float) else "") for column, value in row.items()}
             | {
+                "other": name,
                 "cases_low": _format_interval(row["cases_low"], row["cases_high"]),
                 "low": _format_interval(low, high),
                 "p": format_p(each.difference.p),
@@ -95,14 +95,14 @@ def comparison_listing(comparisons: Sequence[Comparison]) -> Listing:
                 "to_decide": f"> {MOST_READERS:,}" if row["to_decide"] == math.inf else plain_text(row["to_decide"]),
             }
         )
-    seconds = list(dict.fromkeys(each.second for each in comparisons))
-    title = f"{comparisons[0].first} − {'each of ' if several else ''}{', '.join(seconds)}, test Dice"
+    board = f", {shared.board}" if shared.board else ""
+    title = f"{comparisons[0].first} − {shared.other or 'others'}, test Dice{board}"
     return Listing(
         title=title,
         values=pd.DataFrame(values),
         texts=pd.DataFrame(texts),
         titles=_HEADINGS
-        | {"other": "other: leaderboard" if several else "leaderboard"}
+        | {"other": "leaderboard" if shared.other else "other" if shared.board else "other: leaderboard"}
         | {name: name.replace("_", " ") for name in _HIDDEN},
         left=("other", "decision"),
         notes=(_notes(comparisons),),
@@ -120,22 +120,20 @@ def case_listings(comparisons: Sequence[Comparison], most: int) -> list[Listing]
         most: number of cases for each direction.
     """
     found = []
-    for each in comparisons:
+    for each, name in zip(comparisons, row_names(comparisons).names, strict=True):
         shown = pd.concat([each.cases.head(most), each.cases.tail(most)]).drop_duplicates("case")
         values = shown[["case", "first", "second", "difference"]]
         texts = values.assign(case=values["case"].astype(str))
-        for name, form in (("first", "{:.3f}"), ("second", "{:.3f}"), ("difference", "{:+.3f}")):
-            texts[name] = texts[name].map(form.format)
+        for column, form in (("first", "{:.3f}"), ("second", "{:.3f}"), ("difference", "{:+.3f}")):
+            texts[column] = texts[column].map(form.format)
         titles = {"case": "case", "first": each.first, "second": each.second, "difference": "difference"}
         found.append(
-            Listing(f"Cases with the largest differences, {each.title}", values, texts, titles, ("case",))
+            Listing(f"Cases with the largest differences, {name}", values, texts, titles, ("case",))
         )  # fmt: skip
     return found
 
 
-def _case_table(comparison: Comparison, most: int) -> str:
-    """List the `most` cases with the largest and with the smallest difference."""
-    (listing,) = case_listings([comparison], most)
+def _case_table(listing: Listing) -> str:
     rows = [[markdown(cell) for cell in row] for row in listing.texts.to_numpy().tolist()]
     head = [markdown(listing.titles[str(name)]) for name in listing.texts]
     return tabulate(rows, head, tablefmt="github", disable_numparse=True, colalign=("left",) + ("right",) * 3)

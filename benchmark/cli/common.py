@@ -17,6 +17,8 @@ from stampbench.benchmark.errors import UserError, unknown
 from stampbench.reports.escape import one_line, terminal
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from stampbench.benchmark.records.tables import Records
 
 
@@ -97,7 +99,7 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
         trajectories: whether trajectories are read.
 
     Raises:
-        UserError: when there are none, or none of a strategy.
+        UserError: when there are none, or none of a strategy, or a label is not possible.
     """
     from stampbench.benchmark.records.tables import read_records
 
@@ -113,8 +115,30 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
     if runs.empty:
         which = ", ".join(f"{name.replace('_', ' ')} '{value}'" for name, value in wanted.items() if value is not None)
         raise UserError(f"no finished runs{' of ' if which else ''}{which} at {runs_folder}")
+    runs = _labelled(runs, chosen.labels)
     known = sorted(set(runs["strategy"]))
     for each in chosen.strategies:
         if each not in known:
             raise unknown("strategy", each, known)
     return records.of(runs[runs["strategy"].isin(chosen.strategies)] if chosen.strategies else runs)
+
+
+def _labelled(runs: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
+    """Return runs whose strategies have labels of the user; each is `NAME=LABEL`, and names may contain `=`, too.
+
+    Raises:
+        UserError: when no strategy has the name, a label is empty, or rows of a leaderboard would have the same one.
+    """
+    known, names = sorted(set(runs["strategy"])), dict[str, str]()
+    for text in labels:
+        name = max((each for each in known if text.startswith(f"{each}=")), key=len, default=None)
+        if name is None:
+            raise unknown("strategy of --label", text.rpartition("=")[0] or text, known)
+        names[name] = text.removeprefix(f"{name}=").strip()
+        if not names[name]:
+            raise UserError(f"--label '{text}': the label is empty; allowed is NAME=LABEL", setting="label")
+    labelled = runs["strategy"].replace(names)
+    called = runs[["group", "strategy"]].drop_duplicates().assign(label=labelled)
+    for _, label in called.loc[called.duplicated(["group", "label"]), ["group", "label"]].to_numpy():
+        raise UserError(f"--label: several strategies of a leaderboard would be called '{label}'", setting="label")
+    return runs.assign(strategy=labelled) if names else runs

@@ -167,6 +167,13 @@ _FILTERS = {
         shell_complete=completion.RECORDED_STRATEGY,
         help="Only this strategy, as tables name it; repeatable",
     ),
+    "labels": click.option(
+        "--label",
+        "labels",
+        multiple=True,
+        metavar="NAME=LABEL",
+        help="Call strategy NAME by a label, in output and other options; repeatable",
+    ),
 }
 
 
@@ -272,12 +279,13 @@ class NumberWithUnit(_NumberType):
 
 
 class RecordFilter(NamedTuple):
-    """Which finished runs a command shows; None and empty: all."""
+    """Which finished runs a command shows, and how it calls their strategies; None and empty: all, as recorded."""
 
     dataset: str | None = None
     n_train: int | None = None
     protocol: str | None = None
     strategies: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
 
 
 def filter_options(*, strategies: bool = True) -> Callable[[Command], Command]:

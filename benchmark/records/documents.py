@@ -18,7 +18,7 @@ Run = Callable[[list[str]], str]
 
 _MOST_BYTES = 1 << 24
 """Largest document, and largest picture."""
-_FILTERS = ("--runs", "--dataset", "--n-train", "--protocol")
+_FILTERS = ("--runs", "--dataset", "--n-train", "--protocol", "--label")
 ALLOWED = {
     "leaderboard": (
         *_FILTERS,

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from stampbench.reports.comparison import Comparison, corrected
+from stampbench.reports.comparison import Comparison, corrected, row_names
 from stampbench.reports.figures.style import NothingToDrawError, legend
 
 _COLOURS = {"better": "#0072B2", "worse": "#D55E00", "equivalent": "#009E73"}
@@ -51,11 +51,12 @@ def forest(comparisons: Sequence[Comparison]) -> Figure:
         )  # fmt: skip
         axes.plot([each.difference.mean], [row], "D", color=colour, markersize=5)
         axes.text(1.01, row, decision, transform=beside, va="center", color=colour)
-    labels = [fill(f"{each.second}: {each.title}", _LABEL) for each in comparisons]
-    axes.set_yticks(range(len(comparisons)), labels)
+    shared = row_names(comparisons)
+    axes.set_yticks(range(len(comparisons)), [fill(name, _LABEL) for name in shared.names])
     axes.set_xlim(-edge, edge)
     axes.set_ylim(len(comparisons) - 0.4, -0.6)
-    axes.set_xlabel(f"difference in test Dice, {comparisons[0].first} minus the row's strategy")
+    subtracted, board = shared.other or "the row's strategy", f"\n{shared.board}" if shared.board else ""
+    axes.set_xlabel(f"difference in test Dice, {comparisons[0].first} minus {subtracted}{board}")
     axes.grid(axis="y", visible=False)
     legend(figure, [axes])
     return figure

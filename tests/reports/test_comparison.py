@@ -11,7 +11,7 @@ import pytest
 from statsmodels.stats.multitest import multipletests
 
 from stampbench.reports.comparison import IncomparableError, compare, corrected
-from stampbench.reports.comparison_tables import to_markdown
+from stampbench.reports.comparison_tables import comparison_listing, to_markdown
 from stampbench.reports.multi_reader import analyse
 
 Frames = Callable[..., tuple[pd.DataFrame, pd.DataFrame]]
@@ -85,9 +85,32 @@ def test_p_values_are_corrected_for_all_rows_of_the_table(frames: Frames) -> Non
     found = [each for other in "bcd" for each in compare(of(runs, "a"), of(runs, other), cases)]
     adjusted = multipletests([each.difference.p for each in found], method="holm")[1]
     assert [p for p, _ in corrected(found)] == pytest.approx(list(adjusted))
-    text = to_markdown(found, 0)
-    assert "### a − each of b, c, d, test Dice" in text
-    assert "c: d, 25 images, quick" in text
+
+
+def test_what_all_rows_share_stands_in_the_title_only(frames: Frames) -> None:
+    elsewhere = {"group": "h", "task": "t", "dataset": "e"}
+    runs, cases = frames(
+        *drawn("a", 0.8, 0), *drawn("b", 0.795, 1), *drawn("c", 0.79, 2),
+        *drawn("a", 0.7, 3, **elsewhere), *drawn("b", 0.7, 4, **elsewhere),
+    )  # fmt: skip
+    here = runs[runs["group"] != "h"]
+    one_board = [each for other in "bc" for each in compare(of(here, "a"), of(here, other), cases)]
+    one_other = compare(of(runs, "a"), of(runs, "b"), cases)
+    for found, title, rows in (
+        (one_board, "a − others, test Dice, d, 25 images, quick", ["b", "c"]),
+        (one_other, "a − b, test Dice", ["d, 25 images, quick", "e, 25 images, quick"]),
+        ([*one_other, one_board[1]], "a − others, test Dice",
+         ["b: d, 25 images, quick", "b: e, 25 images, quick", "c: d, 25 images, quick"]),
+    ):  # fmt: skip
+        listing = comparison_listing(found)
+        assert (listing.title, list(listing.texts["other"])) == (title, rows)
+        assert list(listing.values["other"]) == [each.second for each in found]
+        assert list(listing.values["leaderboard"]) == [each.title for each in found]
+        text = to_markdown(found, 1)
+        assert f"### {title}\n" in text
+        assert [line for line in text.splitlines() if line.startswith("Cases with")] == [
+            f"Cases with the largest differences, {row}:" for row in rows
+        ]
 
 
 def test_strategies_that_differ_in_their_epoch_budget_only_are_compared_and_the_title_says_so(frames: Frames) -> None:

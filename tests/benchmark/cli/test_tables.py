@@ -5,11 +5,14 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
+from stampbench.benchmark.cli.common import read_chosen
+from stampbench.benchmark.cli.options import RecordFilter
 from stampbench.benchmark.cli.tables import print_grid
 
 Command = Callable[..., tuple[int, str, str]]
@@ -106,3 +109,50 @@ def test_texts_are_wrapped_before_a_column_disappears(
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= width
     assert all(word in out for word in ("paper", "protocol", "prostate", "stamp_plus", "seeds"))
+
+
+def test_strategies_have_the_labels_of_the_user(recorded_runs: Any, stampbench: Command) -> None:
+    """Names contain `=`, and so may labels; all options behind use the label, and `standard` stays the reference."""
+    standard, pruned = recorded_runs.label("standard"), recorded_runs.label("stamp_plus")
+    words = ["--label", f"{standard}=U-Net, f=2", "--label", f"{pruned}=pruned", "--runs", recorded_runs.runs]
+    code, out, err = stampbench("leaderboard", *words, "--format", "csv")
+    assert (code, err) == (0, "")
+    _, recorded, _ = stampbench("leaderboard", "--format", "csv", "--runs", recorded_runs.runs)
+    tables = [pd.read_csv(io.StringIO(text)).set_index("strategy") for text in (out, recorded)]
+    pd.testing.assert_frame_equal(
+        tables[0].sort_index(), tables[1].rename({standard: "U-Net, f=2", pruned: "pruned"}).sort_index()
+    )
+    assert tables[0]["difference"].notna().any()
+    code, out, err = stampbench("compare", "pruned", "U-Net, f=2", *words, "--cases", "0")
+    assert (code, err) == (0, "")
+    assert "### pruned − U-Net, f=2, test Dice\n" in out
+    code, out, _ = stampbench("leaderboard", "--strategy", "pruned", *words, "--format", "csv")
+    assert (code, list(pd.read_csv(io.StringIO(out))["strategy"])) == (0, ["pruned"])
+
+
+def test_strategies_of_different_leaderboards_may_have_one_label() -> None:
+    published, together = Path(__file__).parents[3] / "leaderboards", ("flat", "random_largest (recovery_epochs=10)")
+    chosen = RecordFilter(labels=tuple(f"{each}=x" for each in together))
+    before, runs = (read_chosen(published, each, trajectories=False).runs for each in (RecordFilter(), chosen))
+    assert set(runs.loc[runs["strategy"] == "x", "run"]) == set(before.loc[before["strategy"].isin(together), "run"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (["stampplus=pruned"], "unknown strategy of --label 'stampplus'; did you mean '{pruned}'? known: "),
+        (["pruned"], "unknown strategy of --label 'pruned'; known: "),
+        (["{pruned}="], "--label '{pruned}=': the label is empty; allowed is NAME=LABEL"),
+        (["{pruned}={standard}"], "--label: several strategies of a leaderboard would be called '{standard}'"),
+        (["{pruned}=x", "{standard}=x"], "--label: several strategies of a leaderboard would be called 'x'"),
+    ],
+)
+def test_labels_that_are_not_possible_are_refused(
+    labels: list[str], message: str, recorded_runs: Any, stampbench: Command
+) -> None:
+    names = {"standard": recorded_runs.label("standard"), "pruned": recorded_runs.label("stamp_plus")}
+    words = [word for each in labels for word in ("--label", each.format(**names))]
+    code, out, err = stampbench("leaderboard", *words, "--runs", recorded_runs.runs)
+    assert (code, out) == (2, "")
+    assert message.format(**names) in err
+    assert len(err.splitlines()) == 1

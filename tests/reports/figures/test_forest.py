@@ -34,6 +34,11 @@ def test_forest_shows_mean_interval_decision_and_margin_of_every_comparison(fram
     band = axes.patches[0].get_extents().transformed(axes.transData.inverted())
     assert (band.x0, band.x1) == pytest.approx((-0.01, 0.01))
     assert axes.yaxis_inverted()
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["b", "c"]
+    assert axes.get_xlabel() == "difference in test Dice, a minus the row's strategy\nd, 25 images, quick"
+    (alone,) = forest(comparisons[:1]).axes
+    assert alone.get_xlabel() == "difference in test Dice, a minus b"
+    assert [text.get_text() for text in alone.get_yticklabels()] == ["d, 25 images, quick"]
     with pytest.raises(NothingToDrawError):
         forest([])
 
