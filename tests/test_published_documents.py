@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import csv
-import itertools
-import json
 import re
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
 import pytest
 
-from stampbench.benchmark.config.suite_file import load_suite
 from stampbench.benchmark.records.tables import read_records
 from stampbench.reports.figures.trajectory_latency import relative_latency
 
+Timings = Callable[..., dict[tuple[str, str, str], dict[str, str]]]
 ROOT = Path(__file__).parent.parent
 PUBLISHED = ROOT / "leaderboards"
 LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -64,24 +63,15 @@ def test_numbers_of_answers_are_printed_on_the_page_that_they_link_to() -> None:
 
 SHAPES = {"dsb2018": "1×256×256", "hippocampus": "1×48×64×48", "acdc": "1×128×128"}
 """Shapes of the images that the networks of swift.md were timed on."""
-SHAPE = "1×128×128"
-"""Shape of the image that the networks of main_board.md were timed on."""
 
 
-def timings(folder: Path, precision: str = "fp32") -> dict[tuple[str, str, str], dict[str, str]]:
-    """Return the published timings in a precision by strategy, backend and shape; later rows replace earlier ones."""
-    rows = csv.DictReader((folder / "timings.csv").open())
-    chosen = (row for row in rows if row["precision"] == precision)
-    return {(row["network"].rpartition(" ")[0], row["backend"], row["shape"]): row for row in chosen}
-
-
-def test_each_part_of_swift_has_the_numbers_of_its_runs() -> None:
+def test_each_part_of_swift_has_the_numbers_of_its_runs(published_timings: Timings) -> None:
     """The table of parts has the mean validation Dice and the latency ratios of the published ablation."""
     folder = PUBLISHED / "swift_ablation"
     dice: dict[tuple[str, str], list[float]] = defaultdict(list)
     for run in csv.DictReader((folder / "runs.csv").open()):
         dice[run["strategy"], run["dataset"]].append(float(run["validation_dice"]))
-    timed = timings(folder)
+    timed = published_timings(folder)
     assert {len(each) for each in dice.values()} == {4}
     means = {name: sum(map(sum, (dice[name, d] for d in ("dsb2018", "hippocampus")))) / 8 for name, _ in dice}
     text, checked = (PUBLISHED / "swift.md").read_text(), 0
@@ -107,10 +97,10 @@ def test_each_part_of_swift_has_the_numbers_of_its_runs() -> None:
     assert checked == 4
 
 
-def test_goals_of_swift_are_met_or_missed_by_the_numbers_of_its_runs() -> None:
+def test_goals_of_swift_are_met_or_missed_by_the_numbers_of_its_runs(published_timings: Timings) -> None:
     """The table of goals has the median ratios of the published runs and their latency ratios."""
     folder = PUBLISHED / "swift_comparison"
-    timed = timings(folder)
+    timed = published_timings(folder)
     runs: dict[tuple[str, str], dict[tuple[str, str], dict[str, str]]] = defaultdict(dict)
     for run in csv.DictReader((folder / "runs.csv").open()):
         runs[run["dataset"], run["strategy"]][run["training_set"], run["seed"]] = run
@@ -143,28 +133,6 @@ def test_goals_of_swift_are_met_or_missed_by_the_numbers_of_its_runs() -> None:
         assert re.search(rf"{re.escape(ratio)} .*\(.*{re.escape(low)} to {re.escape(high)}", readme, re.DOTALL)
 
 
-def test_learning_rates_of_the_main_board_are_those_that_the_planned_rule_chooses() -> None:
-    """The protocol's .005 stays unless another rate has a mean validation Dice that is higher by at least .005."""
-    dice: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for run in csv.DictReader((PUBLISHED / "learning_rates" / "runs.csv").open()):
-        network = re.findall(r"network=(\w+)", run["strategy"])
-        rate = json.loads(run["hyperparameters"])["learning_rate"]
-        dice[" ".join([run["name"], *network])][rate].append(float(run["validation_dice"]))
-    chosen = {}
-    for arm, by_rate in dice.items():
-        assert {len(each) for each in by_rate.values()} == {1 if "half_unet" in arm else 2}
-        means = {rate: sum(each) / len(each) for rate, each in by_rate.items()}
-        best = max(means, key=lambda rate: means[rate])
-        chosen[arm] = best if means[best] >= means[0.005] + 0.005 else 0.005
-    planned = {}
-    for block in load_suite("main_board").suite.blocks():
-        for strategy, network in itertools.product(block.strategies, block.networks):
-            arm = f"{strategy.name} {network.name}".removesuffix(" unet")
-            planned[arm] = strategy.set.get("learning_rate", 0.005)
-    del planned["prune_finetune"]  # its learning rates have not been run yet
-    assert planned == chosen
-
-
 def test_latency_along_pruning_is_that_of_the_published_timings() -> None:
     """The table has the parameters and the relative latency of checkpoints, per dataset and backend."""
     records = read_records(PUBLISHED / "latency_trajectories", [])
@@ -184,25 +152,6 @@ def test_latency_along_pruning_is_that_of_the_published_timings() -> None:
                 assert float(next(cells)) == pytest.approx(value, abs=0.0051), (line, backend)
                 checked += 1
     assert checked == 48
-
-
-def test_latency_on_the_main_board_is_that_of_the_published_timings() -> None:
-    fp32, int8 = (timings(PUBLISHED / "main_board", precision) for precision in ("fp32", "int8"))
-    rows = [*fp32.values(), *int8.values()]
-    assert all(float(row["ratio_high"]) - float(row["ratio_low"]) <= 0.055 for row in rows if float(row["ratio"]) < 2)
-    text, checked = (PUBLISHED / "main_board.md").read_text(), 0
-    for line in text[text.index("### How long") : text.index("## Learning rates")].splitlines():
-        if not line.startswith("| `"):
-            continue
-        _, name, parameters, *cells, _ = (each.strip(" `") for each in line.split("|"))
-        quantised = f"{name[:-1]}, int8)" if name.endswith(")") else f"{name} (int8)"
-        timed = [fp32.get((name, backend, SHAPE)) for backend in ("eager", "fast", "onnxruntime", "openvino")]
-        for row, cell in zip([*timed, int8.get((quantised, "openvino", SHAPE))], cells, strict=True):
-            assert cell.lstrip("0") == ("–" if row is None else f"{float(row['ratio']):.2f}".lstrip("0"))
-            if row is not None:
-                assert f"{int(row['parameters']):,}" == parameters
-                checked += 1
-    assert checked == len(rows) == 33
 
 
 GITHUB = (

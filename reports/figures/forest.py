@@ -70,17 +70,18 @@ def _edge(comparisons: Sequence[Comparison], margin: float) -> float:
 
 
 def _draw_runs(axes: Axes, comparison: Comparison, row: int, edge: float) -> None:
-    """Draw the pairs of runs below a row; those beyond the axis are arrows at its end, with their value."""
+    """Draw the pairs of runs below a row; those beyond the axis are an arrow at its end, with their values."""
     inside = comparison.runs[comparison.runs.abs() <= edge]
     below = [row + 0.22] * len(inside)
     axes.plot(inside, below, "o", color=_PALE, alpha=0.45, markersize=2.5, label="pairs of runs")
-    for value in comparison.runs[comparison.runs.abs() > edge]:
-        right = value > 0
+    for sign, marker, side in ((-1, "<", "left"), (1, ">", "right")):
+        beyond = sorted(comparison.runs[sign * comparison.runs > edge])
+        if not beyond:
+            continue
         axes.plot(
-            [edge if right else -edge], [row + 0.22], ">" if right else "<", color=_PALE, markersize=4, clip_on=False,
-            label="pair beyond the axis",
-        )  # fmt: skip
+            [sign * edge], [row + 0.22], marker, color=_PALE, markersize=4, clip_on=False, label="pair beyond the axis"
+        )
         axes.annotate(
-            f"{value:+.3f}", (edge if right else -edge, row + 0.22), (-5 if right else 5, 0), va="center", fontsize=7,
-            textcoords="offset points", ha="right" if right else "left", color=_PALE,
+            ", ".join(f"{value:+.3f}" for value in beyond), (sign * edge, row + 0.22), (-5 * sign, 0), va="center",
+            fontsize=7, textcoords="offset points", ha=side, color=_PALE,
         )  # fmt: skip
