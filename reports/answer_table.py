@@ -6,17 +6,21 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from stampbench.reports.answers import Answer, Arm
+from stampbench.reports.answers import Answer
 from stampbench.reports.listing import Listing
+from stampbench.reports.needs import Arm
 
 _NAMED = 3
 """Most strategies that a row names."""
 _NOTE = (
     "Differences: test Dice of the strategy minus that of the reference, with the 95 % confidence interval over runs "
-    "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin. Better or worse: p < .05 "
-    "after Holm's correction for all strategies that are compared with the same reference. Latency: relative to the "
-    "standard network, with its 95 % interval over rounds of timing; lower only where the intervals do not overlap. "
-    "A need has no row where nothing is decided."
+    "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin, not corrected. Better or "
+    "worse: p < .05 after Holm's correction for all strategies that are compared with the same reference. The "
+    "reference is the standard network, or else the strategy with the highest Dice for which there is a decision. "
+    "Strategies are chosen by the test Dice that the intervals describe, so that differences are a little optimistic. "
+    "Costs are means over runs, and lower only where the paired 95 % interval excludes 0. Latency: relative to the "
+    "standard network, with its 95 % interval over networks if five or more of a strategy were timed, else over rounds "
+    "of timing; lower only where the intervals do not overlap. A need has no row where nothing is decided."
 )
 
 

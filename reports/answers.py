@@ -3,99 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from stampbench.reports.budget import Budget, short
+from stampbench.reports.budget import Budget
 from stampbench.reports.decision import Decision, decide
 from stampbench.reports.leaderboard import LEARNT, Board
 from stampbench.reports.multi_reader import Estimate
-from stampbench.reports.paired_runs import estimate, pair
-from stampbench.reports.speed import standard_label
+from stampbench.reports.needs import COSTS, LIMIT, NEEDS, Arm, Need
+from stampbench.reports.paired_runs import RUN, estimate, joined_folds, pair
+from stampbench.reports.speed import in_low_precision, standard_label
 from stampbench.reports.statistics import holm
-
-LIMIT = Budget(parameters=20_000)
-"""The budget of the first need, unless a reader chooses another one."""
-Row = Mapping[Any, Any]
-"""A row of a leaderboard."""
-
-
-class Need(NamedTuple):
-    """What somebody needs of a network; rows are those of `Board.rows`.
-
-    Attributes:
-        words: the need in words.
-        cost: returns what should be low.
-        text: returns the cost in words.
-        meets: returns whether a row meets the need; None: the row with the lowest cost does.
-        timed: whether the cost depends on a machine, and is known with an interval only.
-    """
-
-    words: str
-    cost: Callable[[Row], float]
-    text: Callable[[Row], str]
-    meets: Callable[[Row], bool] | None = None
-    timed: bool = False
-
-    def below(self, arm: Arm, other: Arm) -> bool:
-        """Return whether a strategy costs less; latencies differ if their intervals do not overlap.
-
-        Latencies of different backends, processors or numbers of threads are not compared.
-        """
-        if self.timed:
-            return arm.timed == other.timed and bool(arm.row["latency_high"] < other.row["latency_low"])
-        return self.cost(arm.row) < self.cost(other.row)
-
-    def alike(self, arm: Arm, other: Arm) -> bool:
-        """Return whether two strategies were timed in the same way and neither is measurably faster."""
-        known = all(each.row["latency_high"] >= each.row["latency_low"] for each in (arm, other))
-        return (
-            self.timed and known and arm.timed == other.timed and not (self.below(arm, other) or self.below(other, arm))
-        )
-
-
-def _latency(row: Row) -> str:
-    """Return latency with its interval, if there is one; the standard network is 1 by definition."""
-    low, high = row["latency_low"], row["latency_high"]
-    interval = f", 95 % {low:.2f} to {high:.2f}" if low < high else ""
-    return f"{row['latency_ratio']:.2f} × latency{interval}"
-
-
-NEEDS = {
-    "parameters": Need(
-        "few parameters", lambda row: row["parameters"], lambda row: f"{short(row['parameters'])} parameters"
-    ),
-    "latency": Need(
-        "low latency", lambda row: row["latency_ratio"], _latency, timed=True
-    ),
-    "flops": Need("few FLOPs", lambda row: row["flops"], lambda row: f"{short(row['flops'])} FLOPs"),
-    "epochs": Need("few training epochs", lambda row: row["epochs"], lambda row: f"{row['epochs']:,} epochs"),
-    "ranking": Need(
-        "no ranking of filters", lambda row: row["ranking_passes"],
-        lambda row: f"{short(row['parameters'])} parameters", lambda row: row["ranking_passes"] == 0,
-    ),
-}  # fmt: skip
-"""Needs after the first one, which is a budget; the first four by the names of a budget's limits."""
-
-
-class Arm(NamedTuple):
-    """A strategy with enough runs for an interval, under one protocol.
-
-    Attributes:
-        strategy: label of the strategy.
-        protocol: label of the protocol.
-        row: its row of the leaderboard.
-        scores: its table of `dice_by_run`.
-        timed: backend, processor and threads of its latency.
-    """
-
-    strategy: str
-    protocol: str
-    row: Row
-    scores: pd.DataFrame
-    timed: str
 
 
 class Task(NamedTuple):
@@ -166,18 +86,24 @@ def tasks(boards: Sequence[Board], runs: pd.DataFrame) -> list[Task]:
     found = []
     of_group = {str(board.about["group"]): board for board in boards if float(board.rows["dice"].max()) >= LEARNT}
     for _, own in runs[runs["group"].isin(of_group)].groupby("task", sort=False):
+        sets = own["training_set"].nunique() > 1
+        by_strategy = dict(iter(own.groupby(["group", "strategy"])))
+        costs = {key: joined_folds(part).groupby(RUN)[list(COSTS)].mean() for key, part in by_strategy.items()}
         arms = [
-            Arm(row["strategy"], str(board.about["protocol"]), row, board.scores[row["strategy"]], board.timed)
+            Arm(
+                row["strategy"], str(board.about["protocol"]), row, board.scores[row["strategy"]], board.timed,
+                costs[board.about["group"], row["strategy"]], sets,
+                in_low_precision(by_strategy[board.about["group"], row["strategy"]]),
+            )
             for board in (of_group[group] for group in dict.fromkeys(own["group"]))
             for row in board.rows.to_dict("records")
             if not math.isnan(row["dice_low"])
-        ]
+        ]  # fmt: skip
         first = own.iloc[0]
         kind = "synthetic, " if first["synthetic"] else ""
         name = f"{first['dataset']} ({kind}{first['n_train']} images, {min(sorted(set(own['protocol'])), key=len)})"
         arms = sorted(arms, key=lambda arm: (-arm.row["dice"], arm[:2]))
-        margin, sets = float(own["equivalence_margin"].min()), own["training_set"].nunique() > 1
-        found.append(Task(name, arms, standard_label(own), margin, sets))
+        found.append(Task(name, arms, standard_label(own), float(own["equivalence_margin"].min()), sets))
     return sorted(found, key=_evidence, reverse=True)
 
 
@@ -193,14 +119,15 @@ def _readers(scores: pd.DataFrame, task: Task) -> pd.Index[Any]:
 def comparisons(task: Task) -> dict[tuple[int, int], Compared]:
     """Return the comparison of each strategy with each other one, by their positions in `Task.arms`.
 
-    p-values are corrected by Holm's method for all strategies that are compared with the same reference.
+    p-values are corrected by Holm's method for all strategies that are compared with the same reference, those in low
+    precision among themselves.
     """
     found = {}
     for second, reference in enumerate(task.arms):
         others = [number for number in range(len(task.arms)) if number != second]
         tables = [pair(task.arms[number].scores, reference.scores) for number in others]
         differences = [estimate(table, sets=task.sets) for table in tables]
-        corrected = holm([each.p for each in differences])
+        corrected = holm([each.p for each in differences], [task.arms[number].low_precision for number in others])
         for first, table, difference, p in zip(others, tables, differences, corrected, strict=True):
             decision = decide(difference, task.margin, p)
             found[first, second] = Compared(difference, len(_readers(table, task)), decision)
@@ -257,7 +184,7 @@ def _answer(need: Need, task: Task, pairs: Mapping[tuple[int, int], Compared]) -
             continue
         good = [each for each in _not_worse(fitting, numbers, pairs) if decisions[each] in ("better", "equivalent")]
         if need.meets is None:
-            lowest = min(good, key=lambda each: need.cost(arms[each].row), default=0)
+            lowest = min(good, key=lambda each: arms[each].row[need.cost], default=0)
             good = [each for each in good if not need.below(arms[lowest], arms[each])]
         elif not good and {decisions[each] for each in fitting} == {"worse"}:
             good = _not_worse(fitting, fitting, pairs)
@@ -281,7 +208,10 @@ def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list
     arms, first = task.arms, task.arms[reference]
     if need.meets is not None:
         inside = [each for each, arm in enumerate(arms) if need.meets(arm.row)]
-        return inside if separated and reference not in inside else []
+        if not separated or reference in inside:
+            return []
+        standard = max((arm.row["parameters"] for arm in arms if arm.strategy == task.standard), default=math.inf)
+        return [each for each in inside if not need.smaller or arms[each].row["parameters"] < standard]
     fits = need.below if separated else need.alike
     return [each for each, arm in enumerate(arms) if each != reference and fits(arm, first)]
 

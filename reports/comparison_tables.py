@@ -45,7 +45,7 @@ def _notes(comparisons: Sequence[Comparison]) -> str:
         "runs, or training sets if there are several, as readers; it holds for training again and needs "
         f"{MIN_READERS} of them. Holm: p corrected for the number of rows. Decision: better or worse if the corrected "
         f"p is below .05, else equivalent if the 90 % interval lies within ±{margins}, else "
-        "undecided. to decide: runs, or training sets, that would decide if mean and variance stayed as "
+        "undecided. to decide: runs, or training sets, that would just decide if mean and variance stayed as "
         "they are. per run: smallest and largest difference of a pair of runs."
     )
 

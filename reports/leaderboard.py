@@ -10,7 +10,7 @@ import pandas as pd
 
 from stampbench.reports.boundary import boundary_scores
 from stampbench.reports.decision import decide
-from stampbench.reports.multi_reader import MIN_READERS
+from stampbench.reports.multi_reader import MIN_READERS, Estimate
 from stampbench.reports.paired_runs import (
     RUN,
     adjusted_means,
@@ -23,7 +23,7 @@ from stampbench.reports.paired_runs import (
     interval_over_subjects,
     joined_folds,
 )
-from stampbench.reports.speed import Speed, speeds, standard_label
+from stampbench.reports.speed import Speed, in_low_precision, speeds, standard_label
 from stampbench.reports.statistics import holm
 from stampbench.reports.suitability import suitability
 from stampbench.reports.tiers import Pairs, pareto_front, tiers
@@ -50,8 +50,8 @@ class Board(NamedTuple):
     - `dice_low` and `dice_high` bound the 95 % confidence interval of `dice` over runs and subjects, `cases_low` and
       `cases_high` that over subjects only, for these trained networks.
     - `difference` is that to `standard` over the runs that both have (`common_runs`), with its 95 % confidence
-      interval, decision and p-value; `p_holm` is corrected for the number of rows.
-    - `latency_low` and `latency_high` bound the 95 % confidence interval of `latency_ratio` over rounds of timing.
+      interval, p-value and decision; `p_holm` is corrected for the number of rows, and decides.
+    - `latency_low` and `latency_high` bound the 95 % confidence interval of `latency_ratio`; see `Speed`.
     - `run_sd` is the standard deviation of mean Dice between runs; the scores of boundaries are those of
       `boundary_scores`.
 
@@ -155,6 +155,9 @@ def _differences(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Return the columns about the difference of each strategy to the standard network.
 
+    p-values are corrected for the rows of the leaderboard, those of networks in low precision among themselves: these
+    are the networks of other rows again.
+
     Args:
         runs: the rows of each strategy.
         pairs: differences of `all_pairs`.
@@ -162,27 +165,28 @@ def _differences(
         margin: margin of equivalence.
         sets: whether training sets are the readers of the analysis.
     """
-    rows: list[dict[str, Any]] = []
+    rows, found = list[dict[str, Any]](), dict[Any, Estimate]()
     for name in runs:
         paired = pairs.get((name, str(standard)), pd.DataFrame())
-        found = estimate(paired, sets=sets)
-        low, high = found.interval()
-        decision: str = decide(found, margin)
+        found[name] = estimate(paired, sets=sets)
+        low, high = found[name].interval()
+        decision = ""
         if name == standard:
             decision = "reference"
-        elif standard is None:
-            decision = ""
-        elif paired.empty:
+        elif standard is not None and paired.empty:
             common = set(designs(runs[name])) & set(designs(runs[standard]))
             decision = "other test cases" if common else "no common runs"
         rows.append(
             {
-                "strategy": name, "difference": found.mean, "difference_low": low, "difference_high": high,
-                "p": found.p, "decision": decision, "common_runs": len(paired),
+                "strategy": name, "difference": found[name].mean, "difference_low": low, "difference_high": high,
+                "p": found[name].p, "decision": decision, "common_runs": len(paired),
             }
         )  # fmt: skip
-    for row, corrected in zip(rows, holm([row["p"] for row in rows]), strict=True):
-        row["p_holm"] = corrected
+    precisions = [in_low_precision(runs[row["strategy"]]) for row in rows]
+    for row, p in zip(rows, holm([row["p"] for row in rows], precisions), strict=True):
+        row["p_holm"] = p
+        if standard is not None and not row["decision"]:
+            row["decision"] = decide(found[row["strategy"]], margin, p)
     return rows
 
 
@@ -240,15 +244,15 @@ def _notes(
         f"Dice: mean over {cases['case'].nunique()} test cases of {cases['subject'].nunique()} subjects and over runs, "
         f"with the 95 % confidence interval for other {readers} and other subjects (multi-reader multi-case analysis), "
         f"from {MIN_READERS} {'training sets' if sets > 1 else 'runs'} on. Δ: difference to the standard network over "
-        "the runs that both have. Decision: better or worse if its 95 % confidence interval excludes 0, else "
-        f"equivalent if the 90 % interval lies within ±{float(runs['equivalence_margin'].min()):g}, else undecided; "
-        "not corrected for the number of rows. Tier: a new one begins only with a strategy that is worse than one of "
+        "the runs that both have. Decision: better or worse if p < .05 after Holm's correction for the rows, else "
+        f"equivalent if the 90 % interval lies within ±{float(runs['equivalence_margin'].min()):g}, else undecided. "
+        "Tier: a new one begins only with a strategy that is worse than one of "
         "the tier above (p < .05 after Holm's correction for all pairs). empty: share of masks (case × class) where "
         "either the prediction or the reference is empty, but not both; they have Dice 0 and rank worst in the median "
         "and the 90th percentile of HD95."
     )
     notes.append(
-        f"{sets} independent draws of the training images."
+        f"{sets} draws of the training images, which overlap where the pool is small."
         if sets > 1
         else "One draw of the training images: variation between draws is not included."
     )

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import pandas as pd
 
 from stampbench.reports.latency import MACHINE, timing_names
+from stampbench.reports.multi_reader import MIN_READERS
+from stampbench.reports.statistics import cluster_interval
 
 _BACKEND_PREFERENCE = (
     "tensorrt", "onnxruntime-cuda", "onnxruntime", "openvino", "compile", "cudagraph", "fast", "eager",
@@ -21,12 +23,17 @@ def standard_label(runs: pd.DataFrame) -> str | None:
     return min(labels, key=lambda label: (len(label), label)) if labels else None
 
 
+def in_low_precision(runs: pd.DataFrame) -> bool:
+    """Return whether a strategy's networks are those of other runs in a low precision."""
+    return bool(runs["name"].eq("quantised").all())
+
+
 class Speed(NamedTuple):
     """Latency relative to `standard` by strategy, for one image; a strategy in a low precision has that one.
 
     `notes` name the backend, the machine and what was skipped; `backend` and `machine` are empty if there is no ratio.
-    `intervals` holds the bounds of the ratio's 95 % confidence interval over rounds of timing, the median over runs;
-    `place` names backend, processor and threads.
+    `intervals` holds the bounds of the ratio's 95 % confidence interval, over runs where five or more were timed, else
+    over rounds of timing; `place` names backend, processor and threads.
     """
 
     ratios: dict[str, float]
@@ -87,9 +94,10 @@ def selected_networks(timings: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, dict[str, float]]:
-    """Return the median over runs of each strategy's time over the standard networks' time in the same session.
+    """Return each strategy's time over the standard networks' time in the same session, with its bounds.
 
-    The result has the ratio of each strategy and, if the timings have them, its bounds.
+    Of five or more timed runs of a strategy, it is the mean with Student's interval over runs, whose networks may
+    differ in size. Of fewer, it is the median over runs; if the timings have bounds, they are over rounds of timing.
 
     Both times are ratios to the session's first network from interleaved timing, which are robust to machine noise.
     """
@@ -101,8 +109,14 @@ def _ratios(frame: pd.DataFrame, standard: str) -> dict[str, dict[str, float]]:
             sessions.append(session.assign(**{name: session[name] / base for name in names}))
     if not sessions:
         return {}
-    medians = pd.concat(sessions).groupby("strategy")[names].median()
-    return {str(strategy): {str(k): float(v) for k, v in row.items()} for strategy, row in medians.iterrows()}
+    found = {}
+    for strategy, own in pd.concat(sessions).groupby("strategy"):
+        by_run = own.groupby("run")[names].median()
+        found[str(strategy)] = {str(key): float(value) for key, value in by_run.median().items()}
+        if len(by_run) >= MIN_READERS:
+            mean, low, high = cluster_interval(by_run["ratio"].to_numpy(), range(len(by_run)))
+            found[str(strategy)] = {"ratio": mean, "ratio_low": low, "ratio_high": high}
+    return found
 
 
 def _preference(backend: object) -> int:

@@ -45,18 +45,26 @@ def cluster_interval(values: Sequence[float] | Floats, subjects: Sequence[Any], 
     return Interval(mean, mean - half, mean + half)
 
 
-def holm(p_values: Sequence[float]) -> list[float]:
+def holm(p_values: Sequence[float], families: Sequence[object] = ()) -> list[float]:
     """Return p-values adjusted by Holm's method (1979).
 
     The smallest p-value is multiplied by the number of tests m, the next one by m − 1, and so on; an adjusted value is
     never smaller than the one before it. NaN marks a test that was not possible: it stays NaN and does not count.
+
+    Args:
+        p_values: p-value of every test.
+        families: family of every test, within which it is adjusted; without them, all tests are one.
     """
     adjusted = [math.nan] * len(p_values)
-    valid = [index for index, p in enumerate(p_values) if not math.isnan(p)]
-    largest = 0.0
-    for position, index in enumerate(sorted(valid, key=lambda each: p_values[each])):
-        largest = max(largest, min(1.0, (len(valid) - position) * p_values[index]))
-        adjusted[index] = largest
+    for family in set(families) or {None}:
+        valid = [
+            index for index, p in enumerate(p_values)
+            if not math.isnan(p) and (not families or families[index] == family)
+        ]  # fmt: skip
+        largest = 0.0
+        for position, index in enumerate(sorted(valid, key=lambda each: p_values[each])):
+            largest = max(largest, min(1.0, (len(valid) - position) * p_values[index]))
+            adjusted[index] = largest
     return adjusted
 
 

@@ -1,4 +1,4 @@
-"""Prove a GPU: checks, speed, and real runs; `make gpu` calls it, and docs/guides/gpu.md explains it.
+"""Test a GPU: checks, speed, and real runs; `make gpu` calls it, and docs/guides/gpu.md explains it.
 
 python tools/gpu.py checks bench runs --device cuda --output build/gpu
 python tools/gpu.py publish --output build/gpu

@@ -41,7 +41,7 @@ def compare(
     be compared, too. p-values are corrected for all rows of the table.
 
     \b
-    Examples:
+    Example:
       stampbench compare stamp_plus standard --dataset hippocampus
       stampbench compare stamp_plus standard random_largest "standard@paper (patience=1736, max_epochs=1736)"
     """

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 @click.option(
     "--backend",
     "backends",
-    help="eager, fast, compile, cudagraph, onnxruntime, onnxruntime-cuda, tensorrt, openvino",
+    help="eager, fast, compile, cudagraph, onnxruntime, onnxruntime-cuda, tensorrt, openvino; with commas",
 )
 @click.option("--timing", "timings", help="wall, kernels, throughput, with commas")
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")

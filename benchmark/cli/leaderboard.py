@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 @table_options
 @click.option("--answers", is_flag=True, help="One table: what to use for few parameters and other needs, if decided")
 @click.option("--by-class", is_flag=True, help="A row per strategy and class, with sensitivity and precision")
-@click.option("--max-parameters", type=NumberWithUnit(), help="Only strategies with at most so many, such as 20k")
+@click.option(
+    "--max-parameters", type=NumberWithUnit(), help="Only strategies with at most so many parameters, such as 20k"
+)
 @click.option("--max-flops", type=NumberWithUnit(), help="Only strategies with at most so many FLOPs, such as 50M")
 @click.option("--max-latency", type=NumberWithUnit(), help="Only strategies with at most this times standard's latency")
 @click.option("--max-epochs", type=NumberWithUnit(), help="Only strategies that are charged at most so many epochs")
@@ -92,7 +94,8 @@ def _listed(listings: Sequence[Listing], style: str, table: TableStyle) -> str:
 def _answers(boards: Sequence[Board], records: Records, budget: Budget) -> Listing:
     """Return the table of needs; without a budget it has the usual one."""
     from stampbench.reports.answer_table import answer_listing
-    from stampbench.reports.answers import LIMIT, answers
+    from stampbench.reports.answers import answers
+    from stampbench.reports.needs import LIMIT
 
     return answer_listing(answers(boards, records.runs, budget if str(budget) else LIMIT))
 

@@ -105,7 +105,7 @@ _EXECUTORS = {
     "executor": click.option(
         "--executor",
         type=click.Choice(["serial", "local", "ray", "slurm"]),
-        help="serial: in this process; local: in workers  [default: serial, local if --jobs > 1]",
+        help="serial: in this process; local: in workers  [default: serial; local if --jobs > 1 or --gpus]",
     ),
     "jobs": click.option(
         "--jobs",

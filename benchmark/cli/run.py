@@ -38,7 +38,12 @@ if TYPE_CHECKING:
     help="Name, or several separated by commas",
 )
 @click.option("--weights", help="Trained weights to start from: a file, or the folder of a run or of nnU-Net")
-@click.option("--dataset", required=True, shell_complete=DATASET, help="Name, phantom2d:size=48,cases=20, or a folder")
+@click.option(
+    "--dataset",
+    required=True,
+    shell_complete=DATASET,
+    help="Name, phantom2d:size=48,cases=20, a folder, or a definition file",
+)
 @click.option("--n-train", default="all", show_default=True, help="Training images, validation images included")
 @click.option(
     "--training-set", default=0, show_default=True, type=click.IntRange(0), help="Which draw of training images"
@@ -64,7 +69,7 @@ if TYPE_CHECKING:
 @RUNS
 @PLUGIN
 @click.option("--force", is_flag=True, help="Execute finished runs again; each old record stays until then")
-@click.option("--dry-run", is_flag=True, help="Print the runs and their epochs only")
+@click.option("--dry-run", is_flag=True, help="Print finished, missing and failed runs and an estimate only")
 @click.option("--quiet", is_flag=True, help="Show no progress")
 def run(
     strategies: str, networks: str, weights: str | None, dataset: str, n_train: str, training_set: int, folds: str,

@@ -35,7 +35,7 @@ def suite() -> None:
 
 @suite.command("list")
 def list_suites() -> None:
-    """List the experiments of the papers.
+    """List the suites of the package: the experiments of the papers, and those of the published leaderboards.
 
     \b
     Example:

@@ -112,8 +112,8 @@ def _draw_bars(axes: Axes, speed: Speed, names: Sequence[str], backend: str, pla
 def latency_vs_parameters(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.DataFrame) -> Figure:
     """Draw latency relative to the standard network against parameters, a point per strategy.
 
-    Error bars are 95 % confidence intervals over rounds of timing; the backend is in the title of the axis. Parameters
-    are the mean over the timed runs.
+    Error bars are 95 % confidence intervals, see `Speed`; the backend is in the title of the axis. Parameters are the
+    mean over the timed runs.
 
     Raises:
         NothingToDrawError: when no latencies are recorded.

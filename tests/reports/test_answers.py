@@ -114,7 +114,43 @@ def test_the_reference_is_another_strategy_where_the_standard_network_decides_no
         ("few parameters or few training epochs or no ranking of filters", ["random"], "equivalent", "pruned")
     ]
     worse = runs_of("random", -0.03, **STANDARD | {"parameters": 5_000, "epochs": 80})
-    assert found(frames, standard, pruned, worse) == []
+    assert [summary(each) for each in found(frames, standard, pruned, worse)] == [
+        ("no ranking of filters", ["random"], "worse", "pruned")
+    ], "the standard network ranks no filters either, but it is not small"
+
+
+def test_few_epochs_of_a_network_with_more_flops_are_no_short_training(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    wide = runs_of("wide", 0, **STANDARD | {"epochs": 5, "flops": 101})
+    brief = runs_of("brief", 0, **STANDARD | {"epochs": 8})
+    for others, expected in (
+        ((wide,), []),
+        ((wide, brief), [("few training epochs", ["brief"], "equivalent", "standard")]),
+    ):
+        said = [summary(each) for each in found(frames, standard, *others)]
+        assert [each for each in said if "epochs" in each[0]] == expected
+
+
+def test_costs_that_differ_more_between_runs_than_between_strategies_are_not_told_apart(frames: Frames) -> None:
+    """`small` has fewer FLOPs than `large` on average, but not measurably; always half of them is measurable."""
+    standard = runs_of("standard", 0, **STANDARD | {"flops": 1000})
+    flops = np.array([300, 500, 700, 200, 600, 400])
+    small, large, half = (runs_of(name, 0, **STANDARD) for name in ("small", "large", "half"))
+    for seed in range(6):
+        small[seed]["flops"], large[seed]["flops"] = int(flops[seed]), int(flops[seed - 1] + 20)
+        half[seed]["flops"] = int(flops[seed]) // 2
+    (answer,) = found(frames, standard, small, large)
+    assert summary(answer) == ("few FLOPs", ["small", "large"], "equivalent", "standard")
+    (answer,) = found(frames, standard, small, half)
+    assert summary(answer) == ("few FLOPs", ["half"], "equivalent", "standard")
+
+
+def test_networks_in_low_precision_are_corrected_among_themselves(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    small = runs_of("small", 0.025, spread=0.05, **STANDARD | {"parameters": 1_500})
+    copies = [runs_of(f"copy{n}", 0, spread=0.2, name="quantised", **STANDARD) for n in range(5)]
+    (answer,) = found(frames, standard, small, *copies)
+    assert summary(answer) == ("at most 2 k parameters", ["small"], "better", "standard")
 
 
 def timed(timings: Timings, *rows: tuple[str, float, float, float], **columns: Any) -> pd.DataFrame:

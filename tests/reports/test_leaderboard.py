@@ -129,7 +129,7 @@ def test_training_sets_are_counted_and_named(frames: Frames) -> None:
         for seed in range(2)
     ]
     (board,) = leaderboards(*frames(*runs))
-    assert "5 independent draws of the training images." in board.notes
+    assert "5 draws of the training images, which overlap where the pool is small." in board.notes
     assert "5 × 1 × 2" in to_markdown([board])
     (one,) = leaderboards(*frames(*runs[:2]))
     assert "One draw of the training images: variation between draws is not included." in one.notes

@@ -35,6 +35,11 @@ def test_holm_agrees_with_statsmodels(p_values: list[float]) -> None:
     assert holm(p_values) == pytest.approx(expected)
 
 
+def test_holm_corrects_within_families() -> None:
+    p_values, families = [0.01, 0.04, 0.03, 0.005], ["a", "b", "a", "b"]
+    assert holm(p_values, families) == pytest.approx([0.02, 0.04, 0.03, 0.01])
+
+
 def test_holm_does_not_count_nan() -> None:
     adjusted = holm([0.01, math.nan, 0.04])
     assert adjusted[0::2] == pytest.approx([0.02, 0.04])
