@@ -36,7 +36,7 @@ class Budget(NamedTuple):
     def __str__(self) -> str:
         """Return the limits in words, such as "20 k parameters and 0.9 × latency"."""
         limits = [
-            f"{limit:g} × latency" if name == "latency" else f"{_exact(limit)} {_WORDS.get(name, name)}"
+            f"{limit:g} × latency" if name == "latency" else f"{exact(limit)} {_WORDS.get(name, name)}"
             for name, limit in self._asdict().items()
             if limit is not None
         ]
@@ -103,7 +103,7 @@ def short(number: float) -> str:
     return f"{number / factor:.{max(digits, 0)}f} {unit}"
 
 
-def _exact(number: float) -> str:
+def exact(number: float) -> str:
     """Return a number with a unit and all of its digits, such as "20 k"."""
     factor, unit = _unit(number)
     return f"{number / factor:.6g} {unit}".strip()

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 from numpy.typing import NDArray
 
-from stampbench.reports.figures.style import NothingToDrawError, legend, number_layers, panels, wrapped
+from stampbench.reports.figures.style import NothingToDrawError, legend, number_layers, panels, parameter_axis, wrapped
 from stampbench.reports.looks import Look, looks
 from stampbench.reports.speed import standard_label
 
@@ -108,7 +108,7 @@ def _finish_pruning(axes: Axes, group: pd.DataFrame, score: Score) -> None:
     standard = group[group["strategy"] == standard_label(group)]
     if len(standard):
         axes.axhline(standard[f"{score}_dice"].median(), color="black", linestyle="--", linewidth=1, label="standard")
-    axes.set_xscale("log")
+    parameter_axis(axes)
     if not axes.xaxis_inverted():
         axes.invert_xaxis()
     axes.set(xlabel="remaining parameters", ylabel=f"{score} Dice (median, quartiles)")

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from stampbench.reports.figures.pruning import Score, with_dice
-from stampbench.reports.figures.style import NothingToDrawError, legend, panels
+from stampbench.reports.figures.style import NothingToDrawError, legend, panels, parameter_axis
 from stampbench.reports.looks import GREYS, MARKERS, looks
 
 
@@ -44,7 +44,7 @@ def retrained_against_pruned(
             axes.plot(pairs["parameters"], pairs["pruned"], marker, color=GREYS[0], fillstyle="none",
                       label=f"pruned, weights kept, fold {fold}")  # fmt: skip
             axes.plot(pairs["parameters"], pairs["retrained"], marker, color=colour, label=f"retrained, fold {fold}")
-        axes.set_xscale("log")
+        parameter_axis(axes)
         axes.invert_xaxis()
         axes.set(xlabel="parameters", ylabel=f"{score} Dice")
     legend(figure, [axes for (axes,), _ in columns])

@@ -13,7 +13,9 @@ import matplotlib as mpl
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from stampbench.reports.budget import exact
 from stampbench.reports.looks import Look
 
 _MAX_PANELS = 6
@@ -140,6 +142,14 @@ def hatch(patch: Any, look: Look) -> None:
 def number_layers(axes: Axes, layers: int) -> None:
     """Set ticks at every second layer; layers are counted from 1 as in the papers."""
     axes.set_xticks(range(1, layers + 1, 2))
+
+
+def parameter_axis(axes: Axes) -> None:
+    """Give a panel a logarithmic axis of parameters, with few labels such as 30 k, so that they do not overlap."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: exact(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:

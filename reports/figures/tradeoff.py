@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from stampbench.reports.figures.scores import yerror
-from stampbench.reports.figures.style import NothingToDrawError, legend, panels, wrapped
+from stampbench.reports.figures.style import NothingToDrawError, legend, panels, parameter_axis, wrapped
 from stampbench.reports.leaderboard import leaderboards
 from stampbench.reports.looks import GREYS, Look, looks
 from stampbench.reports.speed import Speed, selected_networks, speeds
@@ -39,7 +39,7 @@ def pareto(runs: pd.DataFrame, cases: pd.DataFrame, timings: pd.DataFrame, **_: 
     for axes, group in columns:
         board = boards[group["group"].iloc[0]]
         _front(axes[0], board.rows, "parameters", "pareto_parameters", styles, {})
-        axes[0].set_xscale("log")
+        parameter_axis(axes[0])
         axes[0].set(xlabel="parameters of the selected network", ylabel="test Dice")
         if timed:
             speed = speeds(group, timings)
@@ -137,7 +137,7 @@ def latency_vs_parameters(runs: pd.DataFrame, timings: pd.DataFrame, **_: pd.Dat
                 marker=styles[name].marker, markersize=6, elinewidth=0.8, capsize=2, linestyle="none", label=name,
             )  # fmt: skip
         axes.axhline(1, color="black", linewidth=0.8)
-        axes.set_xscale("log")
+        parameter_axis(axes)
         axes.set(xlabel="parameters of the selected network", ylabel=f"latency relative to standard ({speed.backend})")
     if not drawn:
         raise NothingToDrawError(

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from stampbench.reports.figures.style import NothingToDrawError, legend, panels, wrapped
+from stampbench.reports.figures.style import NothingToDrawError, legend, panels, parameter_axis, wrapped
 from stampbench.reports.latency import timing_names
 from stampbench.reports.looks import GREYS, MARKERS, looks
 
@@ -124,8 +124,8 @@ def _labels(timings: pd.DataFrame) -> list[str]:
 
 def _from_large_to_small(axes: list[Axes]) -> None:
     """Give both axes the same logarithmic axis of parameters, the unpruned network on the left."""
-    axes[1].set_xscale("log")
-    axes[0].set_xscale("log")
+    parameter_axis(axes[1])
+    parameter_axis(axes[0])
     axes[0].set_xlim(axes[1].get_xlim())
     for each in axes:
         each.invert_xaxis()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from stampbench.reports.figures.style import NothingToDrawError, without_setting
+from stampbench.reports.figures.style import NothingToDrawError, parameter_axis, without_setting
 
 Draw = Callable[..., Figure]
 Records = dict[str, pd.DataFrame]
@@ -38,3 +39,24 @@ def test_panels_that_do_not_fit_side_by_side_continue_below(draw: Draw, records:
 )
 def test_one_setting_is_removed_from_a_label(label: str, expected: str) -> None:
     assert without_setting(label, "x") == expected
+
+
+@pytest.mark.parametrize(
+    ("smallest", "largest", "labels"),
+    [
+        (28_000, 400_000, ["30 k", "100 k", "300 k"]),
+        (9_000, 130_000, ["10 k", "30 k", "100 k"]),
+        (900, 2_000_000, ["1 k", "3 k", "10 k", "30 k", "100 k", "300 k", "1 M"]),
+    ],
+)
+def test_labels_of_parameters_do_not_overlap(smallest: int, largest: int, labels: list[str]) -> None:
+    figure = Figure(figsize=(3.6, 2.4))
+    axes = figure.subplots()
+    parameter_axis(axes)
+    axes.set_xlim(smallest, largest)
+    figure.draw_without_rendering()
+    ticks = [tick for tick in axes.xaxis.get_major_ticks() if smallest <= tick.get_loc() <= largest]
+    assert [tick.label1.get_text() for tick in ticks] == labels
+    boxes = [tick.label1.get_window_extent() for tick in ticks]
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
+    assert not any(text.get_text() for text in axes.xaxis.get_ticklabels(minor=True))
