@@ -75,7 +75,7 @@ class Answer(NamedTuple):
 
 
 def tasks(boards: Sequence[Board], runs: pd.DataFrame) -> list[Task]:
-    """Return what can be compared behind leaderboards, the most training sets (or else runs) first.
+    """Return what can be compared behind leaderboards, the most training sets (or else runs) first, then the most runs.
 
     Strategies with too few runs for an interval are left out, and so are leaderboards on which too little is learnt.
 
@@ -107,9 +107,10 @@ def tasks(boards: Sequence[Board], runs: pd.DataFrame) -> list[Task]:
     return sorted(found, key=_evidence, reverse=True)
 
 
-def _evidence(task: Task) -> tuple[bool, int]:
-    """Return what orders tasks: training sets before runs, then their number."""
-    return task.sets, max((len(_readers(arm.scores, task)) for arm in task.arms), default=0)
+def _evidence(task: Task) -> tuple[bool, int, int]:
+    """Return what orders tasks: training sets before runs, then their number, then that of the runs."""
+    readers = max((len(_readers(arm.scores, task)) for arm in task.arms), default=0)
+    return task.sets, readers, max((len(arm.scores) for arm in task.arms), default=0)
 
 
 def _readers(scores: pd.DataFrame, task: Task) -> pd.Index[Any]:

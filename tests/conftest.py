@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import functools
 import gc
 import json
@@ -267,16 +266,3 @@ def load_helper(path: str) -> ModuleType:
     module = util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-@pytest.fixture
-def published_timings() -> Callable[..., dict[tuple[str, str, str], dict[str, str]]]:
-    """Function that reads the published timings of a folder."""
-
-    def timings(folder: Path, precision: str = "fp32") -> dict[tuple[str, str, str], dict[str, str]]:
-        """Return timings in a precision by strategy, backend and shape; later rows replace earlier ones."""
-        rows = csv.DictReader((folder / "timings.csv").open())
-        chosen = (row for row in rows if row["precision"] == precision)
-        return {(row["network"].rpartition(" ")[0], row["backend"], row["shape"]): row for row in chosen}
-
-    return timings

@@ -131,6 +131,20 @@ def test_few_epochs_of_a_network_with_more_flops_are_no_short_training(frames: F
         assert [each for each in said if "epochs" in each[0]] == expected
 
 
+def test_of_tasks_with_as_many_training_sets_that_with_the_most_runs_answers_first(frames: Frames) -> None:
+    both = []
+    for dataset, seeds in (("few", 1), ("many", 2)):
+        columns = {"group": dataset, "task": dataset, "dataset": dataset}
+        for name, parameters in (("standard", 10_000), ("small", 1_500)):
+            both += [
+                run | {"training_set": run["seed"], "seed": seed}
+                for seed in range(seeds)
+                for run in runs_of(name, 0, **STANDARD | columns | {"parameters": parameters})
+            ]
+    (answer,) = found(frames, both)
+    assert answer.task.name == "many (25 images, quick)"
+
+
 def test_costs_that_differ_more_between_runs_than_between_strategies_are_not_told_apart(frames: Frames) -> None:
     """`small` has fewer FLOPs than `large` on average, but not measurably; always half of them is measurable."""
     standard = runs_of("standard", 0, **STANDARD | {"flops": 1000})
