@@ -136,9 +136,9 @@ def _labelled(runs: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
             raise unknown("strategy of --label", text.rpartition("=")[0] or text, known)
         names[name] = text.removeprefix(f"{name}=").strip()
         if not names[name]:
-            raise UserError(f"--label '{text}': the label is empty; allowed is NAME=LABEL", setting="label")
+            raise UserError(f"--label '{text}': the label is empty; allowed is NAME=LABEL")
     labelled = runs["strategy"].replace(names)
     called = runs[["group", "strategy"]].drop_duplicates().assign(label=labelled)
     for _, label in called.loc[called.duplicated(["group", "label"]), ["group", "label"]].to_numpy():
-        raise UserError(f"--label: several strategies of a leaderboard would be called '{label}'", setting="label")
+        raise UserError(f"--label: several strategies of a leaderboard would be called '{label}'")
     return runs.assign(strategy=labelled) if names else runs
