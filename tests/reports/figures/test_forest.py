@@ -43,12 +43,22 @@ def test_forest_shows_mean_interval_decision_and_margin_of_every_comparison(fram
         forest([])
 
 
-def test_forest_marks_pairs_beyond_the_axis_with_their_values(frames: Frames) -> None:
-    """Two pairs of forty are far away; the others decide the length of the axis."""
+@pytest.mark.parametrize(
+    ("gaps", "text"),
+    [
+        ((0.3, 0.2), "+0.200, +0.300"),
+        ((0.2, 0.4, 0.3), "3 pairs, to +0.400"),
+        ((-0.2, -0.4, -0.3), "3 pairs, to -0.400"),
+    ],
+)
+def test_forest_marks_pairs_beyond_the_axis_with_their_values(
+    gaps: tuple[float, ...], text: str, frames: Frames
+) -> None:
+    """Few pairs of forty are far away; the others decide the length of the axis."""
     rng, runs = np.random.default_rng(0), []
     for seed in range(40):
         dice = rng.uniform(0.6, 0.8, 12)
-        far = {0: 0.3, 1: 0.2}.get(seed, 0.0)
+        far = gaps[seed] if seed < len(gaps) else 0.0
         runs.append({"strategy": "a", "seed": seed, "dice": {f"s{n}": each for n, each in enumerate(dice)}})
         runs.append({"strategy": "b", "seed": seed, "dice": {f"s{n}": each - far for n, each in enumerate(dice)}})
     table, cases = frames(*runs)
@@ -56,7 +66,6 @@ def test_forest_marks_pairs_beyond_the_axis_with_their_values(frames: Frames) ->
     (axes,) = forest(compare(of["a"], of["b"], cases)).axes
     low, high = axes.get_xlim()
     assert -low == high < 0.2
-    (arrow,) = [line for line in axes.lines if line.get_marker() == ">"]
-    assert arrow.get_xdata() == [high]
-    assert "+0.200, +0.300" in [text.get_text() for text in axes.texts]
-    assert not [line for line in axes.lines if line.get_marker() == "<"]
+    (arrow,) = [line for line in axes.lines if line.get_marker() in ("<", ">")]
+    assert arrow.get_xdata() == [high if gaps[0] > 0 else low]
+    assert text in [each.get_text() for each in axes.texts]
