@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
-from scipy.special import stdtrit
 
 from stampbench.reports.budget import Budget, short
+from stampbench.reports.paired_runs import by_reader
+from stampbench.reports.statistics import cluster_interval
 
 COSTS = ("parameters", "flops", "epochs", "ranking_passes")
 """Columns of runs that answers compare."""
@@ -103,8 +103,5 @@ class Arm(NamedTuple):
 
     def below(self, other: Arm, cost: str) -> bool:
         """Return whether a cost of its runs is lower: the paired 95 % interval over readers excludes 0."""
-        saved = (other.costs[cost] - self.costs[cost]).dropna()
-        readers = saved.groupby(level="training_set").mean() if self.sets else saved
-        mean, count = float(readers.mean()), len(readers)
-        half = float(stdtrit(count - 1, 0.975)) * float(readers.std()) / math.sqrt(count) if count > 1 else 0.0
-        return mean > half
+        saved = by_reader((other.costs[[cost]] - self.costs[[cost]]).dropna(), sets=self.sets)[cost]
+        return cluster_interval(saved.to_numpy(), range(len(saved))).low > 0

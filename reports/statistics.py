@@ -55,12 +55,9 @@ def holm(p_values: Sequence[float], families: Sequence[object] = ()) -> list[flo
         p_values: p-value of every test.
         families: family of every test, within which it is adjusted; without them, all tests are one.
     """
-    adjusted = [math.nan] * len(p_values)
-    for family in set(families) or {None}:
-        valid = [
-            index for index, p in enumerate(p_values)
-            if not math.isnan(p) and (not families or families[index] == family)
-        ]  # fmt: skip
+    adjusted, families = [math.nan] * len(p_values), families or [None] * len(p_values)
+    for family in set(families):
+        valid = [index for index, p in enumerate(p_values) if families[index] == family and not math.isnan(p)]
         largest = 0.0
         for position, index in enumerate(sorted(valid, key=lambda each: p_values[each])):
             largest = max(largest, min(1.0, (len(valid) - position) * p_values[index]))

@@ -115,7 +115,8 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
     if runs.empty:
         which = ", ".join(f"{name.replace('_', ' ')} '{value}'" for name, value in wanted.items() if value is not None)
         raise UserError(f"no finished runs{' of ' if which else ''}{which} at {runs_folder}")
-    runs = _labelled(runs, chosen.labels)
+    if chosen.labels:
+        runs = _labelled(runs, chosen.labels)
     known = sorted(set(runs["strategy"]))
     for each in chosen.strategies:
         if each not in known:
@@ -139,6 +140,7 @@ def _labelled(runs: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
             raise UserError(f"--label '{text}': the label is empty; allowed is NAME=LABEL")
     labelled = runs["strategy"].replace(names)
     called = runs[["group", "strategy"]].drop_duplicates().assign(label=labelled)
-    for _, label in called.loc[called.duplicated(["group", "label"]), ["group", "label"]].to_numpy():
-        raise UserError(f"--label: several strategies of a leaderboard would be called '{label}'")
-    return runs.assign(strategy=labelled) if names else runs
+    clashes = called.loc[called.duplicated(["group", "label"]), "label"]
+    if len(clashes):
+        raise UserError(f"--label: several strategies of a leaderboard would be called '{clashes.iloc[0]}'")
+    return runs.assign(strategy=labelled)

@@ -82,12 +82,13 @@ def _draw_runs(axes: Axes, comparison: Comparison, row: int, edge: float) -> Non
             [sign * edge], [row + 0.22], marker, color=_PALE, markersize=4, clip_on=False, label="pair beyond the axis"
         )
         axes.annotate(
-            _values(beyond, sign), (sign * edge, row + 0.22), (-5 * sign, 0), va="center",
+            _values(beyond), (sign * edge, row + 0.22), (-5 * sign, 0), va="center",
             fontsize=7, textcoords="offset points", ha=side, color=_PALE,
         )  # fmt: skip
 
 
-def _values(beyond: Sequence[float], sign: int) -> str:
-    """Return two values, or how many there are and the last of them."""
-    texts = [f"{value:+.3f}" for value in beyond]
-    return ", ".join(texts) if len(texts) <= 2 else f"{len(texts)} pairs, to {texts[0 if sign < 0 else -1]}"
+def _values(beyond: Sequence[float]) -> str:
+    """Return two values, or how many there are and the farthest of them."""
+    if len(beyond) > 2:
+        return f"{len(beyond)} pairs, to {max(beyond, key=abs):+.3f}"
+    return ", ".join(f"{value:+.3f}" for value in beyond)

@@ -167,37 +167,6 @@ def test_pareto_marks_are_set_for_parameters_and_latency(frames: Frames, timings
     assert any("eager backend, one image, interleaved timing" in note for note in board.notes)
 
 
-def test_quantised_networks_have_the_latency_of_their_precision(frames: Frames, timings: Timings) -> None:
-    runs, cases = frames(
-        {"strategy": "standard", "dice": {"a": 0.8}},
-        {"strategy": "standard (int8)", "name": "quantised", "dice": {"a": 0.7}},
-    )
-    times = timings(("r0", "openvino", 1.0), ("r1", "openvino", 0.5))
-    times["precision"] = ["fp32", "int8"]
-    all_in_int8 = timings(("r0", "openvino", 1.0), ("r1", "openvino", 1.0), measured="two", precision="int8")
-    (board,) = leaderboards(runs, cases, pd.concat([times, all_in_int8]))
-    assert dict(board.rows.set_index("strategy")["latency_ratio"]) == {"standard": 1.0, "standard (int8)": 0.5}
-
-
-def test_timings_of_two_machines_or_sessions_are_not_mixed(frames: Frames, timings: Timings) -> None:
-    runs, cases = frames(
-        {"strategy": "standard", "dice": {"a": 0.8}},
-        {"strategy": "small", "dice": {"a": 0.7}},
-        {"strategy": "other", "dice": {"a": 0.7}},
-    )
-    here = timings(("r0", "eager", 10.0), ("r1", "eager", 5.0), ("r2", "eager", 4.0))
-    there = timings(("r0", "eager", 1.0), ("r1", "eager", 3.0), processor="another")
-    (board,) = leaderboards(runs, cases, pd.concat([here, there]))
-    assert dict(board.rows.set_index("strategy")["latency_ratio"]) == {"standard": 1.0, "small": 0.5, "other": 0.4}
-    assert any("timings from other machines are skipped: another" in note for note in board.notes)
-    later = timings(("r0", "eager", 30.0), ("r2", "eager", 30.0), measured="two")
-    (board,) = leaderboards(runs, cases, pd.concat([here.iloc[:2], later]))
-    assert dict(board.rows.set_index("strategy")["latency_ratio"]) == {"standard": 1.0, "small": 0.5, "other": 1.0}
-    (board,) = leaderboards(runs, cases, timings(("r1", "eager", 5.0)))
-    assert board.rows["latency_ratio"].isna().all(), "there is no ratio without timings of the standard network"
-    assert "latency" not in to_markdown([board]).split("\n\n")[1]
-
-
 def test_each_group_has_its_own_leaderboard(frames: Frames) -> None:
     boards = leaderboards(
         *frames(
