@@ -152,7 +152,7 @@ def answers(boards: Sequence[Board], runs: pd.DataFrame, budget: Budget = LIMIT)
     first = next(name for name, limit in budget._asdict().items() if limit is not None)
     need = NEEDS[first]._replace(
         words=f"at most {budget}", meets=lambda row: bool(budget.fits(pd.DataFrame([row])).all()),
-        timed=budget.latency is not None,
+        timed=budget.latency is not None, besides="",
     )  # fmt: skip
     compared = [(task, comparisons(task)) for task in tasks(boards, runs)]
     found: dict[object, Answer] = {}
@@ -211,8 +211,7 @@ def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list
         inside = [each for each, arm in enumerate(arms) if need.meets(arm.row)]
         if not separated or reference in inside:
             return []
-        standard = max((arm.row["parameters"] for arm in arms if arm.strategy == task.standard), default=math.inf)
-        return [each for each in inside if not need.smaller or arms[each].row["parameters"] < standard]
+        return [each for each in inside if not (need.besides and first.below(arms[each], need.besides))]
     fits = need.below if separated else need.alike
     return [each for each, arm in enumerate(arms) if each != reference and fits(arm, first)]
 

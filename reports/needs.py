@@ -28,8 +28,8 @@ class Need(NamedTuple):
         text: returns the cost in words.
         meets: returns whether a row meets the need; None: the row with the lowest cost does.
         timed: whether the cost depends on a machine, and is known with an interval only.
-        besides: a second column that must not be higher: epochs of a network with more FLOPs take longer.
-        smaller: whether only networks with fewer parameters than the standard one meet it.
+        besides: a second column that must not be higher: epochs of a network with more FLOPs take longer, and without
+            a ranking a network of any size can be trained.
     """
 
     words: str
@@ -38,7 +38,6 @@ class Need(NamedTuple):
     meets: Callable[[Row], bool] | None = None
     timed: bool = False
     besides: str = ""
-    smaller: bool = False
 
     def below(self, arm: Arm, other: Arm) -> bool:
         """Return whether a strategy costs less; latencies differ if their intervals do not overlap.
@@ -72,7 +71,7 @@ NEEDS = {
     "epochs": Need("few training epochs", "epochs", lambda row: f"{row['epochs']:,} epochs", besides="flops"),
     "ranking": Need(
         "no ranking of filters", "ranking_passes", lambda row: f"{short(row['parameters'])} parameters",
-        lambda row: row["ranking_passes"] == 0, smaller=True,
+        lambda row: row["ranking_passes"] == 0, besides="parameters",
     ),
 }  # fmt: skip
 """Needs after the first one, which is a budget; the first four by the names of a budget's limits."""

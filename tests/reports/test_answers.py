@@ -110,13 +110,15 @@ def test_the_reference_is_another_strategy_where_the_standard_network_decides_no
     standard = runs_of("standard", 0, spread=0.2, **STANDARD)
     pruned = runs_of("pruned", 0, **STANDARD | {"parameters": 8_000, "ranking_passes": 7, "epochs": 90})
     random = runs_of("random", 0, **STANDARD | {"parameters": 5_000, "epochs": 80})
-    assert [summary(each) for each in found(frames, standard, pruned, random)] == [
-        ("few parameters or few training epochs or no ranking of filters", ["random"], "equivalent", "pruned")
-    ]
+    wide = runs_of("wide", -0.0005, **STANDARD | {"parameters": 9_000, "epochs": 90})
+    for others in ((pruned, random), (pruned, random, wide)):
+        assert [summary(each) for each in found(frames, standard, *others)] == [
+            ("few parameters or few training epochs or no ranking of filters", ["random"], "equivalent", "pruned")
+        ], "a network with more parameters than the pruned one is no way around the ranking"
     worse = runs_of("random", -0.03, **STANDARD | {"parameters": 5_000, "epochs": 80})
     assert [summary(each) for each in found(frames, standard, pruned, worse)] == [
         ("no ranking of filters", ["random"], "worse", "pruned")
-    ], "the standard network ranks no filters either, but it is not small"
+    ], "the standard network ranks no filters either, but has more parameters than the pruned one"
 
 
 def test_few_epochs_of_a_network_with_more_flops_are_no_short_training(frames: Frames) -> None:
