@@ -82,7 +82,7 @@ def _draw_runs(axes: Axes, comparison: Comparison, row: int, edge: float) -> Non
             [sign * edge], [row + 0.22], marker, color=_PALE, markersize=4, clip_on=False, label="pair beyond the axis"
         )
         axes.annotate(
-            _values(beyond), (sign * edge, row + 0.22), (-5 * sign, 0), va="center",
+            _values(beyond), (sign * edge, row + 0.22), (-5 * sign, -6), va="center",
             fontsize=7, textcoords="offset points", ha=side, color=_PALE,
         )  # fmt: skip
 
