@@ -211,7 +211,7 @@ def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list
         inside = [each for each, arm in enumerate(arms) if need.meets(arm.row)]
         if not separated or reference in inside:
             return []
-        return [each for each in inside if not (need.besides and first.below(arms[each], need.besides))]
+        return [each for each in inside if not need.costs_more(arms[each], first)]
     fits = need.below if separated else need.alike
     return [each for each, arm in enumerate(arms) if each != reference and fits(arm, first)]
 

@@ -46,8 +46,11 @@ class Need(NamedTuple):
         """
         if self.timed:
             return arm.timed == other.timed and bool(arm.row["latency_high"] < other.row["latency_low"])
-        longer = bool(self.besides) and other.below(arm, self.besides)
-        return arm.below(other, self.cost) and not longer
+        return arm.below(other, self.cost) and not self.costs_more(arm, other)
+
+    def costs_more(self, arm: Arm, other: Arm) -> bool:
+        """Return whether a strategy has more of the second cost, if there is one."""
+        return bool(self.besides) and other.below(arm, self.besides)
 
     def alike(self, arm: Arm, other: Arm) -> bool:
         """Return whether two strategies were timed in the same way and neither is measurably faster."""
