@@ -12,6 +12,8 @@ from stampbench.reports.needs import Arm
 
 _NAMED = 3
 """Most strategies that a row names."""
+_MUCH_LONGER = 2
+"""Epochs are named if the longest training has this many times those of the shortest, or more."""
 _NOTE = (
     "Differences: test Dice of the strategy minus that of the reference, with the 95 % confidence interval over runs "
     "(or training sets) and subjects. Equivalent: its 90 % interval lies within the margin, not corrected. Better or "
@@ -20,7 +22,8 @@ _NOTE = (
     "Strategies are chosen by the test Dice that the intervals describe, so that differences are a little optimistic. "
     "Costs are means over runs, and lower only where the paired 95 % interval excludes 0. Latency: relative to the "
     "standard network, with its 95 % interval over networks if five or more of a strategy were timed, else over rounds "
-    "of timing; lower only where the intervals do not overlap. A need has no row where nothing is decided."
+    "of timing; lower only where the intervals do not overlap. Epochs are named where one strategy of a row takes "
+    "twice those of another, or more. A need has no row where nothing is decided."
 )
 
 
@@ -62,11 +65,12 @@ def _uses(answer: Answer) -> str:
 
 
 def _cost(arm: Arm, answer: Answer) -> str:
-    """Return the cost, and the epochs where they differ between the protocols that are compared."""
-    epochs = f"{arm.row['epochs']:,} epochs"
+    """Return the cost, and the epochs where protocols differ or an answer is trained for much longer than another."""
     texts = list(dict.fromkeys(need.text(arm.row) for need in answer.needs))
-    if len({each.protocol for each in answer.task.arms}) > 1 and epochs not in texts:
-        texts.append(epochs)
+    trained = [each.row["epochs"] for each in (*answer.arms[:_NAMED], answer.reference)]
+    protocols = {each.protocol for each in answer.task.arms}
+    if len(protocols) > 1 or max(trained) >= _MUCH_LONGER * min(trained):
+        texts = list(dict.fromkeys([*texts, f"{arm.row['epochs']:,} epochs"]))
     return ", ".join(texts)
 
 

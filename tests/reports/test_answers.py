@@ -257,6 +257,18 @@ def test_epoch_budgets_of_one_protocol_are_compared_and_training_sets_come_first
     assert evidence.endswith("; 6 training sets; d (25 images, paper)")
 
 
+def test_epochs_are_named_where_an_answer_is_trained_twice_as_long(frames: Frames) -> None:
+    standard = runs_of("standard", 0, **STANDARD)
+    pruned = runs_of("pruned", 0, **STANDARD | {"flops": 50, "epochs": 20})
+    (flops,) = found(frames, standard, pruned)
+    use, evidence = answer_listing([flops]).texts[["use", "evidence"]].iloc[0]
+    assert use == "pruned: 50 FLOPs, 20 epochs"
+    assert "to standard (100 FLOPs, 10 epochs): " in evidence
+    quicker = runs_of("pruned", 0, **STANDARD | {"flops": 50, "epochs": 19})
+    (flops,) = found(frames, standard, quicker)
+    assert answer_listing([flops]).texts["use"].iloc[0] == "pruned: 50 FLOPs"
+
+
 def test_nothing_is_recommended_where_nothing_is_learnt(frames: Frames) -> None:
     standard = runs_of("standard", -0.5, **STANDARD)
     small = runs_of("small", -0.5, **STANDARD | {"parameters": 1_500})
