@@ -35,7 +35,12 @@ def unknown(kind: str, name: str, known: Iterable[str], *, setting: str | None =
         known: all names that exist.
         setting: name of the setting that a user can change.
     """
+    return UserError(f"unknown {kind} '{name}'; {hint(name, known)}", setting=setting)
+
+
+def hint(name: str, known: Iterable[str]) -> str:
+    """Return the end of the message for a name that does not exist: the nearest existing one, and all of them."""
     names = list(known)
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    hint = f"did you mean '{close[0]}'? " if close else ""
-    return UserError(f"unknown {kind} '{name}'; {hint}known: {', '.join(names) or 'none'}", setting=setting)
+    nearest = f"did you mean '{close[0]}'? " if close else ""
+    return f"{nearest}known: {', '.join(names) or 'none'}"

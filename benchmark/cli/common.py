@@ -13,7 +13,7 @@ import click
 
 from stampbench.benchmark.cli.colour import coloured
 from stampbench.benchmark.cli.options import RecordFilter
-from stampbench.benchmark.errors import UserError, unknown
+from stampbench.benchmark.errors import UserError, hint, unknown
 from stampbench.reports.escape import one_line, terminal
 
 if TYPE_CHECKING:
@@ -107,14 +107,18 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
     records = read_records(runs_folder, problems, trajectories=trajectories)
     for problem in problems:
         warn(f"skipped: {problem}")
-    wanted = {"dataset": _name_of(chosen.dataset), "n_train": chosen.n_train, "protocol": chosen.protocol}
     runs = records.runs
-    for column, value in wanted.items():
-        if value is not None and len(runs):
-            runs = runs[runs[column] == value]
     if runs.empty:
-        which = ", ".join(f"{name.replace('_', ' ')} '{value}'" for name, value in wanted.items() if value is not None)
-        raise UserError(f"no finished runs{' of ' if which else ''}{which} at {runs_folder}")
+        raise UserError(f"no finished runs at {runs_folder}")
+    wanted, which = {"dataset": _name_of(chosen.dataset), "n_train": chosen.n_train, "protocol": chosen.protocol}, ""
+    for column, value in wanted.items():
+        if value is not None:
+            which += f"{', ' if which else ''}{column.replace('_', '-')} '{value}'"
+            known = sorted(set(runs[column]))
+            runs = runs[runs[column] == value]
+            if runs.empty:
+                text = value if isinstance(value, str) else ""  # of numbers none is the nearest in spelling
+                raise UserError(f"no finished runs of {which} at {runs_folder}; {hint(text, map(str, known))}")
     if chosen.labels:
         runs = _labelled(runs, chosen.labels)
     known = sorted(set(runs["strategy"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +13,7 @@ from stampbench.benchmark.config.bounded_yaml import read_yaml
 from stampbench.benchmark.config.dataset_request import DatasetRequest
 from stampbench.benchmark.config.suite import Block, Entry, Suite
 from stampbench.benchmark.config.validated import explain
-from stampbench.benchmark.errors import UserError, unknown
+from stampbench.benchmark.errors import UserError, hint, unknown
 
 FOLDER = Path(__file__).parent / "suites"
 Keys = tuple[str | int, ...]
@@ -121,10 +120,8 @@ def _located(file: SuiteFile, error: ValidationError, within: Keys) -> UserError
     keys = (*within, *first["loc"])
     if first["type"] == "extra_forbidden":
         known = _known_keys(keys)
-        close = difflib.get_close_matches(str(keys[-1]), known, n=1)
-        hint = f"did you mean '{close[0]}'? " if close else ""
         name = ".".join(map(str, keys))
-        return UserError(f"{file.location(*keys)}: unknown key '{name}'; {hint}known: {', '.join(known)}")
+        return UserError(f"{file.location(*keys)}: unknown key '{name}'; {hint(str(keys[-1]), known)}")
     field, problem = explain(error)
     prefix = "".join(f"{key}." for key in within)
     return UserError(f"{file.location(*keys)}: {prefix}{field}{problem}")

@@ -24,7 +24,11 @@ UNWANTED = {"torch", "monai", "matplotlib", "seaborn", "scipy.stats", "scipy.opt
 def test_filter_without_runs_is_refused(recorded_runs: Any, stampbench: Command) -> None:
     code, _, err = stampbench("leaderboard", "--n-train", 3, "--runs", recorded_runs.runs)
     assert code == 2
-    assert "no finished runs of n train '3'" in err
+    assert f"no finished runs of n-train '3' at {recorded_runs.runs}; known: 8\n" in err
+    code, _, err = stampbench("leaderboard", "--dataset", "hipocampus", "--n-train", 3, "--runs", recorded_runs.runs)
+    assert code == 2
+    assert "dataset 'hipocampus' at" in err
+    assert "; did you mean 'hippocampus'? known: hippocampus\n" in err
 
 
 def test_commands_handle_stores_with_one_run_or_none(copied_runs: Any, stampbench: Command, tmp_path: Path) -> None:
