@@ -60,7 +60,7 @@ def _uses(answer: Answer) -> str:
         if answer.separated
         else f"no strategy that is not worse is measurably faster than {answer.reference.strategy}: "
     )
-    end = " (not told apart)" if len(answer.arms) > 1 else ""
+    end = " (not separated)" if len(answer.arms) > 1 else ""
     return start + "; ".join([*named, *([f"{more} more"] if more > 0 else [])]) + end
 
 

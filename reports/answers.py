@@ -12,7 +12,7 @@ from stampbench.reports.budget import Budget
 from stampbench.reports.decision import Decision, decide
 from stampbench.reports.leaderboard import LEARNT, Board
 from stampbench.reports.multi_reader import Estimate
-from stampbench.reports.needs import COSTS, LIMIT, NEEDS, Arm, Need
+from stampbench.reports.needs import COSTS, LIMIT, NEEDS, WORK, Arm, Need
 from stampbench.reports.paired_runs import RUN, estimate, joined_folds, pair
 from stampbench.reports.speed import in_low_precision, standard_label
 from stampbench.reports.statistics import holm
@@ -50,7 +50,7 @@ class Answer(NamedTuple):
     Attributes:
         needs: the needs that it meets.
         task: the comparable runs that decide it.
-        arms: the strategies; if there are several, they are not told apart.
+        arms: the strategies; if there are several, they are not separated.
         reference: what they are compared with.
         compared: for each strategy, its comparison with the reference; all have the same decision.
         separated: whether the strategies meet the need better than the reference; else none is measurably faster.
@@ -88,7 +88,10 @@ def tasks(boards: Sequence[Board], runs: pd.DataFrame) -> list[Task]:
     for _, own in runs[runs["group"].isin(of_group)].groupby("task", sort=False):
         sets = own["training_set"].nunique() > 1
         by_strategy = dict(iter(own.groupby(["group", "strategy"])))
-        costs = {key: joined_folds(part).groupby(RUN)[list(COSTS)].mean() for key, part in by_strategy.items()}
+        costs = {
+            key: joined_folds(part.assign(**{WORK: part["epochs"] * part["flops"]})).groupby(RUN)[[*COSTS, WORK]].mean()
+            for key, part in by_strategy.items()
+        }
         arms = [
             Arm(
                 row["strategy"], str(board.about["protocol"]), row, board.scores[row["strategy"]], board.timed,
@@ -192,6 +195,7 @@ def _answer(need: Need, task: Task, pairs: Mapping[tuple[int, int], Compared]) -
         if any(decisions[each] == "better" for each in good):
             good = [each for each in good if decisions[each] == "better"]
         if good:
+            good = sorted(good, key=lambda each: arms[each].row[need.cost])
             found = [pairs[each, reference] for each in good]
             return Answer([need], task, [arms[each] for each in good], arms[reference], found, separated)
     return None
@@ -200,6 +204,8 @@ def _answer(need: Need, task: Task, pairs: Mapping[tuple[int, int], Compared]) -
 def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list[int]:
     """Return the strategies that meet a need if the reference does not.
 
+    Networks in low precision have the parameters, FLOPs and epochs of other rows, so that they save latency only.
+
     Args:
         need: the need.
         task: the task.
@@ -207,13 +213,14 @@ def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list
         separated: whether they cost less; else they are as fast as the reference.
     """
     arms, first = task.arms, task.arms[reference]
+    numbers = [each for each, arm in enumerate(arms) if need.timed or not arm.low_precision]
     if need.meets is not None:
-        inside = [each for each, arm in enumerate(arms) if need.meets(arm.row)]
+        inside = [each for each in numbers if need.meets(arms[each].row)]
         if not separated or reference in inside:
             return []
         return [each for each in inside if not need.costs_more(arms[each], first)]
     fits = need.below if separated else need.alike
-    return [each for each, arm in enumerate(arms) if each != reference and fits(arm, first)]
+    return [each for each in numbers if each != reference and fits(arms[each], first)]
 
 
 def _not_worse(numbers: Sequence[int], others: Sequence[int], pairs: Mapping[tuple[int, int], Compared]) -> list[int]:

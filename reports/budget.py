@@ -79,8 +79,8 @@ def answer(board: Board, budget: Budget) -> str:
     if len(named) > _NAMED:
         least = named.iloc[int(named["parameters"].argmin())]
         size = f"{short(least['parameters'])} parameters"
-        return f"{start}{len(named)} strategies, not told apart; the smallest is {least['strategy']} ({size}).{more}"
-    return f"{start}{', '.join(named['strategy'])}{'; not told apart' if len(named) > 1 else ''}.{more}"
+        return f"{start}{len(named)} strategies, not separated; the smallest is {least['strategy']} ({size}).{more}"
+    return f"{start}{', '.join(named['strategy'])}{'; not separated' if len(named) > 1 else ''}.{more}"
 
 
 def _nearest(board: Board, budget: Budget) -> str:

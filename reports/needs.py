@@ -13,6 +13,8 @@ from stampbench.reports.statistics import cluster_interval
 
 COSTS = ("parameters", "flops", "epochs", "ranking_passes")
 """Columns of runs that answers compare."""
+WORK = "epochs × FLOPs"
+"""A cost of its own: epochs, each as long as the FLOPs of the selected network."""
 LIMIT = Budget(parameters=20_000)
 """The budget of the first need, unless a reader chooses another one."""
 Row = Mapping[Any, Any]
@@ -28,7 +30,7 @@ class Need(NamedTuple):
         text: returns the cost in words.
         meets: returns whether a row meets the need; None: the row with the lowest cost does.
         timed: whether the cost depends on a machine, and is known with an interval only.
-        besides: a second column that must not be higher: epochs of a network with more FLOPs take longer, and without
+        besides: a second cost that must not be higher: an epoch of a network with more FLOPs takes longer, and without
             a ranking a network of any size can be trained.
     """
 
@@ -71,7 +73,7 @@ NEEDS = {
     "parameters": Need("few parameters", "parameters", lambda row: f"{short(row['parameters'])} parameters"),
     "latency": Need("low latency", "latency_ratio", _latency, timed=True),
     "flops": Need("few FLOPs", "flops", lambda row: f"{short(row['flops'])} FLOPs"),
-    "epochs": Need("few training epochs", "epochs", lambda row: f"{row['epochs']:,} epochs", besides="flops"),
+    "epochs": Need("few training epochs", "epochs", lambda row: f"{row['epochs']:,} epochs", besides=WORK),
     "ranking": Need(
         "no ranking of filters", "ranking_passes", lambda row: f"{short(row['parameters'])} parameters",
         lambda row: row["ranking_passes"] == 0, besides="parameters",
@@ -89,7 +91,7 @@ class Arm(NamedTuple):
         row: its row of the leaderboard.
         scores: its table of `dice_by_run`.
         timed: backend, processor and threads of its latency.
-        costs: parameters, FLOPs, epochs and ranking passes of its runs, indexed as `scores`.
+        costs: `COSTS` and `WORK` of its runs, indexed as `scores`.
         sets: whether training sets are the readers.
         low_precision: whether its networks are those of other runs again.
     """

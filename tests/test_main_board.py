@@ -27,6 +27,7 @@ ARMS = {
     "Half-UNet": r"standard \(network=half_unet .*\)", "nnU-Net's network": r"standard \(network=nnunet_reference .*\)",
 }  # fmt: skip
 """Rows of the front page's table, and the names of these strategies in the records."""
+PRUNED = ("stamp", "stamp_plus", "random_largest (learning_rate=0.01)", "prune_finetune")
 BACKENDS = ("eager", "fast", "onnxruntime", "openvino")
 SHORT = {
     "random_largest": "random_largest (learning_rate=0.01)",
@@ -72,6 +73,7 @@ def test_latency_on_the_main_board_is_that_of_the_published_timings(records: Rec
     text, checked = (PUBLISHED / "main_board.md").read_text(), 0
     text = text[text.index("## How long") : text.index("## Learning rates")]
     tables = re.findall(r"^\| network .*?\n\n", text, re.DOTALL | re.MULTILINE)
+    ratios: dict[str, list[float]] = defaultdict(list)
     for dataset, table in zip(("dsb2018", "hippocampus"), tables, strict=True):
         runs = records.runs[records.runs["dataset"].eq(dataset) & records.runs["n_train"].eq(25)]
         timings = records.timings[records.timings["run"].isin(runs["run"])]
@@ -92,8 +94,13 @@ def test_latency_on_the_main_board_is_that_of_the_published_timings(records: Rec
                 several = (networks == strategy).sum() >= MIN_READERS and name != "standard"
                 wanted = f"{ratio:.2f} ±{(high - low) / 2:.2f}" if several else f"{ratio:.2f}"
                 assert re.sub(r"\b0\.", ".", wanted) == cell, (dataset, name, backend)
+                ratios[strategy] += [ratio]
                 checked += 1
     assert checked == 64
+    readme = (PUBLISHED.parent / "README.md").read_text()
+    pruned = [each for name in PRUNED for each in ratios[name]]
+    for words, found_ratios in (("importance take", pruned), ("(leaderboards/swift.md) takes", ratios["swift"])):
+        assert f"{words} {min(found_ratios):.2f} to {max(found_ratios):.2f}".replace(" 0.", " .") in readme
 
 
 def test_all_rows_of_a_table_have_the_same_training_sets_and_seeds(records: Records) -> None:

@@ -130,11 +130,6 @@ def test_goals_of_swift_are_met_or_missed_by_the_numbers_of_its_runs() -> None:
             assert ("**missed**" in cell) == (value > limit), (name, dataset)
             checked += 1
     assert checked == 21
-    readme = (ROOT / "README.md").read_text()
-    for dataset in ("hippocampus", "dsb2018"):
-        row = timed["swift", "onnxruntime", SHAPES[dataset]]
-        ratio, low, high = (f"{float(row[key]):.2f}".lstrip("0") for key in ("ratio", "ratio_low", "ratio_high"))
-        assert re.search(rf"{re.escape(ratio)} .*\(.*{re.escape(low)} to {re.escape(high)}", readme, re.DOTALL)
 
 
 def test_latency_along_pruning_is_that_of_the_published_timings() -> None:
@@ -173,7 +168,7 @@ def test_the_board_of_the_readme_fits_the_width_that_github_has_for_it(tmp_path:
     (_, block) = BLOCK.findall((ROOT / "README.md").read_text())
     rows = [line.strip("|").split("|") for line in block.splitlines() if line.startswith("|")]
     cells = ["".join(f"<td>{cell.strip()}</td>" for cell in row) for row in rows if not set("".join(row)) <= set("-:")]
-    assert len(cells) == 9
+    assert len(cells) == 10
     page = tmp_path / "table.html"
     page.write_text(GITHUB + "".join(f"<tr>{row}</tr>" for row in cells))
     with api.sync_playwright() as running:

@@ -104,9 +104,9 @@ function showAnswer(board) {
   const rest = best.length - shown.length;
   if (shown.length > NAMED) {
     const least = shown.reduce((one, other) => (other.raw.parameters < one.raw.parameters ? other : one));
-    parts.push(`${shown.length} strategies, not told apart; the smallest is `, named(least), ` (${least.text.parameters} parameters).`);
+    parts.push(`${shown.length} strategies, not separated; the smallest is `, named(least), ` (${least.text.parameters} parameters).`);
   } else if (shown.length) {
-    parts.push(...shown.flatMap((row, index) => (index ? [", ", named(row)] : [named(row)])), shown.length > 1 ? "; not told apart." : ".");
+    parts.push(...shown.flatMap((row, index) => (index ? [", ", named(row)] : [named(row)])), shown.length > 1 ? "; not separated." : ".");
   }
   if (best.length && !enough.length) parts.push(" Too few runs to decide.");
   if (rest) parts.push(` ${rest} more ${rest === 1 ? "has" : "have"} too few runs.`);

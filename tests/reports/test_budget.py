@@ -43,20 +43,20 @@ def test_strategies_with_too_few_runs_are_only_counted(frames: Frames, timings: 
     limit = Budget(parameters=20_000)
     assert answer(found._replace(rows=rows), limit) == "Up to 20 k parameters: small. 1 more has too few runs."
     none = found._replace(rows=rows.assign(dice_low=np.nan))
-    assert answer(none, limit) == "Up to 20 k parameters: small, large; not told apart. Too few runs to decide."
+    assert answer(none, limit) == "Up to 20 k parameters: small, large; not separated. Too few runs to decide."
 
 
 def test_more_strategies_than_a_sentence_holds_are_counted(frames: Frames, timings: Timings) -> None:
     found = board(frames, timings)
     rows = pd.concat([found.rows.assign(strategy=found.rows["strategy"] + each) for each in ("", "2", "3")])
     many = found._replace(rows=rows.reset_index(drop=True).assign(tier=1))
-    expected = "Best: 9 strategies, not told apart; the smallest is small (5.00 k parameters)."
+    expected = "Best: 9 strategies, not separated; the smallest is small (5.00 k parameters)."
     assert answer(many, Budget()) == expected
 
 
 def test_strategies_of_the_best_tier_within_the_budget_are_named(frames: Frames, timings: Timings) -> None:
     equal, better = board(frames, timings), board(frames, timings, gain=0.1)
-    assert answer(equal, Budget(parameters=20_000)) == "Up to 20 k parameters: small, large; not told apart."
+    assert answer(equal, Budget(parameters=20_000)) == "Up to 20 k parameters: small, large; not separated."
     assert answer(better, Budget(parameters=20_000)) == "Up to 20 k parameters: large."
     assert answer(better, Budget(20_000, latency=0.9)) == "Up to 20 k parameters and 0.9 × latency: small."
     assert answer(better, Budget()) == "Best: large."
