@@ -85,6 +85,8 @@ def _save(drawn: Figure, output: Path) -> None:
     from stampbench.datasets.atomic_file import whole_folder
     from stampbench.reports.figures.style import save
 
+    if not output.name:
+        raise UserError(f"cannot write '{output}': it is a folder; name a file")
     try:
         with whole_folder(output.parent) as folder:
             written = [output.with_name(path.name) for path in save(drawn, folder / output.name)]

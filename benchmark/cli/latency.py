@@ -54,9 +54,11 @@ if TYPE_CHECKING:
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
 @click.option("--seconds", default=20.0, show_default=True, help="Time budget per table, in seconds")
 @table_options
-@click.option("--output", type=click.Path(path_type=Path), help="Write the timings to a CSV file too")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the timings to a CSV file too")
 @click.option(
-    "--rounds", type=click.Path(path_type=Path), help="Write every round, with the GPU's state, to a CSV file"
+    "--rounds",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write every round, with the GPU's state, to a CSV file",
 )
 @click.option("--record", is_flag=True, help="Keep the timings of recorded runs in the store, for leaderboards")
 @compute_options("device", "threads", "allocator", "deterministic", "tf32")
@@ -93,7 +95,9 @@ def latency(
     request = None if dataset is None else form.request(dataset)
 
     from stampbench.benchmark.execution.timed_networks import find_networks
+    from stampbench.benchmark.measure.latency_row import LatencyRow
 
+    table.check(LatencyRow.model_fields)
     found = find_networks(
         runs_folder,
         runs,
@@ -104,6 +108,10 @@ def latency(
     )
     found = found.at(parse_shape(shape, found.spatial_dims)) if shape else found
     cells = _cells(device, backends, precisions, (batches, timings), set(found.precisions.values()))
+    if record:
+        from stampbench.benchmark.records.timings import check_recorded
+
+        check_recorded(found.networks, runs_folder)
     frame, every_round = _time(found, device, cells, seconds)
     _print(frame, table)
     for path, content in ((output, frame), (rounds, every_round)):

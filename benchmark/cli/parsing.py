@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable
 
 from stampbench.benchmark.errors import UserError, unknown
 
+MOST_IMAGES = 1_000_000_000
+"""Largest batch."""
+
 
 def parse_settings(option: str, settings: Iterable[str]) -> dict[str, str]:
     """Return `key=value` texts as a dictionary.
@@ -65,8 +68,8 @@ def parse_batches(text: str) -> list[int | None]:
     """
     batches: list[int | None] = []
     for part in (each.strip() for each in text.split(",")):
-        if part != "auto" and (not part.isdecimal() or int(part) < 1):
-            raise UserError(f"--batch '{part}' is neither a number of images nor 'auto'")
+        if part != "auto" and not (part.isdecimal() and 1 <= int(part) <= MOST_IMAGES):
+            raise UserError(f"--batch '{part}' is neither 1 to {MOST_IMAGES:,} images nor 'auto'")
         batches.append(None if part == "auto" else int(part))
     return batches
 

@@ -20,6 +20,7 @@ from stampbench.benchmark.cli.options import (
     form_options,
 )
 from stampbench.benchmark.cli.parsing import parse_names, parse_settings, parsed
+from stampbench.benchmark.errors import UserError
 
 if TYPE_CHECKING:
     from stampbench.benchmark.api import ComputeSettings, ExecutorSettings
@@ -90,10 +91,13 @@ def run(
       stampbench run --strategy standard,stamp,stamp_plus --dataset hippocampus \\
                      --n-train 25 --folds 0 --protocol quick
     """
+    from pydantic import ValidationError
+
     from stampbench.benchmark.api import RunOptions, plan
     from stampbench.benchmark.cli.common import discover_plugins
     from stampbench.benchmark.cli.planned_runs import execute_tasks
     from stampbench.benchmark.config.suite import Block, parse_folds, parse_n_train
+    from stampbench.benchmark.config.validated import explain
     from stampbench.benchmark.environment.precision import check_precision
 
     discover_plugins(plugins)
@@ -117,7 +121,12 @@ def run(
         runs=runs_folder, data_root=data_root, plugins=plugins, compute=compute, executors=executors, force=force,
         quiet=quiet,
     )  # fmt: skip
-    return execute_tasks(plan(Block.model_validate(given), options, warn=warn), options, dataset, dry_run=dry_run)
+    try:
+        block = Block.model_validate(given)
+    except ValidationError as error:
+        field, problem = explain(error)
+        raise UserError(f"{field}{problem}") from None
+    return execute_tasks(plan(block, options, warn=warn), options, dataset, dry_run=dry_run)
 
 
 def _entries(

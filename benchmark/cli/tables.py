@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from stampbench.benchmark.cli.common import echo
 from stampbench.benchmark.cli.parsing import parse_names
-from stampbench.benchmark.errors import unknown
+from stampbench.benchmark.errors import UserError, unknown
 from stampbench.reports.escape import markdown, one_line
 
 if TYPE_CHECKING:
@@ -38,6 +38,17 @@ class TableStyle(NamedTuple):
         """Whether columns and order are those of the command."""
         return not self.columns and self.sort is None
 
+    def check(self, known: Iterable[str]) -> None:
+        """Check the columns before the work that makes the table.
+
+        Raises:
+            UserError: when a column is unknown.
+        """
+        names = list(known)
+        for name in (*self.columns, *([self.sort.removeprefix("-")] if self.sort else [])):
+            if name not in names:
+                raise unknown("column", name, names)
+
     def format_for(self, *, file: bool = False) -> str:
         """Return the format: the chosen one, else `short` on a terminal and `md` elsewhere.
 
@@ -52,7 +63,11 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def wrapped(*, style: str | None, columns: str | None, sort: str | None, **values: Any) -> Any:
-        return command(table=TableStyle(style, tuple(parse_names(columns or "")), sort), **values)
+        names = tuple(parse_names(columns or ""))
+        twice = [name for number, name in enumerate(names) if name in names[:number]]
+        if twice:
+            raise UserError(f"--columns '{columns}': '{twice[0]}' is named twice")
+        return command(table=TableStyle(style, names, sort), **values)
 
     for option in (
         click.option("--sort", help="Sort rows by this column; with a minus before it, from high to low"),

@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # it takes time to import
     from stampbench.datasets.dataset import Dataset
 
 
+MOST_VOXELS = 1_000_000
+"""Largest size of an axis."""
+
+
 def parse_size(value: object) -> object:
     """Return a size such as `48x64x48`, `48,64,48` or `[48, 64, 48]` as a tuple; anything but text is returned as is.
 
@@ -27,8 +31,8 @@ def parse_size(value: object) -> object:
     if not isinstance(value, str):
         return value
     parts = value.replace("×", ",").replace("x", ",").split(",")
-    if not all(part.isdecimal() and int(part) > 0 for part in parts):
-        raise ValueError("not a size such as 64x64x64")
+    if not all(part.isdecimal() and 0 < int(part) <= MOST_VOXELS for part in parts):
+        raise ValueError(f"not a size such as 64x64x64, of 1 to {MOST_VOXELS:,} voxels per axis")
     return tuple(map(int, parts))
 
 

@@ -111,10 +111,10 @@ def time_cell(
     if found.size is None:
         raise UserError("these runs have images of different sizes; choose a shape to time")
     first = next(iter(found.networks.values()))
-    torch.manual_seed(0)
-    image = torch.randn(1, first.architecture.in_channels, *found.size, device=device)
     own = found.precisions
     try:
+        torch.manual_seed(0)
+        image = torch.randn(1, first.architecture.in_channels, *found.size, device=device)
         timed = time_networks(found.networks, image, cell, own_precisions=own, seconds=seconds, report=report)
     except Exception as error:  # every runtime has its own
         if not out_of_memory(error):

@@ -128,5 +128,5 @@ class _LiveStorages(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def out_of_memory(error: Exception) -> bool:
     """Return whether an error says that memory is used up; on a CPU and in ONNX Runtime only its text does."""
-    texts = ("can't allocate memory", "Failed to allocate memory")
+    texts = ("can't allocate memory", "Failed to allocate memory", "Storage size calculation overflowed")
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(each in str(error) for each in texts)

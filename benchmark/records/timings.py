@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -20,20 +20,30 @@ FOLDER = "timings"
 """Folder of a store with the tables of interleaved timings."""
 
 
+def check_recorded(networks: Iterable[str], root: Path) -> pd.Series:  # type: ignore[type-arg]
+    """Return the run of each network, whose id ends its name, except for the step of a checkpoint; NaN: not recorded.
+
+    Raises:
+        UserError: when no network belongs to a recorded run.
+    """
+    runs = pd.Series(list(networks), dtype=str).str.extract(r"(\S+)(?: step \d+)?$", expand=False)
+    runs = runs.where(runs.isin(RunStore(root).statuses()))
+    if runs.isna().all():
+        raise UserError("only timings of recorded runs are recorded, and none is to be timed", setting="record")
+    return runs
+
+
 def record_timings(timings: pd.DataFrame, root: Path) -> Path:
-    """Write the timings of recorded runs, whose ids end the networks' names, except for the step of a checkpoint.
+    """Write the timings of recorded runs.
 
     Raises:
         UserError: when no timed network belongs to a recorded run, or the timings cannot be written.
     """
-    known = set(RunStore(root).statuses())
-    runs = timings["network"].str.extract(r"(\S+)(?: step \d+)?$", expand=False)
-    if not runs.isin(known).any():
-        raise UserError("only timings of recorded runs are recorded, and none was timed", setting="record")
+    runs = check_recorded(timings["network"], root).to_numpy()
     path = root / FOLDER / f"{timings['measured'].iloc[0].replace(':', '')}.csv"
     try:
         path.parent.mkdir(exist_ok=True)
-        write_text(path, timings.assign(run=runs)[runs.isin(known)].to_csv(index=False))
+        write_text(path, timings.assign(run=runs).dropna(subset="run").to_csv(index=False))
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path

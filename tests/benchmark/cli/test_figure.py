@@ -41,6 +41,7 @@ def test_every_figure_is_written_as_svg_and_png(
         (["pareto", "--strategy", "standard (f=2, depth=2)"], "did you mean 'standard (f=2, depth=1)'?"),
         (["pareto", "--dataset", "prostate"], "no finished runs of dataset 'prostate'"),
         (["pareto", "--output", "/dev/null/x.svg"], "cannot write"),
+        (["pareto", "--output", ""], "name a file"),
     ],
 )
 def test_invalid_requests_are_refused(

@@ -127,6 +127,12 @@ def test_trajectories_are_timed_recorded_and_drawn(copied_runs: Any, stampbench:
         (["--strategy", "standard", "--dataset", "phantom2d", "--batch", "1, 0"], "--batch '0'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "48,64,48"], "2 numbers"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "40,40"], "multiples of 16, not 40"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "640000,640000"], "needs more memory"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--shape", "6400000,64"], "1 to 1,000,000 voxels"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--batch", "9" * 20], "neither 1 to 1,000,000,000"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--columns", "p50"], "did you mean 'p50_ms'"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--record"], "none is to be timed"),
+        (["--strategy", "standard", "--dataset", "phantom2d", "--output", "."], "'.' is a directory"),
     ],
 )
 def test_invalid_requests_are_refused_in_one_line(stampbench: Command, words: list[str], message: str) -> None:

@@ -14,7 +14,7 @@ def test_option_values_are_parsed_or_refused() -> None:
         with pytest.raises(UserError, match=f"--set takes key=value, not '{text}'"):
             parse_settings("--set", [text])
     assert parse_batches("1, auto,8") == [1, None, 8]
-    with pytest.raises(UserError, match="--batch '0' is neither a number of images nor 'auto'"):
+    with pytest.raises(UserError, match="--batch '0' is neither 1 to 1,000,000,000 images nor 'auto'"):
         parse_batches("1,0")
     assert parse_shape("48x64x48", 3) == (48, 64, 48)
     with pytest.raises(UserError, match="--shape '48,64': 3 numbers are expected"):

@@ -85,9 +85,11 @@ def test_invalid_input_ends_with_one_line_and_exit_code_2(
         (("--patch-size", "15x16x16"), "needs sizes that are multiples of 2, but Task05_Prostate has 15"),
         (("--image-size", "0x4"), "--image-size '0x4': not a size"),
         (("--image-size", "32x32"), "size 32×32 does not fit 3D images"),
+        (("--seed", str(2**63)), f"seeds.0={2**63}: input should be less than {2**63}"),
+        (("--training-set", str(2**63)), f"training_sets.0={2**63}: input should be less than"),
     ],
 )
-def test_sizes_that_do_not_fit_the_images_are_refused(
+def test_sizes_that_do_not_fit_the_images_and_huge_numbers_are_refused(
     words: tuple[str, ...], message: str, decathlon: Callable[..., Path], stampbench: Command
 ) -> None:
     code, _, err = stampbench("run", "--strategy", "standard", "--dataset", decathlon(), "--set", "depth=1", *words)

@@ -63,6 +63,9 @@ def test_every_table_has_the_same_options(words: list[str], stampbench: Command)
     code, _, err = stampbench(*words, "--columns", "nonsense")
     assert code == 2
     assert "unknown column 'nonsense'" in err
+    code, _, err = stampbench(*words, "--columns", "strategy,dice,strategy", "--format", "json")
+    assert code == 2
+    assert "error: --columns 'strategy,dice,strategy': 'strategy' is named twice\n" in err
 
 
 def test_markdown_is_another_name_of_md(recorded_runs: Any, stampbench: Command) -> None:

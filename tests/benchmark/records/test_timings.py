@@ -53,5 +53,5 @@ def test_checkpoints_are_recorded_with_the_id_of_their_run(tmp_path: Path, monke
     names = ["stamp (f=2) 0123456789ab step 12", "standard 0123456789ab", "flat (untrained start)"]
     path = record_timings(pd.DataFrame([row(network=name) for name in names]), tmp_path)
     assert pd.read_csv(path)["run"].tolist() == ["0123456789ab"] * 2
-    with pytest.raises(UserError, match="none was timed"):
+    with pytest.raises(UserError, match="none is to be timed"):
         record_timings(pd.DataFrame([row(network=names[2])]), tmp_path)
