@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from stampbench.benchmark.records.tables import Records
 
 
+_MOST_WARNINGS = 10
+"""Most damaged records that are named one by one."""
+
+
 def warn(text: str) -> None:
     """Print a warning."""
     click.echo(f"{coloured('warning:', 'yellow')} {one_line(text)}", err=True)
@@ -105,8 +109,10 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
 
     problems: list[str] = []
     records = read_records(runs_folder, problems, trajectories=trajectories)
-    for problem in problems:
+    for problem in problems[:_MOST_WARNINGS]:
         warn(f"skipped: {problem}")
+    if len(problems) > _MOST_WARNINGS:
+        warn(f"skipped: {len(problems) - _MOST_WARNINGS:,} more")
     runs = records.runs
     if runs.empty:
         raise UserError(f"no finished runs at {runs_folder}")
@@ -136,6 +142,8 @@ def _labelled(runs: pd.DataFrame, labels: tuple[str, ...]) -> pd.DataFrame:
     """
     known, names = sorted(set(runs["strategy"])), dict[str, str]()
     for text in labels:
+        if "=" not in text:
+            raise UserError(f"--label '{text}': allowed is NAME=LABEL")
         name = max((each for each in known if text.startswith(f"{each}=")), key=len, default=None)
         if name is None:
             raise unknown("strategy of --label", text.rpartition("=")[0] or text, known)

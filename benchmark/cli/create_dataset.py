@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,8 @@ def create(
 
     discover_plugins()
     output = output or Path(f"{name}.yaml")
+    if output.suffix not in (".yaml", ".yml"):
+        raise UserError(f"--output '{output}': a definition file ends in .yaml or .yml")
     if output.exists() and not force:
         raise UserError(f"{output} exists", setting="force")
     definition, cases = define_files(name, folder, images, labels, form, options)
@@ -94,7 +97,7 @@ def create(
     echo(f"{output}: {len(cases)} cases of {len({case.subject for case in reader.cases})} subjects")
     echo(f"channels: {', '.join(reader.channels)}{colour}")
     echo(f"classes: {', '.join(reader.classes[1:])}")
-    echo(f"read {read} of {len(cases)} cases; next: stampbench datasets check {output}")
+    echo(f"read {read} of {len(cases)} cases; next: stampbench datasets check {shlex.quote(str(output))}")
 
 
 def define_files(
@@ -194,6 +197,9 @@ def _classes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         parts = parse_names(values)
         if not equals or not name.strip() or not parts or not all(part.isdecimal() and int(part) for part in parts):
             raise UserError(f"--class takes NAME=VALUE or NAME=VALUE,VALUE with values above 0, not '{text}'")
+        if name.strip() in (*classes, "background"):
+            taken = "is named twice; write its values in one option" if name.strip() in classes else "is value 0"
+            raise UserError(f"--class '{text}': '{name.strip()}' {taken}")
         classes[name.strip()] = tuple(map(int, parts))
     return classes
 
@@ -226,7 +232,10 @@ def _test_cases(text: str | None, folder: Path, cases: tuple[MatchedCase, ...]) 
             lines = Path(text).read_text().splitlines()
         except UnicodeDecodeError as error:
             raise UserError(f"--test {text}: not UTF-8 text ({error.reason} at byte {error.start})") from None
-        return tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        listed = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+        if not listed:
+            raise UserError(f"--test {text}: lists no case")
+        return listed
     paths = {case.images[0].relative_to(folder).as_posix(): case.id for case in cases}
     chosen = matching(text, list(paths))
     found = tuple(id for path, id in paths.items() if path in chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from textwrap import indent
@@ -147,7 +148,7 @@ def download(name: str, data_root: Path | None) -> None:
         click.echo(f"{folder}: downloaded{verified}")
     if definition.obtain:
         click.echo(f"still to do: {definition.obtain}")
-    click.echo(f"next: stampbench datasets check {name} --data-root {data_root}")
+    click.echo(f"next: stampbench datasets check {name} --data-root {shlex.quote(str(data_root))}")
 
 
 @datasets.command("prepare")

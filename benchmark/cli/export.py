@@ -57,6 +57,8 @@ def export(
     from stampbench.benchmark.records.reinference import Reinference
     from stampbench.benchmark.records.run_store import RunStore
 
+    if output is not None and output.suffix != f".{form}":
+        raise UserError(f"--output '{output}': a file of the format {form} ends in .{form}")
     model, record = RunStore(runs_folder).model(run)
     low = record.spec.test_precision
     chosen = precision or ("int8" if low == "int8" else "fp32")

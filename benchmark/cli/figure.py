@@ -83,10 +83,12 @@ def _draw(draw: Callable[[], Figure], output: Path) -> None:
 
 def _save(drawn: Figure, output: Path) -> None:
     from stampbench.datasets.atomic_file import whole_folder
-    from stampbench.reports.figures.style import save
+    from stampbench.reports.figures.style import ENDINGS, save
 
     if not output.name:
         raise UserError(f"cannot write '{output}': it is a folder; name a file")
+    if output.suffix[1:].isalpha() and output.suffix.lower() not in ENDINGS:
+        raise UserError(f"--output '{output}': allowed endings are {', '.join(ENDINGS)}, or none")
     try:
         with whole_folder(output.parent) as folder:
             written = [output.with_name(path.name) for path in save(drawn, folder / output.name)]

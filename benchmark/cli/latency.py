@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,13 @@ if TYPE_CHECKING:
 )
 @click.option("--timing", "timings", help="wall, kernels, throughput, with commas")
 @click.option("--shape", help="Spatial size such as 48,64,48  [default: the dataset's]")
-@click.option("--seconds", default=20.0, show_default=True, help="Time budget per table, in seconds")
+@click.option(
+    "--seconds",
+    default=20.0,
+    show_default=True,
+    type=click.FloatRange(0.01, 86_400),
+    help="Time budget per table, in seconds",
+)
 @table_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the timings to a CSV file too")
 @click.option(
@@ -90,6 +97,12 @@ def latency(
         raise UserError("--record keeps timings of networks at their own size: no --shape")
     if strategies and not dataset:
         raise UserError("--strategy needs --dataset, which defines channels, classes and size")
+    if trajectory and not runs:
+        raise UserError("--trajectory needs runs, whose checkpoints are timed")
+    if settings and not strategies:
+        raise UserError("--set needs --strategy, whose untrained networks it changes")
+    if math.isnan(seconds):
+        raise UserError("--seconds 'nan' is not a number of seconds")
     discover_plugins(plugins)
     device = _configure(compute)
     request = None if dataset is None else form.request(dataset)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from importlib import import_module
@@ -12,7 +13,7 @@ from click.exceptions import NoArgsIsHelpError
 
 from stampbench.benchmark.cli.colour import ColouredHelp, coloured
 from stampbench.benchmark.cli.hints import hint
-from stampbench.benchmark.errors import TrainingFailedError, UserError
+from stampbench.benchmark.errors import TrainingFailedError, UserError, unknown
 from stampbench.datasets.errors import DatasetError
 from stampbench.models.errors import ModelError
 from stampbench.reports.escape import one_line
@@ -48,6 +49,18 @@ class LazyGroup(click.Group):
         """Return the names of all commands."""
         return list(COMMANDS)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first argument names.
+
+        Raises:
+            UserError: when there is none; options are left to click.
+        """
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS and not ctx.resilient_parsing:
+            raise unknown("command", args[0], COMMANDS)
+        return super().resolve_command(ctx, args)
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command; None if there is none of this name."""
         if cmd_name not in COMMANDS:
@@ -72,6 +85,7 @@ def cli(debug: bool) -> None:
 def main() -> NoReturn:
     """Run the command line; an error that a user can cause ends in one line and exit code 2."""
     debug = "--debug" in sys.argv
+    _prepare_streams()
     click.Context.formatter_class = ColouredHelp
     try:
         code = cli.main(standalone_mode=False) or 0
@@ -101,6 +115,15 @@ def main() -> NoReturn:
         _fail("the input is nested too deeply", 2)
     except (KeyboardInterrupt, click.Abort):
         _fail("interrupted; run the same command again to resume", 130)
+
+
+def _prepare_streams() -> None:
+    """Let output have a place where a stream is closed, and a question mark for what its encoding lacks."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (it stays open until the process ends)
+        elif isinstance(getattr(sys, name), io.TextIOWrapper):
+            getattr(sys, name).reconfigure(errors="replace")
 
 
 def _discard_output() -> None:

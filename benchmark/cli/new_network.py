@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -21,7 +22,7 @@ def new_network(name: str, output: Path) -> None:
 
     file, test = write_network(name, output)
     click.echo(f"wrote {file} and {test}")
-    click.echo(f"next: pytest {test}")
+    click.echo(f"next: pytest {shlex.quote(str(test))}")
     click.echo(
         f"      stampbench run --plugin {file} --strategy stamp_plus --network {name} --dataset phantom2d --folds 0 "
         "--protocol quick"

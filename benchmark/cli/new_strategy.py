@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -21,5 +22,5 @@ def new_strategy(name: str, output: Path) -> None:
 
     file, test = write_strategy(name, output)
     click.echo(f"wrote {file} and {test}")
-    click.echo(f"next: pytest {test}")
+    click.echo(f"next: pytest {shlex.quote(str(test))}")
     click.echo(f"      stampbench run --plugin {file} --strategy {name} --dataset phantom2d --folds 0 --protocol quick")

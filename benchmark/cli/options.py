@@ -69,7 +69,7 @@ PLUGIN = click.option(
 )
 _COMPUTE = {
     "device": click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps"),
-    "threads": click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one per core]"),
+    "threads": click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads  [default: one per core]"),
     "kernels": click.option(
         "--kernels",
         type=click.Choice(["fast", "plain"]),

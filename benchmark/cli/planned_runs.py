@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -50,8 +51,8 @@ def execute_tasks(tasks: list[Task], options: RunOptions, title: str, *, dry_run
     if total := len(failed) + len(selection.failed):
         again = "; --retry-failed runs them again" if not options.retry_failed else ""
         echo(f"{total} of {len(tasks)} runs failed{again}", err=True)
-    if selection.missing:
-        echo(f"next: stampbench leaderboard --runs {options.runs}")
+    if len(failed) < len(selection.missing):
+        echo(f"next: stampbench leaderboard --runs {shlex.quote(str(options.runs))}")
     return 1 if total else 0
 
 

@@ -125,6 +125,8 @@ def run(
         block = Block.model_validate(given)
     except ValidationError as error:
         field, problem = explain(error)
+        for of_block, option in (("seeds.0", "--seed"), ("training_sets.0", "--training-set")):
+            field = field.replace(of_block, option)
         raise UserError(f"{field}{problem}") from None
     return execute_tasks(plan(block, options, warn=warn), options, dataset, dry_run=dry_run)
 

@@ -67,6 +67,8 @@ def table_options(command: Callable[..., Any]) -> Callable[..., Any]:
         twice = [name for number, name in enumerate(names) if name in names[:number]]
         if twice:
             raise UserError(f"--columns '{columns}': '{twice[0]}' is named twice")
+        if sort is not None and not sort.removeprefix("-").strip():
+            raise UserError(f"--sort '{sort}' names no column")
         return command(table=TableStyle(style, names, sort), **values)
 
     for option in (

@@ -35,6 +35,8 @@ def parse_folds(value: object) -> object:
         return value
     parts: list[Any] = value.split(",") if isinstance(value, str) else _listed(value)
     try:
+        if any(isinstance(part, bool | float) for part in parts):
+            raise TypeError
         return tuple(dict.fromkeys(int(part) for part in parts))
     except (TypeError, ValueError):
         raise ValueError("neither 'all' nor fold numbers such as 0,2") from None

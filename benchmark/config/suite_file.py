@@ -52,7 +52,9 @@ def load_suite(text: str, *, quick: bool = False) -> SuiteFile:
             raise unknown("suite", text, [*suite_names(), "a .yaml file"])
     content, lines = _read(path, ())
     if quick:
-        changes = content.get("quick") or {}
+        if "quick" not in content:
+            raise UserError(f"{path}: the suite has no key 'quick', which --quick needs")
+        changes = content["quick"] or {}
         if not isinstance(changes, dict):
             raise UserError(f"{path}:{lines.get(('quick',), 1)}: quick is not a mapping of keys such as folds")
         content |= changes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 
 from stampbench.benchmark.errors import UserError
@@ -30,6 +31,8 @@ def write_template(
         raise UserError(f"{kind} name '{name}' is not a snake_case identifier such as my_idea")
     if name in taken:
         raise UserError(f"{kind} name '{name}' is taken by {taken[name] or 'stampbench'}")
+    if find_spec(name) is not None and not (folder / f"{name}.py").exists():
+        raise UserError(f"{kind} name '{name}' is that of a Python module, which the file would hide")
     cls = "".join(part.capitalize() for part in name.split("_"))
     if snake_case(cls) != name:
         raise UserError(f"{kind} name '{name}' does not match its class name {cls}; use '{snake_case(cls)}'")

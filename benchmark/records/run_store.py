@@ -151,7 +151,9 @@ class RunStore:
         if len(found) > 1:
             raise UserError(f"run '{text}' is ambiguous: {', '.join(sorted(path.name for path in found))}")
         content = read_content(found[0] / RECORD)
-        if content is None or content.get("status") != "finished":
+        if content is None:
+            raise UserError(f"run {found[0]}: {RECORD} is damaged; it may be truncated")
+        if content.get("status") != "finished":
             raise UserError(f"run {found[0]} is not finished")
         return found[0], self._intact(found[0])
 

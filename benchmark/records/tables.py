@@ -143,6 +143,8 @@ def _published(root: Path, problems: list[str], with_trajectories: bool) -> Reco
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
     runs, *others = tables
+    if runs.empty and len(others[0]):
+        raise UserError(f"{root / 'runs.csv'}: has no runs, but cases.csv has cases; the file may be truncated")
     if len(runs) and runs["run"].duplicated().any():
         raise UserError(f"{root / 'runs.csv'}: the run {runs['run'][runs['run'].duplicated()].iloc[0]} is there twice")
     runs = _completed(runs) if len(runs) else runs
@@ -231,8 +233,22 @@ def _unique(records: Records, problems: list[str]) -> Records:
     if len(cases):
         twice = cases.loc[cases.duplicated(["run", "case", "class"]), "run"]
         problems.extend(f"run {run}: a case is there twice" for run in sorted(set(twice)))
-    bad = {*missing, *twice}
+    partly = _incomplete(records)
+    problems.extend(f"run {run}: has {number} of {most} scores" for run, (number, most) in partly.items())
+    bad = {*missing, *twice, *partly}
     return records.of(records.runs[~records.runs["run"].isin(bad)]) if bad else records
+
+
+def _incomplete(records: Records) -> dict[str, tuple[int, int]]:
+    """Return the runs with fewer scores than others of their leaderboard and fold, and both numbers."""
+    numbers = records.cases.groupby("run").size() if len(records.cases) else pd.Series(dtype=int)
+    runs = records.runs.assign(number=records.runs["run"].map(numbers)).dropna(subset="number")
+    most = runs.groupby(["group", "fold"])["number"].transform("max")
+    few = runs["number"] < most
+    return {
+        run: (int(number), int(full))
+        for run, number, full in zip(runs["run"][few], runs["number"][few], most[few], strict=True)
+    }
 
 
 def _row(record: Record) -> dict[str, Any]:

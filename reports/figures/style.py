@@ -174,16 +174,20 @@ def _legend_columns(figure: Figure, labels: Sequence[str]) -> int:
     return max(1, min(len(labels), int(figure.get_figwidth() / width)))
 
 
+ENDINGS = (".svg", ".png", ".pdf")
+"""Formats of figures."""
+
+
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write a figure and return the paths of the files.
 
-    A suffix `.svg`, `.png` or `.pdf` of `path` selects the format. With another suffix or none, an SVG and a PNG are
-    written.
+    An ending `.svg`, `.png` or `.pdf` of `path` selects the format. With another one or none, an SVG and a PNG are
+    written, whose endings follow the name.
     """
-    suffixes = [path.suffix] if path.suffix in (".svg", ".png", ".pdf") else [".svg", ".png"]
+    whole = path.suffix.lower() in ENDINGS
     written = []
-    for suffix in suffixes:
-        target = path.with_suffix(suffix)
+    for suffix in [path.suffix.lower()] if whole else [".svg", ".png"]:
+        target = path if whole else path.with_name(path.name + suffix)
         # The file contains no date and no version, so the same records always give the same file.
         metadata = {"Date": None, "Creator": None} if suffix == ".svg" else None
         figure.savefig(target, dpi=160, metadata=metadata)

@@ -172,11 +172,15 @@ def other_case(root: Path) -> None:
         (break_nothing, [], "label maps have the values 0, 255, which no class names; see --class"),
         (break_nothing, ["--class", "tumour"], "--class takes NAME=VALUE"),
         (break_nothing, ["--class", "tumour=1"], "label value 255 is not declared; declared are 0, 1; see --class"),
-        (break_nothing, ["--labels", "masks/{case}.png"], "'masks/{case}.png' matches none of 26 files; files are"),
+        (break_nothing, ["--labels", "masks/{case}.png"], "'masks/{case}.png' matches none of 27 files; files are"),
         (break_nothing, ["--images", "data/*/x.png"], "pattern 'data/*/x.png' has no {case}"),
         (break_nothing, ["--images", "data/{kind}/{case}.png"], "'{kind}' is unknown; known: {case}, {subject}"),
         (break_nothing, ["--images", "../data/*/{case}.png"], "patterns are relative to the folder"),
         (break_nothing, ["--class", "tumour=255", "--test", "ids.txt"], "test case 'nobody' is no case of the dataset"),
+        (break_nothing, ["--class", "tumour=255", "--test", "none.txt"], "--test none.txt: lists no case"),
+        (break_nothing, ["--class", "a=255", "--class", "a=7"], "--class 'a=7': 'a' is named twice"),
+        (break_nothing, ["--class", "background=255"], "--class 'background=255': 'background' is value 0"),
+        (break_nothing, ["--class", "a=255", "--output", "x.txt"], "a definition file ends in .yaml or .yml"),
         (break_nothing, ["--class", "a=255", "--priority", "b"], "priority names 'b', which is none of the classes a"),
         (break_nothing, ["--folder", "nowhere"], "folder 'nowhere' does not exist"),
         (two_images, [], "case 'benign (1)' has two images, data/benign/benign (1).png and"),
@@ -196,6 +200,7 @@ def test_bad_input_is_refused_in_one_line_and_nothing_is_written(
 ) -> None:
     layouts["busi"](tmp_path).rename("data")
     Path("ids.txt").write_text("nobody\n")
+    Path("none.txt").write_text("\n \n")
     Path("data/loop").symlink_to(tmp_path / "data")
     fault(tmp_path)
     given = [*BUSI]

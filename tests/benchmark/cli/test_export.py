@@ -120,6 +120,8 @@ def test_precisions_without_a_file_are_refused(
         (("--precision", "bf16"), "precision 'bf16': there is no such file, because ONNX Runtime has no bf16"),
         (("--precision", "int8", "--format", "pt2"), "format 'pt2': int8 networks are written as onnx only"),
         (("--precision", "int8", "--data-root", tmp_path), "Task04_Hippocampus"),
+        (("--output", ""), "--output '.': a file of the format onnx ends in .onnx"),
+        (("--format", "pt2", "--output", "x.onnx"), "--output 'x.onnx': a file of the format pt2 ends in .pt2"),
     ):
         code, _, err = stampbench("export", run, "--runs", recorded_runs.runs, *words)
         assert (code, len(err.strip().splitlines())) == (2, 1)

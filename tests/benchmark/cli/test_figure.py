@@ -42,6 +42,7 @@ def test_every_figure_is_written_as_svg_and_png(
         (["pareto", "--dataset", "prostate"], "no finished runs of dataset 'prostate'"),
         (["pareto", "--output", "/dev/null/x.svg"], "cannot write"),
         (["pareto", "--output", ""], "name a file"),
+        (["pareto", "--output", "x.jpg"], "--output 'x.jpg': allowed endings are .svg, .png, .pdf, or none"),
     ],
 )
 def test_invalid_requests_are_refused(

@@ -55,6 +55,15 @@ def test_output_that_cannot_be_written_is_a_line() -> None:
     assert (done.returncode, done.stderr) == (1, "")
 
 
+def test_output_without_utf_8_or_without_a_stream_has_no_traceback() -> None:
+    command = [sys.executable, "-m", "stampbench.benchmark", "list", "strategies"]
+    done = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "koi8-r"})
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"?2.5.1" in done.stdout, "a section sign"
+    closed = subprocess.run([*command, "--format", "short"], stderr=subprocess.PIPE, preexec_fn=lambda: os.close(1))
+    assert (closed.returncode, closed.stderr) == (0, b"")
+
+
 def test_files_that_cannot_be_written_or_read_are_a_line(stampbench: Command, recorded_runs: Any) -> None:
     Path("file").touch()
     too_long = "a" * 300

@@ -50,7 +50,8 @@ def test_invalid_input_ends_with_one_line_and_exit_code_2(
     assert "no runs at" in error_line("leaderboard", "--runs", "nowhere")
     assert "cannot write" in error_line("leaderboard", "--output", tmp_path / "nowhere" / "x.md")
     assert "Missing option" in error_line("run", "--strategy", "stamp")
-    assert "No such command" in error_line("runn")
+    assert "unknown command 'runn'; did you mean 'run'?" in error_line("runn")
+    assert "1024" in error_line(*valid, "--threads", "100000")
 
     on_folder = [*run, "--dataset", folder]
     image, label = folder / "imagesTr" / "case_04.nii.gz", folder / "labelsTr" / "case_04.nii.gz"
@@ -85,8 +86,8 @@ def test_invalid_input_ends_with_one_line_and_exit_code_2(
         (("--patch-size", "15x16x16"), "needs sizes that are multiples of 2, but Task05_Prostate has 15"),
         (("--image-size", "0x4"), "--image-size '0x4': not a size"),
         (("--image-size", "32x32"), "size 32×32 does not fit 3D images"),
-        (("--seed", str(2**63)), f"seeds.0={2**63}: input should be less than {2**63}"),
-        (("--training-set", str(2**63)), f"training_sets.0={2**63}: input should be less than"),
+        (("--seed", str(2**63)), f"--seed={2**63}: input should be less than {2**63}"),
+        (("--training-set", str(2**63)), f"--training-set={2**63}: input should be less than"),
     ],
 )
 def test_sizes_that_do_not_fit_the_images_and_huge_numbers_are_refused(

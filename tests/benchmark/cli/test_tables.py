@@ -63,6 +63,9 @@ def test_every_table_has_the_same_options(words: list[str], stampbench: Command)
     code, _, err = stampbench(*words, "--columns", "nonsense")
     assert code == 2
     assert "unknown column 'nonsense'" in err
+    code, _, err = stampbench(*words, "--sort", "-")
+    assert code == 2
+    assert "error: --sort '-' names no column\n" in err
     code, _, err = stampbench(*words, "--columns", "strategy,dice,strategy", "--format", "json")
     assert code == 2
     assert "error: --columns 'strategy,dice,strategy': 'strategy' is named twice\n" in err
@@ -144,7 +147,7 @@ def test_strategies_of_different_leaderboards_may_have_one_label() -> None:
     ("labels", "message"),
     [
         (["stampplus=pruned"], "unknown strategy of --label 'stampplus'; did you mean '{pruned}'? known: "),
-        (["pruned"], "unknown strategy of --label 'pruned'; known: "),
+        (["pruned"], "--label 'pruned': allowed is NAME=LABEL"),
         (["{pruned}="], "--label '{pruned}=': the label is empty; allowed is NAME=LABEL"),
         (["{pruned}={standard}"], "--label: several strategies of a leaderboard would be called '{standard}'"),
         (["{pruned}=x", "{standard}=x"], "--label: several strategies of a leaderboard would be called 'x'"),

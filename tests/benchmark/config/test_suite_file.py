@@ -24,6 +24,8 @@ def test_extending_files_and_quick_variants_replace_keys(write_suite: Callable[.
     child = write_suite("extends: base.yaml\nseeds: [0]\nquick: {folds: [0], n_train: 8}\n")
     assert number_of_runs(child) == 12
     assert number_of_runs(child, quick=True) == 3
+    with pytest.raises(UserError, match=r"base.yaml: the suite has no key 'quick'"):
+        load_suite(str(child.with_name("base.yaml")), quick=True)
     loop = write_suite("extends: loop.yaml\n", "loop.yaml")
     with pytest.raises(UserError, match=r"loop.yaml: extends itself"):
         load_suite(str(loop))
@@ -61,6 +63,9 @@ def test_extending_files_and_quick_variants_replace_keys(write_suite: Callable[.
         (("seeds: [0, 3]", "seeds: [2001-99-99]"), "not valid YAML (month must be in 1..12)"),
         (("seeds: [0, 3]", "seeds: [!!timestamp x]"), "not valid YAML"),
         (("seeds: [0, 3]", "1: 2"), "key 1 is not text"),
+        (("folds: [0, 1]", "folds: [1.9]"), "suite.yaml:6: folds=[1.9]: neither 'all' nor fold numbers"),
+        (("folds: [0, 1]", "folds: true"), "suite.yaml:6: folds=True: neither 'all' nor fold numbers"),
+        (("seeds: [0, 3]", "seeds: [0]\nseeds: [3]"), "suite.yaml:1: the key 'seeds' is there twice"),
         (("seeds: [0, 3]", f"seeds: [0] # {'x' * 100_000}"), "suite.yaml: larger than 100,000 bytes"),
     ],
 )

@@ -116,3 +116,25 @@ def test_folder_that_cannot_be_written_is_an_error(recorded_runs: Any, stampbenc
         code, _, err = stampbench("publish", "--runs", recorded_runs.runs, "--output", output)
         assert (code, err.count("\n")) == (2, 1)
         assert f"cannot write {output}" in err
+
+
+def test_tables_that_were_cut_off_are_not_read_as_if_they_were_whole(recorded_runs: Any, stampbench: Command) -> None:
+    assert stampbench("publish", "--runs", recorded_runs.runs, "--output", "tables")[0] == 0
+    cases, runs = Path("tables/cases.csv"), Path("tables/runs.csv")
+    whole = cases.read_text().splitlines(keepends=True)
+    last = whole[-1].split(",")[0]
+    cases.write_text("".join(whole[:-1]))
+    code, _, err = stampbench("leaderboard", "--runs", "tables")
+    number = sum(line.startswith(f"{last},") for line in whole)
+    assert (code, err) == (0, f"warning: skipped: run {last}: has {number - 1} of {number} scores\n")
+    cases.write_text("".join(whole))
+    for content in ("", runs.read_text().splitlines(keepends=True)[0]):
+        runs.write_text(content)
+        for words in (
+            ["leaderboard", "--runs", "tables"],
+            ["publish", "--runs", recorded_runs.runs, "--output", "tables"],
+        ):
+            code, _, err = stampbench(*words)
+            assert code == 2
+            assert "tables/runs.csv: has no runs, but cases.csv has cases; the file may be truncated" in err
+        assert runs.read_text() == content

@@ -22,3 +22,10 @@ def test_store_that_cannot_be_written_is_refused(
         store.check_writable()
     with pytest.raises(UserError, match="cannot write runs to"):
         perform(make_run("standard"), store)
+
+
+def test_a_truncated_record_is_named_so(copied_runs: Any) -> None:
+    path = next(copied_runs.runs.glob("*/standard/*/run.json"))
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(UserError, match=r"run\.json is damaged; it may be truncated"):
+        RunStore(copied_runs.runs).find(path.parent.name)

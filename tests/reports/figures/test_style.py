@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from stampbench.reports.figures.style import NothingToDrawError, parameter_axis, without_setting
+from stampbench.reports.figures.style import NothingToDrawError, parameter_axis, save, without_setting
 
 Draw = Callable[..., Figure]
 Records = dict[str, pd.DataFrame]
@@ -60,3 +61,12 @@ def test_labels_of_parameters_do_not_overlap(smallest: int, largest: int, labels
     boxes = [tick.label1.get_window_extent() for tick in ticks]
     assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
     assert not any(text.get_text() for text in axes.xaxis.get_ticklabels(minor=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [("a", ["a.png", "a.svg"]), ("v1.2", ["v1.2.png", "v1.2.svg"]), ("a.SVG", ["a.SVG"]), ("a.b.png", ["a.b.png"])],
+)
+def test_endings_follow_the_name_and_replace_no_part_of_it(name: str, written: list[str], tmp_path: Path) -> None:
+    assert sorted(path.name for path in save(Figure(), tmp_path / name)) == written
+    assert sorted(path.name for path in tmp_path.iterdir()) == written
