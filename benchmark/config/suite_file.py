@@ -53,7 +53,7 @@ def load_suite(text: str, *, quick: bool = False) -> SuiteFile:
     content, lines = _read(path, ())
     if quick:
         if "quick" not in content:
-            raise UserError(f"{path}: the suite has no key 'quick', which --quick needs")
+            raise UserError(f"{path}: the suite has no key 'quick'", setting="quick")
         changes = content["quick"] or {}
         if not isinstance(changes, dict):
             raise UserError(f"{path}:{lines.get(('quick',), 1)}: quick is not a mapping of keys such as folds")
