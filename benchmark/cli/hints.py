@@ -28,6 +28,7 @@ HINTS = {
     "patch_size": "--patch-size",
     "precision": "--precision",
     "priority": "--priority of 'stampbench datasets create'",
+    "quick": "--quick",
     "ray_address": "--ray-address",
     "record": "--record of 'stampbench latency'",
     "resize_labels": "--resize-labels of 'stampbench datasets create'",
