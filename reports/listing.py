@@ -25,16 +25,10 @@ _MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 
 
 class UnknownColumnError(ValueError):
-    """A table has no column of this name.
-
-    Attributes:
-        name: the name.
-        known: names of the columns.
-    """
+    """A table has no column of this name."""
 
     def __init__(self, name: str, known: Collection[str]) -> None:
         super().__init__(f"no column '{name}'; columns: {', '.join(known)}")
-        self.name, self.known = name, known
 
 
 class Listing(NamedTuple):

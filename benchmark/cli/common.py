@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,14 @@ _MOST_WARNINGS = 10
 def warn(text: str) -> None:
     """Print a warning."""
     click.echo(f"{coloured('warning:', 'yellow')} {one_line(text)}", err=True)
+
+
+def warn_skipped(problems: Sequence[str]) -> None:
+    """Print a warning for each damaged record; the last of many are counted."""
+    for problem in problems[:_MOST_WARNINGS]:
+        warn(f"skipped: {problem}")
+    if len(problems) > _MOST_WARNINGS:
+        warn(f"skipped: {len(problems) - _MOST_WARNINGS:,} more")
 
 
 def echo(text: str, *, err: bool = False, nl: bool = True) -> None:
@@ -109,10 +117,7 @@ def read_chosen(runs_folder: Path, chosen: RecordFilter, *, trajectories: bool =
 
     problems: list[str] = []
     records = read_records(runs_folder, problems, trajectories=trajectories)
-    for problem in problems[:_MOST_WARNINGS]:
-        warn(f"skipped: {problem}")
-    if len(problems) > _MOST_WARNINGS:
-        warn(f"skipped: {len(problems) - _MOST_WARNINGS:,} more")
+    warn_skipped(problems)
     runs = records.runs
     if runs.empty:
         raise UserError(f"no finished runs at {runs_folder}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from stampbench.benchmark.cli.common import read_chosen, warn
+from stampbench.benchmark.cli.common import read_chosen, warn_skipped
 from stampbench.benchmark.cli.compare import comparisons_of
 from stampbench.benchmark.cli.completion import STRATEGY_OR_RUN
 from stampbench.benchmark.cli.options import DATA_ROOT, FOLDER, MAX_VOXELS, RUNS, RecordFilter, filter_options
@@ -20,8 +20,24 @@ from stampbench.reports.figures import FIGURES, Entry
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+
+def _figure_file(_context: click.Context, _option: click.Parameter, output: Path | None) -> Path | None:
+    from stampbench.reports.figures.style import ENDINGS
+
+    if output is None:
+        return None
+    if not output.name:
+        raise UserError(f"cannot write '{output}': it is a folder; name a file")
+    if output.suffix[1:].isalpha() and output.suffix.lower() not in ENDINGS:
+        raise UserError(f"--output '{output}': allowed endings are {', '.join(ENDINGS)}, or none")
+    return output
+
+
 OUTPUT = click.option(
-    "--output", type=click.Path(path_type=Path), help="File ending in .svg, .png or .pdf; without ending .svg and .png"
+    "--output",
+    type=click.Path(path_type=Path),
+    callback=_figure_file,
+    help="File ending in .svg, .png or .pdf; without ending .svg and .png",
 )
 
 
@@ -83,12 +99,8 @@ def _draw(draw: Callable[[], Figure], output: Path) -> None:
 
 def _save(drawn: Figure, output: Path) -> None:
     from stampbench.datasets.atomic_file import whole_folder
-    from stampbench.reports.figures.style import ENDINGS, save
+    from stampbench.reports.figures.style import save
 
-    if not output.name:
-        raise UserError(f"cannot write '{output}': it is a folder; name a file")
-    if output.suffix[1:].isalpha() and output.suffix.lower() not in ENDINGS:
-        raise UserError(f"--output '{output}': allowed endings are {', '.join(ENDINGS)}, or none")
     try:
         with whole_folder(output.parent) as folder:
             written = [output.with_name(path.name) for path in save(drawn, folder / output.name)]
@@ -138,8 +150,7 @@ def losses(runs_folder: Path, chosen: RecordFilter, output: Path | None) -> None
     runs = read_chosen(runs_folder, chosen, trajectories=False).runs
     problems: list[str] = []
     epochs = read_epochs(RunStore(runs_folder), set(runs["run"]), problems)
-    for problem in problems:
-        warn(f"skipped: {problem}")
+    warn_skipped(problems)
     _draw(partial(draw, runs, epochs), output or Path("losses"))
 
 

@@ -101,12 +101,12 @@ def main() -> NoReturn:
             raise
         _fail(f"{error}{hint(getattr(error, 'setting', None))}", 2)
     except BrokenPipeError:  # of `stampbench … | head`
-        _discard_output()
+        _discard("stdout")
         sys.exit(1)
     except OSError as error:
         if debug:
             raise
-        _discard_output()
+        _discard("stdout")
         where = f"{error.filename}: " if error.filename else ""
         _fail(f"{where}{error.strerror or error}", 2)
     except RecursionError:
@@ -120,15 +120,16 @@ def main() -> NoReturn:
 def _prepare_streams() -> None:
     """Let output have a place where a stream is closed, and a question mark for what its encoding lacks."""
     for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (it stays open until the process ends)
-        elif isinstance(getattr(sys, name), io.TextIOWrapper):
-            getattr(sys, name).reconfigure(errors="replace")
+        stream = getattr(sys, name)
+        if stream is None:
+            _discard(name)
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
-def _discard_output() -> None:
-    """Let the interpreter end without another attempt to write what could not be written."""
-    sys.stdout = open(os.devnull, "w")  # noqa: PTH123, SIM115 (it stays open until the process ends)
+def _discard(name: str) -> None:
+    """Discard what is written to a stream from now on, also by the interpreter when it ends."""
+    setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115 (it stays open until the process ends)
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from stampbench.benchmark.cli.common import discover_plugins, warn
+from stampbench.benchmark.cli.common import discover_plugins, warn_skipped
 from stampbench.benchmark.cli.options import RUNS
 
 
@@ -32,6 +32,5 @@ def publish(runs_folder: Path, output: Path) -> None:
     discover_plugins()
     problems: list[str] = []
     records = publish_runs(runs_folder, output, problems)
-    for problem in problems:
-        warn(f"skipped: {problem}")
+    warn_skipped(problems)
     click.echo(f"{output}: {len(records.runs)} runs; {output / BOARDS}")

@@ -96,13 +96,10 @@ def arranged(listings: Sequence[Listing], table: TableStyle, style: str) -> list
     Raises:
         UserError: when a column is unknown.
     """
-    from stampbench.reports.listing import UnknownColumnError
-
-    try:
-        short, everything = style in ("short", "latex"), style in ("csv", "json")
-        return [each.arranged(table.columns, table.sort, short=short, everything=everything) for each in listings]
-    except UnknownColumnError as error:
-        raise unknown("column", error.name, error.known) from error
+    for each in listings:
+        table.check(each.titles)
+    short, everything = style in ("short", "latex"), style in ("csv", "json")
+    return [each.arranged(table.columns, table.sort, short=short, everything=everything) for each in listings]
 
 
 def print_listings(listings: Sequence[Listing], table: TableStyle) -> None:

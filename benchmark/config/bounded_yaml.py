@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,10 +61,9 @@ def _check(tree: yaml.Node | None, path: Path) -> None:
         if isinstance(node, yaml.ScalarNode) and any("\ud800" <= each <= "\udfff" for each in node.value):
             raise UserError(f"{where}: a text holds half of a character (a surrogate), which no file can be named by")
         if isinstance(node, yaml.MappingNode):
-            keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
-            twice = next((key for number, key in enumerate(keys) if key in keys[:number]), None)
-            if twice is not None:
-                raise UserError(f"{where}: the key '{twice}' is there twice")
+            keys = Counter(key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<")
+            if twice := [key for key, number in keys.items() if number > 1]:
+                raise UserError(f"{where}: the key '{twice[0]}' is there twice")
         waiting += [(child, depth + 1) for child in _children(node)]
 
 

@@ -31,8 +31,6 @@ def write_template(
         raise UserError(f"{kind} name '{name}' is not a snake_case identifier such as my_idea")
     if name in taken:
         raise UserError(f"{kind} name '{name}' is taken by {taken[name] or 'stampbench'}")
-    if find_spec(name) is not None and not (folder / f"{name}.py").exists():
-        raise UserError(f"{kind} name '{name}' is that of a Python module, which the file would hide")
     cls = "".join(part.capitalize() for part in name.split("_"))
     if snake_case(cls) != name:
         raise UserError(f"{kind} name '{name}' does not match its class name {cls}; use '{snake_case(cls)}'")
@@ -40,6 +38,8 @@ def write_template(
     for path in (first, second):
         if path.exists():
             raise UserError(f"{path} exists already")
+    if find_spec(name) is not None:
+        raise UserError(f"{kind} name '{name}' is that of a Python module, which the file would hide")
     try:
         for path, text in zip((first, second), templates, strict=True):
             write_text(path, text.format(name=name, cls=cls))

@@ -223,7 +223,7 @@ def _complete_runs(cases: pd.DataFrame, classes: Mapping[str, set[str]], problem
 
 
 def _unique(records: Records, problems: list[str]) -> Records:
-    """Return the published runs that have scored cases, each once."""
+    """Return the published runs that have the scores of all cases, each once; report the others."""
     if records.runs.empty:
         return records
     cases = records.cases
