@@ -59,12 +59,10 @@ def leaderboard(
 
     if answers and by_class:
         raise UserError("--answers and --by-class are different tables; choose one")
+    style = table.format_for(file=output is not None)
     records = read_chosen(runs_folder, chosen, trajectories=False)
     budget = Budget(**{name.removeprefix("max_"): limit for name, limit in limits.items()})
     boards = leaderboards(records.runs, records.cases, records.timings)
-    style = table.format_for(file=output is not None)
-    if style == "short" and output is not None:
-        style = "md"
     if answers:
         text = _listed([_answers(boards, records, budget)], style, table)
     elif by_class:

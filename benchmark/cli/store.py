@@ -9,7 +9,6 @@ import click
 
 from stampbench.benchmark.cli.common import echo
 from stampbench.benchmark.cli.options import DATA_ROOT, RUNS
-from stampbench.benchmark.errors import UserError
 from stampbench.reports.escape import one_line
 
 
@@ -44,9 +43,10 @@ def check(runs_folder: Path, rerun: str | None, data_root: Path | None) -> int:
     from stampbench.benchmark.records.run_store import RunStore
     from stampbench.benchmark.records.verify import verify_store
 
-    _check_exists(runs_folder)
+    recorded = RunStore(runs_folder)
+    recorded.check_exists()
     counts = Counter[str]()
-    for status in verify_store(RunStore(runs_folder)):
+    for status in verify_store(recorded):
         counts[status.state] += 1
         if status.state != "finished":
             echo(one_line(f"{status.state}: {status.folder}: {status.text}"))
@@ -66,9 +66,10 @@ def migrate(runs_folder: Path) -> None:
     from stampbench.benchmark.records.migrate import migrate as upgrade
     from stampbench.benchmark.records.run_store import RunStore
 
-    _check_exists(runs_folder)
+    recorded = RunStore(runs_folder)
+    recorded.check_exists()
     number = 0
-    for line in upgrade(RunStore(runs_folder)):
+    for line in upgrade(recorded):
         number += 1
         echo(one_line(line))
     if not number:
@@ -96,8 +97,3 @@ def _rerun(runs_folder: Path, run: str, data_root: Path | None) -> int:
     for line in repetition.differences:
         echo(f"  {line}")
     return 1 if repetition.differences else 0
-
-
-def _check_exists(folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"no runs at {folder}: the folder does not exist", setting="runs")

@@ -48,6 +48,8 @@ def check(
     from stampbench.benchmark.records.submission_process import Limits, check_in_child
     from stampbench.benchmark.records.tables import read_records
 
+    if (submission / "runs.csv").is_file():
+        raise UserError(f"{submission} holds published tables; a submission is the folder that 'stampbench run' wrote")
     if not submission.is_dir():
         raise UserError(f"no runs at {submission}; a submission is the folder that 'stampbench run' wrote")
     if rescore != "all" and not (rescore.isdecimal() and len(rescore) < 10):

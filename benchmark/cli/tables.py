@@ -54,7 +54,12 @@ class TableStyle(NamedTuple):
 
         Args:
             file: whether the table is written to a file.
+
+        Raises:
+            UserError: when the chosen format has no file.
         """
+        if file and self.style == "short":
+            raise UserError("--format 'short' is for the screen; with --output: md, csv, json or latex")
         return self.style or ("short" if not file and sys.stdout.isatty() else "md")
 
 

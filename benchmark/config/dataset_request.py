@@ -116,7 +116,7 @@ def find_definition(text: str) -> Definition:
     if text.lower().endswith(ENDINGS):
         return read_definition(Path(text).expanduser())
     try:
-        if Path(text).expanduser().is_dir():
+        if text and Path(text).expanduser().is_dir():
             return folder_definition(Path(text))
     except (OSError, RuntimeError) as error:  # a name that is too long, or the home folder of an unknown user
         raise UserError(f"dataset folder '{text}': {getattr(error, 'strerror', None) or error}") from error

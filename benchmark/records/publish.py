@@ -12,6 +12,7 @@ from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.croissant import FILE as CROISSANT
 from stampbench.benchmark.records.croissant import describe_tables
 from stampbench.benchmark.records.record_file import RECORD, read_record
+from stampbench.benchmark.records.run_store import RunStore
 from stampbench.benchmark.records.tables import TABLES, Records, folder_of, merge, read_records, write_tables
 from stampbench.datasets.atomic_file import write_text
 from stampbench.reports.leaderboard import leaderboards
@@ -32,11 +33,10 @@ def publish(store: Path, folder: Path, problems: list[str]) -> Records:
     Raises:
         UserError: when the store has no finished run, or the tables cannot be read or written.
     """
+    RunStore(store).check_exists()
     records = read_records(store, problems)
     if records.runs.empty:
         raise UserError(f"no finished runs at {store}")
-    if (store / "runs.csv").is_file():
-        raise UserError(f"{store} holds published tables, not records; publish takes a store", setting="runs")
     records = with_provenance(store, records)
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -92,6 +92,17 @@ class RunStore:
             raise UserError(f"cannot write runs to {self.root}: {error.strerror or error}") from error
         return RunFolder(path, final, record, lease)
 
+    def check_exists(self) -> None:
+        """Check that the root is a folder, and not one of published tables, which have no networks.
+
+        Raises:
+            UserError: when it is not.
+        """
+        if not self.root.is_dir():
+            raise UserError(f"no runs at {self.root}: the folder does not exist", setting="runs")
+        if (self.root / "runs.csv").is_file():
+            raise UserError(f"{self.root} holds published tables, and not a store of runs", setting="runs")
+
     def check_writable(self) -> None:
         """Check, before hours of work, that runs can be written.
 
@@ -147,6 +158,7 @@ class RunStore:
         else:
             found = [path.parent for path in self.paths() if path.parent.name.startswith(text)]
         if not found:
+            self.check_exists()
             raise unknown(f"run at {self.root}", text, [path.parent.name for path in self.paths()])
         if len(found) > 1:
             raise UserError(f"run '{text}' is ambiguous: {', '.join(sorted(path.name for path in found))}")

@@ -125,7 +125,7 @@ def test_trajectories_are_timed_recorded_and_drawn(copied_runs: Any, stampbench:
         (["--strategy", "standard", "--dataset", "phantom2d", "--seconds", "nan"], "--seconds 'nan'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--trajectory", "5"], "--trajectory needs runs"),
         (["somerun", "--set", "f=8"], "--set needs --strategy"),
-        (["nosuchrun"], "unknown run at runs 'nosuchrun'"),
+        (["nosuchrun"], "no runs at runs: the folder does not exist; see --runs"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--backend", "onxruntime"], "did you mean 'onnxruntime'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--precision", "fp8"], "unknown precision 'fp8'"),
         (["--strategy", "standard", "--dataset", "phantom2d", "--batch", "1, 0"], "--batch '0'"),

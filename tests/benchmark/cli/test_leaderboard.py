@@ -31,6 +31,25 @@ def test_filter_without_runs_is_refused(recorded_runs: Any, stampbench: Command)
     assert "; did you mean 'hippocampus'? known: hippocampus\n" in err
 
 
+def test_commands_that_need_a_store_refuse_published_tables(stampbench: Command, tmp_path: Path) -> None:
+    tables = PUBLISHED / "swift_comparison"
+    for words in (["store", "check"], ["store", "migrate"], ["export", "zzz"], ["latency", "zzz"],
+                  ["publish", "--output", tmp_path / "tables"]):  # fmt: skip
+        code, _, err = stampbench(*words, "--runs", tables)
+        assert (code, err) == (2, f"error: {tables} holds published tables, and not a store of runs; see --runs\n")
+    code, _, err = stampbench("submit", "check", tables)
+    assert code == 2
+    assert err.startswith(f"error: {tables} holds published tables; a submission is the folder")
+
+
+def test_short_tables_are_not_written_to_a_file(stampbench: Command, tmp_path: Path) -> None:
+    words = ("leaderboard", "--runs", PUBLISHED / "swift_comparison", "--output", tmp_path / "table")
+    code, _, err = stampbench(*words, "--format", "short")
+    assert code == 2
+    assert err == "error: --format 'short' is for the screen; with --output: md, csv, json or latex\n"
+    assert not (tmp_path / "table").exists()
+
+
 def test_commands_handle_stores_with_one_run_or_none(copied_runs: Any, stampbench: Command, tmp_path: Path) -> None:
     """The store has one finished run, then one without timings, then one failed run."""
     (keep, *others) = copied_runs.runs.glob("*/standard/*")

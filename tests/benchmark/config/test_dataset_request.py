@@ -22,6 +22,7 @@ def test_datasets_are_found_by_name_parameters_and_folder(tmp_path: Path) -> Non
     ("text", "dims", "message"),
     [
         ("prostrate", None, "unknown dataset 'prostrate'; did you mean 'prostate'"),
+        ("", None, "unknown dataset ''; known: "),
         ("./nowhere", None, "dataset folder './nowhere' does not exist"),
         ("phantom2d:sized=3", None, "unknown parameter of phantom2d 'sized'; did you mean 'size'"),
         ("phantom2d:size=big", None, "size='big'"),
