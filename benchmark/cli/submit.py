@@ -45,13 +45,14 @@ def check(
       stampbench submit check runs --against leaderboards
     """
     from stampbench.benchmark.environment.progress import Progress
+    from stampbench.benchmark.records.run_store import holds_tables
     from stampbench.benchmark.records.submission_process import Limits, check_in_child
     from stampbench.benchmark.records.tables import read_records
 
-    if (submission / "runs.csv").is_file():
-        raise UserError(f"{submission} holds published tables; a submission is the folder that 'stampbench run' wrote")
     if not submission.is_dir():
         raise UserError(f"no runs at {submission}; a submission is the folder that 'stampbench run' wrote")
+    if holds_tables(submission):
+        raise UserError(f"{submission} holds published tables; a submission is the folder that 'stampbench run' wrote")
     if rescore != "all" and not (rescore.isdecimal() and len(rescore) < 10):
         raise UserError(f"--rescore '{rescore}' is neither a number of cases nor 'all'")
     if not (0 < max_memory < 1e6 and 0 < max_seconds < 1e9):

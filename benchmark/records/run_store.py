@@ -27,6 +27,17 @@ if TYPE_CHECKING:
     from stampbench.models.model import Model
 
 
+def holds_tables(root: Path) -> bool:
+    """Return whether a folder holds published tables, which have no networks, instead of a store of runs.
+
+    Raises:
+        UserError: when it does not exist.
+    """
+    if not root.is_dir():
+        raise UserError(f"no runs at {root}: the folder does not exist", setting="runs")
+    return (root / "runs.csv").is_file()
+
+
 class RunStore:
     """All records under one root; the stores of several machines merge by copying them together."""
 
@@ -98,9 +109,7 @@ class RunStore:
         Raises:
             UserError: when it is not.
         """
-        if not self.root.is_dir():
-            raise UserError(f"no runs at {self.root}: the folder does not exist", setting="runs")
-        if (self.root / "runs.csv").is_file():
+        if holds_tables(self.root):
             raise UserError(f"{self.root} holds published tables, and not a store of runs", setting="runs")
 
     def check_writable(self) -> None:

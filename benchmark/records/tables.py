@@ -14,7 +14,7 @@ from stampbench.benchmark.config.spec import DatasetIdentity
 from stampbench.benchmark.environment.bounded_file import read_bounded
 from stampbench.benchmark.errors import UserError
 from stampbench.benchmark.records.csv_tables import RunTables, concatenated
-from stampbench.benchmark.records.run_store import RunStore
+from stampbench.benchmark.records.run_store import RunStore, holds_tables
 from stampbench.benchmark.records.run_tables import Table, read_table, verified_content
 from stampbench.benchmark.records.schema import Record
 from stampbench.benchmark.records.table_schemas import (
@@ -70,9 +70,7 @@ def read_records(root: Path, problems: list[str], *, trajectories: bool = True) 
     Raises:
         UserError: when the root does not exist, or published tables are damaged.
     """
-    if not root.is_dir():
-        raise UserError(f"no runs at {root}: the folder does not exist", setting="runs")
-    read = _published if (root / "runs.csv").is_file() else _recorded
+    read = _published if holds_tables(root) else _recorded
     return read(root, problems, trajectories)
 
 
