@@ -204,7 +204,8 @@ def _answer(need: Need, task: Task, pairs: Mapping[tuple[int, int], Compared]) -
 def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list[int]:
     """Return the strategies that meet a need if the reference does not.
 
-    Networks in low precision have the parameters, FLOPs and epochs of other rows, so that they save latency only.
+    Networks in low precision have the parameters, FLOPs and epochs of other rows, so that they save latency only, and
+    are no reference for other needs.
 
     Args:
         need: the need.
@@ -213,6 +214,8 @@ def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list
         separated: whether they cost less; else they are as fast as the reference.
     """
     arms, first = task.arms, task.arms[reference]
+    if first.low_precision and not need.timed:
+        return []
     numbers = [each for each, arm in enumerate(arms) if need.timed or not arm.low_precision]
     if need.meets is not None:
         inside = [each for each in numbers if need.meets(arms[each].row)]

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
     default=20.0,
     show_default=True,
     type=click.FloatRange(0.01, 86_400),
-    help="Time budget per table, in seconds",
+    help="Seconds of timing per table; export and warm-up come on top",
 )
 @table_options
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Write the timings to a CSV file too")

@@ -179,6 +179,7 @@ def test_networks_in_low_precision_are_no_answer_where_their_costs_are_those_of_
     assert found(frames, standard, copy) == []
     said = [summary(each)[:2] for each in found(frames, standard, copy, runs_of("small", 0, **cheap))]
     assert {name for _, names in said for name in names} == {"small"}
+    assert found(frames, standard, runs_of("copy", 0, name="quantised", **STANDARD)) == []  # it is no reference, either
 
 
 def timed(timings: Timings, *rows: tuple[str, float, float, float], **columns: Any) -> pd.DataFrame:
