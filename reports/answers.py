@@ -214,9 +214,9 @@ def _fitting(need: Need, task: Task, reference: int, *, separated: bool) -> list
         separated: whether they cost less; else they are as fast as the reference.
     """
     arms, first = task.arms, task.arms[reference]
-    if first.low_precision and not need.timed:
-        return []
     numbers = [each for each, arm in enumerate(arms) if need.timed or not arm.low_precision]
+    if reference not in numbers:
+        return []
     if need.meets is not None:
         inside = [each for each in numbers if need.meets(arms[each].row)]
         if not separated or reference in inside:
